@@ -1,0 +1,1 @@
+"""Running exported models with onnxruntime: the engine, sampling, classifying, evaluating. Never imports torch."""

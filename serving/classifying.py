@@ -1,0 +1,98 @@
+"""Classifying image files, and counting the errors of a classifier on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from igan_zoo.errors import DataError, ImageError
+from igan_zoo.images import SUFFIXES, read_image
+from igan_zoo.progress import Progress
+from igan_zoo.serving.engine import Arrays, Engine
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer for one image: classes with their probabilities, best first, and D(x) = Z / (Z + 1)."""
+
+    file: str
+    classes: tuple[tuple[str, float], ...]
+    realness: float
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Returns the files named, and for folders every PNG and JPEG file below them, sorted.
+
+    Raises:
+        ImageError: a folder without images.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise ImageError(f"There is no PNG or JPEG file in {path}.")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def classify(
+    engine: Engine, names: tuple[str, ...], files: Iterable[Path], *, top: int, batch_size: int = 100
+) -> Iterator[Classification | ImageError]:
+    """Yields the answer for each file in order, or the error of a file that is no usable image."""
+    height, width, channels = engine.graphs["classifier"].input_shape
+    batch: list[tuple[Path, NDArray[np.uint8] | ImageError]] = []
+    for file in files:
+        try:
+            batch.append((file, read_image(file, height=height, width=width, channels=channels)))
+        except ImageError as error:
+            batch.append((file, error))
+        if len(batch) == batch_size:
+            yield from _answers(engine, names, batch, top)
+            batch = []
+    yield from _answers(engine, names, batch, top)
+
+
+def _answers(
+    engine: Engine, names: tuple[str, ...], batch: list[tuple[Path, NDArray[np.uint8] | ImageError]], top: int
+) -> Iterator[Classification | ImageError]:
+    images = [image for _, image in batch if not isinstance(image, ImageError)]
+    outputs = engine.run("classifier", {"images": np.stack(images)}) if images else {}
+    row = 0
+    for file, image in batch:
+        if isinstance(image, ImageError):
+            yield image
+        else:
+            yield _answer(names, file, outputs, row, top)
+            row += 1
+
+
+def _answer(names: tuple[str, ...], file: Path, outputs: Arrays, row: int, top: int) -> Classification:
+    probabilities = outputs["probabilities"][row]
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    classes = tuple((names[index], float(probabilities[index])) for index in best)
+    return Classification(str(file), classes, float(outputs["realness"][row]))
+
+
+def count_errors(engine: Engine, images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int = 500) -> int:
+    """Returns how many of the labelled images, uint8 ``[N, H, W, C]``, the classifier gets wrong.
+
+    Raises:
+        DataError: a label is not among the classifier's classes.
+    """
+    (classes,) = engine.graphs["classifier"].output_shape
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(f"The data has labels up to {labels.max()}, but the classifier has {classes} classes.")
+    wrong = 0
+    with Progress("evaluating", len(labels), unit="images") as bar:
+        for start in range(0, len(labels), batch_size):
+            chunk = slice(start, start + batch_size)
+            answers = engine.run("classifier", {"images": images[chunk]})["logits"].argmax(axis=1)
+            wrong += int((answers != labels[chunk]).sum())
+            bar.advance(len(answers))
+    return wrong

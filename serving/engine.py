@@ -1,0 +1,178 @@
+"""The inference core (contract 5) that everything which runs a model calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
+from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
+from igan_zoo.latents import Distribution
+from igan_zoo.store import Model
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Device = Literal["cpu", "cuda"]
+Arrays = dict[str, NDArray[Any]]
+
+DISTRIBUTION_KEY = "igan_zoo.latent_distribution"
+CLASSES_KEY = "igan_zoo.classes"
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+# Contract 2: every tensor's type and rank, by role.
+_INPUTS = {"generator": {"latent": ("tensor(float)", 2)}, "classifier": {"images": ("tensor(uint8)", 4)}}
+_OUTPUTS = {
+    "generator": {"images": ("tensor(uint8)", 4)},
+    "classifier": {
+        "logits": ("tensor(float)", 2),
+        "probabilities": ("tensor(float)", 2),
+        "realness": ("tensor(float)", 1),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata."""
+
+    role: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    metadata: Mapping[str, str]
+
+
+class Engine:
+    """Runs the graphs of one model: ``run(role, {input: array}) -> {output: array}``, batch first, thread-safe.
+
+    ``provider`` is the execution provider that is really in use.
+    """
+
+    def __init__(self, graphs: Mapping[str, bytes], *, device: Device = "cpu", threads: int | None = None) -> None:
+        """Loads ONNX bytes by role.
+
+        Raises:
+            InterfaceError: the bytes are no ONNX graph, or its inputs or outputs are not those of the role.
+            DeviceError: the device is not really there.
+        """
+        self._sessions = {role: _session(role, content, device, threads) for role, content in graphs.items()}
+        self.graphs = {role: _describe(role, session) for role, session in self._sessions.items()}
+        self.provider = _effective_provider(self._sessions.values(), device)
+
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Runs a batch through the graph of ``role``.
+
+        Raises:
+            InterfaceError: an input has the wrong name, type or shape.
+        """
+        session = self._sessions[role]
+        for expected in session.get_inputs():
+            given = inputs.get(expected.name)
+            shape = self.graphs[role].input_shape
+            if given is None or given.shape[1:] != shape:
+                seen = "missing" if given is None else f"of shape {list(given.shape)}"
+                raise InterfaceError(f"The {role} takes {expected.name} of shape {['N', *shape]}; it is {seen}.")
+        names = [output.name for output in session.get_outputs()]
+        try:
+            results: Sequence[Any] = session.run(names, dict(inputs))
+        except Exception as error:
+            raise InterfaceError(f"The {role} cannot run this input: {first_line(error)}") from error
+        return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
+
+
+def load_engine(model: Model, roles: Sequence[str], *, device: Device = "cpu", threads: int | None = None) -> Engine:
+    """Loads the named parts of a model, their checksums verified first."""
+    return Engine({role: model.graph(role) for role in roles}, device=device, threads=threads)
+
+
+def latent_distribution(model: Model, engine: Engine) -> Distribution:
+    """Returns how the generator's latents are distributed: by the specification, or by the graph's own metadata.
+
+    Raises:
+        InterfaceError: a single ONNX file that does not say so.
+    """
+    if model.directory is not None and model.directory.spec.latent is not None:
+        return model.directory.spec.latent.distribution
+    said = engine.graphs["generator"].metadata.get(DISTRIBUTION_KEY)
+    for known in get_args(Distribution):
+        if known == said:
+            return cast("Distribution", known)
+    raise InterfaceError(f"{model.path} does not say in its metadata ({DISTRIBUTION_KEY}) what its latents are.")
+
+
+def class_names(model: Model, engine: Engine) -> tuple[str, ...]:
+    """Returns the names of the classifier's outputs: by the specification, the graph's metadata, or plain numbers."""
+    if model.directory is not None and model.directory.spec.classes is not None:
+        return model.directory.spec.classes
+    graph = engine.graphs["classifier"]
+    count = graph.output_shape[0]
+    try:
+        names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
+    except json.JSONDecodeError:
+        names = None
+    if isinstance(names, list) and len(names) == count:
+        return tuple(str(name) for name in names)
+    return tuple(str(index) for index in range(count))
+
+
+def _session(role: str, content: bytes, device: Device, threads: int | None) -> onnxruntime.InferenceSession:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("Running models needs onnxruntime: pip install 'igan-zoo[cpu]' (or [gpu]).") from None
+
+    provider = _PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            f"This onnxruntime has no {provider}; for --device {device} install igan-zoo[gpu] in an environment "
+            "without the cpu extra."
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if device == "cuda":
+        # Without this, a missing CUDA library silently gives a session on the CPU.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=[provider])
+    except Exception as error:
+        if device == "cuda":
+            raise DeviceError(f"CUDA cannot be used: {first_line(error)}") from error
+        raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {first_line(error)}") from error
+    _check("inputs", role, session.get_inputs(), _INPUTS[role])
+    _check("outputs", role, session.get_outputs(), _OUTPUTS[role])
+    return session
+
+
+def _check(side: str, role: str, nodes: Sequence[Any], expected: Mapping[str, tuple[str, int]]) -> None:
+    actual = {node.name: (node.type, len(node.shape)) for node in nodes}
+    if actual != expected:
+        raise InterfaceError(
+            f"The ONNX file is not a {role}: its {side} are {_listed(actual)}, but a {role} has {_listed(expected)}."
+        )
+
+
+def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {kind} of rank {rank}" for name, (kind, rank) in tensors.items()) or "none"
+
+
+def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
+    shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
+    fixed = [shapes[next(iter(tensors[role]))] for tensors in (_INPUTS, _OUTPUTS)]
+    for shape in fixed:
+        if not all(isinstance(size, int) for size in shape):
+            raise InterfaceError(f"The {role} has a shape that is not fixed beside the batch: {['N', *shape]}.")
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Graph(role, tuple(fixed[0]), tuple(fixed[1]), metadata)
+
+
+def _effective_provider(sessions: Any, device: Device) -> str:
+    providers = {session.get_providers()[0] for session in sessions}
+    if providers != {_PROVIDERS[device]}:
+        raise DeviceError(f"--device {device} was asked for, but onnxruntime uses {', '.join(sorted(providers))}.")
+    return _PROVIDERS[device]

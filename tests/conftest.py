@@ -1,0 +1,131 @@
+"""Shared fixtures: a clean environment, a small data set in the Hub's layout, a run and a model made from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+REPOSITORY = Path(__file__).parent.parent
+REAL_MNIST = REPOSITORY.parent / "shared" / "data" / "mnist"
+
+# A real recipe, only smaller: one epoch takes about a second.
+TINY = ["batch_size=20", "validation_images=50", "initialization_images=50"]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the user's models or data caches, and none may reach a network."""
+    monkeypatch.setenv("IGAN_ZOO_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("IGAN_ZOO_MIRROR", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_DATASETS_OFFLINE"] = "1"
+    os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets-cache"))
+
+
+@pytest.fixture
+def igan_zoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+    from igan_zoo.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def igan_zoo_process(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    """Starts the command line in a process of its own."""
+    command = [sys.executable, "-m", "igan_zoo", *map(str, arguments)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def synthetic_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Ten classes of 28x28 grey images: a bright square at a place of its own, and noise."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 10
+    images = generator.integers(0, 60, (count, 28, 28), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        top, left = 2 + 5 * (label % 5), 4 + 12 * (label // 5)
+        image[top : top + 5, left : left + 10] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 training and 100 test images as parquet files, in the layout of the Hub's MNIST."""
+    import datasets
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("data")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
+    )
+    for split, count, seed in (("train", 300, 1), ("test", 100, 2)):
+        images, labels = synthetic_digits(count, seed)
+        rows = {"image": [Image.fromarray(image) for image in images], "label": labels.tolist()}
+        (root / "mnist").mkdir(exist_ok=True)
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(
+            root / "mnist" / f"{split}-00000-of-00001.parquet"
+        )
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> Path:
+    """A run of the real recipe on the small data, three epochs long."""
+    from igan_zoo.training.recipes import customize, find_recipe
+    from igan_zoo.training.start import start_training
+
+    path = tmp_path_factory.mktemp("runs") / "run"
+    recipe = customize(find_recipe("mnist-ssl-fast"), [*TINY, "epochs=3", "labels=20"])
+    start_training(recipe, str(data_directory), path, resume=False, threads=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_model(tmp_path_factory: pytest.TempPathFactory, data_directory: Path, finished_run: Path) -> Path:
+    """The model directory of that run, with its errors on the test split."""
+    from igan_zoo.export.exporter import export_run
+    from igan_zoo.training.data import load_images
+    from igan_zoo.training.runs import Run
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    test = load_images(str(data_directory), "test", height=28, width=28, channels=1)
+    export_run(Run(finished_run), path, test=test, name="tiny")
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path, exported_model: Path) -> Path:
+    """A copy of the exported model that a test may damage."""
+    import shutil
+
+    return Path(shutil.copytree(exported_model, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def digit(tmp_path: Path) -> Path:
+    """A PNG file of one image of the small data."""
+    from PIL import Image
+
+    images, _ = synthetic_digits(1, 5)
+    path = tmp_path / "digit.png"
+    Image.fromarray(images[0]).save(path)
+    return path

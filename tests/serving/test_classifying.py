@@ -1,0 +1,66 @@
+"""Classifying files, and counting errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from igan_zoo import store
+from igan_zoo.errors import DataError, ImageError
+from igan_zoo.serving.classifying import Classification, classify, count_errors, find_images
+from igan_zoo.serving.engine import Engine, load_engine
+from PIL import Image
+
+from tests.conftest import synthetic_digits
+
+NAMES = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def engine(exported_model: Path) -> Engine:
+    return load_engine(store.resolve(str(exported_model)), ["classifier"])
+
+
+def test_files_are_answered_in_order_and_a_bad_one_does_not_stop_the_rest(engine: Engine, tmp_path: Path) -> None:
+    images, labels = synthetic_digits(7, 9)
+    files = []
+    for index, image in enumerate(images):
+        files.append(tmp_path / f"{index}.png")
+        Image.fromarray(image).save(files[-1])
+    files.insert(3, tmp_path / "none.png")
+    answers = list(classify(engine, NAMES, files, top=3, batch_size=2))
+    bad = answers.pop(3)
+    assert isinstance(bad, ImageError)
+    for answer, label, file in zip(answers, labels, [file for file in files if file.exists()], strict=True):
+        assert isinstance(answer, Classification)
+        assert answer.file == str(file)
+        assert answer.classes[0][0] == str(label)
+        shares = [share for _, share in answer.classes]
+        assert shares == sorted(shares, reverse=True)
+        assert len(shares) == 3
+        assert 0 <= answer.realness <= 1
+
+
+def test_folders_stand_for_the_images_below_them(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("b/2.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert find_images([tmp_path]) == [tmp_path / "a.png", tmp_path / "b" / "2.JPG"]
+    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="no PNG or JPEG"):
+        find_images([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 30, 1000])
+def test_errors_are_counted_whatever_the_batch_size(engine: Engine, batch_size: int) -> None:
+    images, labels = synthetic_digits(100, 2)
+    right = count_errors(engine, images[..., None], labels, batch_size=batch_size)
+    assert right < 10
+    assert count_errors(engine, images[..., None], (labels + 1) % 10, batch_size=batch_size) > 90
+
+
+def test_labels_outside_the_classes_are_refused(engine: Engine) -> None:
+    with pytest.raises(DataError, match="labels up to 10"):
+        count_errors(engine, np.zeros((1, 28, 28, 1), np.uint8), np.array([10]))

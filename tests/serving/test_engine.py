@@ -1,0 +1,106 @@
+"""The engine: interfaces are checked, the device is real, threads may share it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from igan_zoo import store
+from igan_zoo.errors import DeviceError, InterfaceError
+from igan_zoo.latents import latents
+from igan_zoo.serving.engine import Engine, class_names, latent_distribution, load_engine
+from onnx import TensorProto, helper
+
+
+def identity_graph(name: str, kind: int, shape: list[object], out: str) -> bytes:
+    tensors = [helper.make_tensor_value_info(tensor, kind, shape) for tensor in (name, out)]
+    graph = helper.make_graph([helper.make_node("Identity", [name], [out])], "g", tensors[:1], tensors[1:])
+    opsets = [helper.make_opsetid("", 18)]
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    return content
+
+
+@pytest.fixture
+def engine(exported_model: Path) -> Engine:
+    return load_engine(store.resolve(str(exported_model)), ["generator", "classifier"])
+
+
+def test_the_provider_in_use_is_reported(engine: Engine) -> None:
+    assert engine.provider == "CPUExecutionProvider"
+    assert engine.graphs["generator"].input_shape == (100,)
+    assert engine.graphs["generator"].output_shape == (28, 28, 1)
+    assert engine.graphs["classifier"].output_shape == (10,)
+
+
+def test_a_device_that_is_not_there_is_an_error_and_no_silent_cpu(exported_model: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("needs an onnxruntime without CUDA")
+    with pytest.raises(DeviceError, match="no CUDAExecutionProvider"):
+        load_engine(store.resolve(str(exported_model)), ["generator"], device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not an ONNX graph"),
+        (b"not onnx at all", "not an ONNX graph"),
+        (identity_graph("latent", TensorProto.DOUBLE, ["N", 100], "images"), r"inputs are latent tensor\(double\)"),
+        (identity_graph("z", TensorProto.FLOAT, ["N", 100], "images"), "inputs are z"),
+        (identity_graph("latent", TensorProto.FLOAT, ["N", 100], "images"), "outputs are images"),
+    ],
+)
+def test_a_graph_with_another_interface_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(InterfaceError, match=message) as caught:
+        Engine({"generator": content})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_is_no_generator(exported_model: Path) -> None:
+    with pytest.raises(InterfaceError, match="not a generator: its inputs are images"):
+        Engine({"generator": (exported_model / "onnx" / "classifier.onnx").read_bytes()})
+
+
+@pytest.mark.parametrize(
+    "inputs", [{}, {"z": np.zeros((1, 100), np.float32)}, {"latent": np.zeros((1, 99), np.float32)}]
+)
+def test_inputs_of_another_name_or_shape_are_refused(engine: Engine, inputs: dict[str, np.ndarray]) -> None:
+    with pytest.raises(InterfaceError, match=r"takes latent of shape"):
+        engine.run("generator", inputs)
+
+
+def test_inputs_of_another_type_are_refused(engine: Engine) -> None:
+    with pytest.raises(InterfaceError, match="cannot run this input"):
+        engine.run("generator", {"latent": np.zeros((1, 100), np.float64)})
+
+
+def test_threads_share_an_engine(engine: Engine) -> None:
+    batches = [latents(100, "uniform", seed=0, start=8 * i, count=8) for i in range(16)]
+    expected = [engine.run("generator", {"latent": z})["images"] for z in batches]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda z: engine.run("generator", {"latent": z})["images"], batches))
+    for one, other in zip(expected, results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_onnx_file_without_its_directory_says_what_it_is(exported_model: Path, tmp_path: Path) -> None:
+    for role, fact in (("generator", latent_distribution), ("classifier", class_names)):
+        model = store.resolve(str(exported_model / "onnx" / f"{role}.onnx"))
+        directory = store.resolve(str(exported_model))
+        assert fact(model, load_engine(model, [role])) == fact(directory, load_engine(directory, [role]))
+
+
+def test_an_onnx_file_without_metadata(exported_model: Path, tmp_path: Path) -> None:
+    for role in ("generator", "classifier"):
+        graph = onnx.load(exported_model / "onnx" / f"{role}.onnx")
+        del graph.metadata_props[:]
+        onnx.save(graph, tmp_path / f"{role}.onnx")
+    generator = store.resolve(str(tmp_path / "generator.onnx"))
+    with pytest.raises(InterfaceError, match="does not say"):
+        latent_distribution(generator, load_engine(generator, ["generator"]))
+    classifier = store.resolve(str(tmp_path / "classifier.onnx"))
+    assert class_names(classifier, load_engine(classifier, ["classifier"])) == tuple("0123456789")

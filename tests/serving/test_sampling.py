@@ -1,0 +1,69 @@
+"""Samples by address, whatever the batch size, start or format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from igan_zoo import store
+from igan_zoo.errors import OutputError
+from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.sampling import sample, write_samples
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def engine(exported_model: Path) -> Engine:
+    return load_engine(store.resolve(str(exported_model)), ["generator"])
+
+
+def draw(engine: Engine, *, start: int, count: int, batch_size: int, seed: int = 3) -> NDArray[np.uint8]:
+    return np.concatenate(list(sample(engine, "uniform", seed=seed, start=start, count=count, batch_size=batch_size)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 100, 1000])
+def test_an_image_is_the_same_in_every_batch_and_range(engine: Engine, batch_size: int) -> None:
+    """Within one grey level: matrix products of other sizes round differently."""
+    whole = draw(engine, start=0, count=300, batch_size=250)
+    part = draw(engine, start=100, count=100, batch_size=batch_size)
+    assert np.abs(whole[100:200].astype(int) - part).max() <= 1
+
+
+def test_seeds_give_different_images(engine: Engine) -> None:
+    one, other = (draw(engine, start=0, count=5, batch_size=5, seed=seed) for seed in (1, 2))
+    assert np.abs(one.astype(int) - other).max() > 1
+
+
+def write(engine: Engine, out: Path, count: int = 130, *, replace: bool = False) -> NDArray[np.uint8]:
+    batches = sample(engine, "uniform", seed=3, start=20, count=count, batch_size=50)
+    return write_samples(out, batches, image_shape=(28, 28, 1), seed=3, start=20, count=count, replace=replace)
+
+
+def test_an_archive_and_a_folder_hold_the_same_images(engine: Engine, tmp_path: Path) -> None:
+    first = write(engine, tmp_path / "a.npz")
+    write(engine, tmp_path / "folder")
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        images = archive["images"]
+        assert (archive["seed"], archive["start"]) == (3, 20)
+    assert images.shape == (130, 28, 28, 1)
+    np.testing.assert_array_equal(first, images[:100])
+    names = sorted(path.name for path in (tmp_path / "folder").iterdir())
+    assert (names[0], names[-1], len(names)) == ("00000020.png", "00000149.png", 130)
+    for name, image in zip(names, images, strict=True):
+        with Image.open(tmp_path / "folder" / name) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), image[..., 0])
+
+
+def test_an_existing_folder_is_replaced_only_when_told(engine: Engine, tmp_path: Path) -> None:
+    write(engine, tmp_path / "folder", 3)
+    with pytest.raises(OutputError, match="already exists"):
+        write(engine, tmp_path / "folder", 2)
+    write(engine, tmp_path / "folder", 2, replace=True)
+    assert len(list((tmp_path / "folder").iterdir())) == 2
+
+
+def test_another_format_is_refused(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"Cannot write samples as \.gif"):
+        write(engine, tmp_path / "a.gif")

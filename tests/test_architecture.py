@@ -1,0 +1,85 @@
+"""The dependency table of CONTRIBUTING.md, and what importing the package may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+INSIDE = {
+    "zoo": set(),
+    "training": {"zoo"},
+    "serving": {"zoo"},
+    "export": {"zoo", "training", "serving"},
+}
+OUTSIDE = {
+    "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
+    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib"},
+    "serving": {"numpy", "onnxruntime"},
+    "export": {"numpy", "torch", "safetensors", "onnx"},
+}
+# The commands' own imports, inside functions.
+COMMANDS = REPOSITORY / "zoo" / "cli.py"
+
+FILES = [path for folder in INSIDE for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_files_import_only_what_their_folder_may(path: Path) -> None:
+    folder = path.relative_to(REPOSITORY).parts[0]
+    for name in imports(path):
+        package, *rest = name.split(".")
+        if package == "igan_zoo":
+            target = rest[0] if rest and rest[0] in INSIDE else "zoo"
+            assert path == COMMANDS or target == folder or target in INSIDE[folder], f"{path} imports {name}"
+        else:
+            assert package in sys.stdlib_module_names or package in OUTSIDE[folder], f"{path} imports {name}"
+
+
+HEAVY = ("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec")
+
+
+def loaded_after(code: str) -> set[str]:
+    report = f"{code}\nimport sys; sys.stderr.write(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    return set(
+        subprocess.run([sys.executable, "-c", report], check=True, capture_output=True, text=True).stderr.split()
+    )
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_after("import igan_zoo") == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert loaded_after("import igan_zoo.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass") == set()
+
+
+def test_the_serving_modules_load_no_training_stack() -> None:
+    modules = ["engine", "sampling", "classifying"]
+    code = "\n".join(f"import igan_zoo.serving.{module}" for module in modules)
+    assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL"}
+
+
+def test_every_package_folder_is_listed_for_the_wheel() -> None:
+    import tomllib
+
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {str(path.parent.relative_to(REPOSITORY)) for path in FILES}
+    assert folders == set(settings["package-dir"].values())
+    assert set(settings["packages"]) == set(settings["package-dir"])

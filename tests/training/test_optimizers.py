@@ -1,0 +1,69 @@
+"""The optimizer and the average against float64 computations of their formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from igan_zoo.training.optimizers import Adam, ParameterAverage
+from torch import nn
+
+
+def adam_reference(start: float, gradients: list[float], rate: float) -> float:
+    """The 2016 code's Adam in float64: epsilon inside the square root."""
+    p, m, v = start, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        m = 0.5 * m + 0.5 * g
+        v = 0.999 * v + 0.001 * g * g
+        p -= rate * (m / (1 - 0.5**t)) / np.sqrt(v / (1 - 0.999**t) + 1e-8)
+    return p
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-5, 1e-4, 1e-2, 1.0, 1e3])
+def test_adam_has_epsilon_inside_the_square_root(size: float) -> None:
+    """Within 0.1 % of the distance moved, from gradients far below the damping to far above it."""
+    generator = np.random.default_rng(0)
+    gradients = (generator.normal(1, 1, 60) * size).tolist()
+    parameter = nn.Parameter(torch.tensor([0.25]))
+    optimizer = Adam([parameter], 0.003)
+    for gradient in gradients:
+        optimizer.descend((parameter * gradient).sum())
+    moved = adam_reference(0.25, gradients, 0.003) - 0.25
+    assert parameter.item() - 0.25 == pytest.approx(moved, rel=1e-3, abs=3e-8)
+
+
+def test_torchs_own_adam_differs_where_gradients_are_small() -> None:
+    """Guards the test above: it would notice epsilon outside the root."""
+    parameter = nn.Parameter(torch.tensor([0.25]))
+    optimizer = torch.optim.Adam([parameter], lr=0.003, betas=(0.5, 0.999), eps=1e-8)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (parameter * 1e-5).sum().backward()
+        optimizer.step()
+    moved = adam_reference(0.25, [1e-5] * 60, 0.003) - 0.25
+    assert abs(parameter.item() - 0.25) > 5 * abs(moved)
+
+
+def test_the_average_of_a_constant_is_that_constant_from_the_first_update_on() -> None:
+    network = nn.Linear(2, 1)
+    average = ParameterAverage(network, 0.0001)
+    for _ in range(3):
+        average.update()
+        for name, value in average.value().items():
+            torch.testing.assert_close(value, network.get_parameter(name).detach(), rtol=1e-4, atol=0)
+
+
+def test_the_average_weighs_the_past_as_stated() -> None:
+    """p = 1, then 2, then 4 at rate 0.5: weights 1/8, 1/4, 1/2 over their sum 7/8."""
+    network = nn.Linear(1, 1, bias=False)
+    average = ParameterAverage(network, 0.5)
+    for value in (1.0, 2.0, 4.0):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        average.update()
+    assert average.value()["weight"].item() == pytest.approx((1 / 8 + 2 / 4 + 4 / 2) / (7 / 8))
+
+
+def test_before_any_update_the_average_is_the_parameters() -> None:
+    network = nn.Linear(2, 1)
+    torch.testing.assert_close(ParameterAverage(network, 0.1).value()["weight"], network.weight.detach())

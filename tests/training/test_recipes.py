@@ -1,0 +1,67 @@
+"""Recipes are data; settings are checked."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from igan_zoo.errors import SpecificationError, UnknownNameError
+from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, RECIPES, customize, find_recipe
+
+
+def test_the_2016_recipe_is_the_2016_script() -> None:
+    recipe = MNIST_SSL
+    assert (recipe.epochs, recipe.batch_size, recipe.labels, recipe.latent_size) == (300, 100, 100, 100)
+    assert (recipe.learning_rate, recipe.averaging_rate, recipe.unlabelled_weight) == (0.003, 0.0001, 1.0)
+    assert recipe.generator_output == "sigmoid"
+    assert {recipe.learning_rate_at(epoch) for epoch in range(300)} == {0.003}
+
+
+def test_the_fast_recipe_differs_in_four_things() -> None:
+    original, fast = map(msgspec.structs.asdict, (MNIST_SSL, MNIST_SSL_FAST))
+    changed = {key for key in original if original[key] != fast[key]}
+    assert changed == {"name", "generator_output", "epochs", "decay_from", "averaging_rate"}
+
+
+def test_the_rate_falls_linearly_over_the_last_part() -> None:
+    recipe = customize(MNIST_SSL_FAST, ["epochs=100", "decay_from=0.5", "learning_rate=0.002"])
+    rates = [recipe.learning_rate_at(epoch) for epoch in range(100)]
+    assert rates[:51] == [0.002] * 51
+    assert rates[75] == pytest.approx(0.001)
+    assert rates[99] == pytest.approx(0.002 / 50)
+    assert customize(recipe, ["decay_from=0"]).learning_rate_at(0) == 0.002
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_found_by_its_name_and_survives_json(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    assert msgspec.json.decode(msgspec.json.encode(recipe), type=type(recipe)) == recipe
+
+
+def test_unknown_recipes_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean mnist-ssl"):
+        find_recipe("mnist-sll")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epochs", "key=value"),
+        ("epoch=3", "did you mean epochs"),
+        ("epochs=0", ">= 1"),
+        ("epochs=1.5", "Expected `int`"),
+        ("learning_rate=2", "<= 1"),
+        ("learning_rate=nan", "not possible"),
+        ("generator_output=tanh", "tanh"),
+        ("channels=2", "2"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(setting: str, message: str) -> None:
+    with pytest.raises(SpecificationError, match=message):
+        customize(MNIST_SSL, [setting])
+
+
+def test_the_labelled_subset_has_the_seed_unless_given_its_own() -> None:
+    assert customize(MNIST_SSL, ["seed=4"]).subset_seed == 4
+    assert customize(MNIST_SSL, ["seed=4", "data_seed=9"]).subset_seed == 9
+    assert customize(MNIST_SSL, ["data_seed=9", "data_seed=none"]).subset_seed == MNIST_SSL.seed

@@ -1,0 +1,140 @@
+"""Runs: what they write, how they stop, and that they go on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from igan_zoo.errors import SpecificationError, TrainingError
+from igan_zoo.training.loop import Game
+from igan_zoo.training.runs import Run
+from safetensors import safe_open
+
+from tests.conftest import TINY, igan_zoo_process
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def training(data: Path, out: Path, epochs: int) -> list[str]:
+    settings = [argument for setting in [*TINY, f"epochs={epochs}"] for argument in ("--set", setting)]
+    return ["train", "mnist-ssl", "--data", str(data), "--labels", "20", "--out", str(out), "--threads", "1", *settings]
+
+
+def test_a_finished_run_holds_its_records_and_pictures(finished_run: Path) -> None:
+    names = {path.name for path in finished_run.iterdir()}
+    assert names == {"recipe.json", "log.jsonl", "timing.jsonl", "checkpoint.safetensors", "samples.png", "curves.png"}
+    log = Run(finished_run).log()
+    assert [row["epoch"] for row in log] == [1, 2, 3]
+    for row in log:
+        assert {"labelled_loss", "unlabelled_loss", "feature_matching_loss", "validation_error"} < row.keys()
+    assert log[-1]["validation_error"] < 0.1, "ten squares at ten places are easy"
+    facts = Run(finished_run).facts()
+    assert facts.command().startswith(
+        "igan-zoo train mnist-ssl-fast --data ylecun/mnist --labels 20 --seed 1 --threads 1"
+    )
+
+
+def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments, as often as it takes; logs and checkpoints are equal to the last bit."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = igan_zoo_process(*training(data_directory, whole, 6))
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+
+    moments = random.Random()
+    kills = 0
+    while True:
+        process = igan_zoo_process(*training(data_directory, broken, 6), "--resume")
+        if kills < 3:
+            while process.poll() is None and not (broken / "recipe.json").exists():
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 4))
+            process.kill()
+        _, errors = process.communicate()
+        kills += 1
+        if process.returncode == 0:
+            break
+        assert process.returncode == -9, errors
+    assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+    assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
+    assert not [path for path in broken.iterdir() if path.name.endswith(".part") and kills == 1]
+
+
+def test_a_second_run_in_the_same_place_needs_resume(igan_zoo: Cli, data_directory: Path, finished_run: Path) -> None:
+    code, _, errors = igan_zoo(*training(data_directory, finished_run, 3))
+    assert code == 1
+    assert "add --resume" in errors
+    code, _, errors = igan_zoo(*training(data_directory, finished_run, 4), "--resume")
+    assert code == 1
+    assert "another recipe" in errors
+
+
+def test_a_damaged_checkpoint_is_named(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:
+    arguments = training(data_directory, tmp_path / "run", 1)
+    assert igan_zoo(*arguments)[0] == 0
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    code, _, errors = igan_zoo(*arguments, "--resume")
+    assert code == 1
+    assert "checkpoint.safetensors is damaged" in errors
+
+
+def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(
+    igan_zoo: Cli, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss turns NaN in the second epoch; the checkpoint of the first stays, whole and finite."""
+    steps = {"count": 0}
+    honest = Game.generator_step
+
+    def poisoned(self: Game, unlabelled: torch.Tensor) -> torch.Tensor:
+        steps["count"] += 1
+        return honest(self, unlabelled) * (float("nan") if steps["count"] == 20 else 1.0)
+
+    monkeypatch.setattr(Game, "generator_step", poisoned)
+    code, _, errors = igan_zoo(*training(data_directory, tmp_path / "run", 3))
+    assert code == 1
+    assert "diverged in epoch 2: a loss of step 5" in errors
+    with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["facts"])["epoch"] == 1
+    assert [row["epoch"] for row in Run(tmp_path / "run").log()] == [1]
+
+
+def test_parameters_that_are_not_finite_are_never_saved(
+    igan_zoo: Cli, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Game.errors
+
+    def breaking(self: Game, images: torch.Tensor, labels: torch.Tensor) -> int:
+        wrong = honest(self, images, labels)
+        with torch.no_grad():
+            next(self.discriminator.parameters())[0, 0] = torch.inf
+        return wrong
+
+    monkeypatch.setattr(Game, "errors", breaking)
+    code, _, errors = igan_zoo(*training(data_directory, tmp_path / "run", 3))
+    assert code == 1
+    assert "discriminator.body.1.bias" in errors or "discriminator.body.1.direction" in errors
+    with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["facts"])["epoch"] == 0
+
+
+def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not a run directory"):
+        Run(tmp_path).facts()
+    (tmp_path / "recipe.json").write_text('{"recipe": 1}')
+    with pytest.raises(SpecificationError, match="not a run's recipe"):
+        Run(tmp_path).facts()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    igan_zoo: Cli, data_directory: Path, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert igan_zoo(*training(data_directory, tmp_path / name, 1), "--seed", seed)[0] == 0
+    logs = [(tmp_path / name / "log.jsonl").read_bytes() for name in "abc"]
+    assert logs[0] == logs[1] != logs[2]

@@ -1,0 +1,225 @@
+"""The command line as a person meets it: results on stdout, one sentence and an exit code for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.zoo.test_directory import flip_one_bit
+from tests.zoo.test_images import png_header
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def test_help_and_version(igan_zoo: Cli) -> None:
+    code, output, _ = igan_zoo("--help")
+    assert code == 0
+    for command in ("classify", "evaluate", "export", "info", "list", "pull", "sample", "train", "verify"):
+        assert f"  {command} " in output
+    assert igan_zoo("--version")[1].startswith("igan-zoo, version")
+    code, output, errors = igan_zoo()
+    assert code == 2
+    assert "Commands:" in output + errors
+
+
+def test_pull_list_info_verify(igan_zoo: Cli, model: Path) -> None:
+    code, output, _ = igan_zoo("pull", model)
+    assert code == 0
+    assert output.startswith("tiny (directory): ")
+    code, output, _ = igan_zoo("list")
+    assert "tiny" in output
+    assert "cache" in output
+    rows = json.loads(igan_zoo("list", "--json")[1])
+    assert {"name": "tiny", "where": ["cache"], "summary": None} in rows
+    code, output, _ = igan_zoo("info")
+    assert code == 0
+    assert "28x28x1" in output
+    assert "errors" in output
+    assert json.loads(igan_zoo("info", "tiny", "--json")[1])["name"] == "tiny"
+    code, output, _ = igan_zoo("verify", model, "tiny")
+    assert code == 0
+    assert output.count("files match") == 2
+
+
+def test_sample_writes_an_archive_and_a_picture(igan_zoo: Cli, model: Path, tmp_path: Path) -> None:
+    code, output, errors = igan_zoo("sample", model, "--n", 130, "--seed", 3, "--out", tmp_path / "a.npz")
+    assert code == 0
+    assert "130 images 28x28x1, seed 3, from index 0" in output
+    assert "CPUExecutionProvider" in errors
+    assert (tmp_path / "a-grid.png").exists()
+    igan_zoo("sample", model, "--n", 30, "--seed", 3, "--start", 100, "--out", tmp_path / "b.npz", "--batch-size", 7)
+    whole, part = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
+    assert np.abs(whole[100:].astype(int) - part).max() <= 1
+
+
+def test_classify_prints_a_table_or_json(igan_zoo: Cli, model: Path, digit: Path) -> None:
+    code, output, _ = igan_zoo("classify", model, digit, "--top", 2)
+    assert code == 0
+    assert output.splitlines()[0].split() == ["file", "class", "and", "probability", "realness"]
+    (answer,) = json.loads(igan_zoo("classify", model, digit, "--top", 2, "--json")[1])
+    assert answer["file"] == str(digit)
+    assert len(answer["classes"]) == 2
+    igan_zoo("pull", model)
+    assert json.loads(igan_zoo("classify", digit, "--json")[1])[0]["classes"][0] == answer["classes"][0]
+    assert json.loads(igan_zoo("classify", "tiny", digit.parent, "--json")[1])
+
+
+def test_evaluate_gives_the_errors_on_the_card(igan_zoo: Cli, model: Path, data_directory: Path) -> None:
+    code, output, _ = igan_zoo("evaluate", model, "--data", data_directory)
+    result = json.loads((model / "config.json").read_text())["results"][0]
+    assert code == 0
+    assert output == f"{result['wrong']} errors of 100 ({result['wrong'] / 100:.2%})\n"
+    answer = json.loads(igan_zoo("evaluate", model, "--data", data_directory, "--json")[1])
+    assert (answer["wrong"], answer["total"]) == (result["wrong"], 100)
+
+
+def test_train_dry_run_prints_the_resolved_recipe(igan_zoo: Cli) -> None:
+    code, output, _ = igan_zoo("train", "mnist-ssl", "--labels", 50, "--set", "epochs=7", "--dry-run")
+    assert code == 0
+    recipe = json.loads(output)
+    assert (recipe["labels"], recipe["epochs"], recipe["learning_rate"]) == (50, 7, 0.003)
+
+
+def fails(result: tuple[int, str, str], code: int, *parts: str) -> None:
+    """The command failed with that code and one sentence that has all the parts; no traceback, no second line."""
+    actual, output, errors = result
+    assert actual == code, errors
+    sentence = [line for line in errors.splitlines() if "CPUExecutionProvider" not in line]
+    assert len(sentence) == 1, errors
+    assert sentence[0].startswith("Error: ")
+    for part in parts:
+        assert part in sentence[0]
+    assert "Traceback" not in output + errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["sample", "--n", "0"], ["'--n': 0"]),
+        (["sample", "--n", "many"], ["'many' is not a valid integer"]),
+        (["sample", "--seed", "-1"], ["--seed"]),
+        (["sample", "--device", "tpu"], ["'tpu' is not one of"]),
+        (["classify"], ["Missing argument"]),
+        (["evaluate"], ["Missing option '--data'"]),
+        (["smaple"], ["No such command 'smaple'"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_code_2(igan_zoo: Cli, arguments: list[str], parts: list[str]) -> None:
+    fails(igan_zoo(*arguments), 2, *parts, "--help")
+
+
+def test_unknown_models_are_answered_with_the_nearest(igan_zoo: Cli, digit: Path) -> None:
+    for arguments in (
+        ["info", "mnist-slf"],
+        ["pull", "mnist-slf"],
+        ["sample", "mnist-slf"],
+        ["classify", "mnist-slf", digit],
+    ):
+        fails(igan_zoo(*arguments), 1, "no model 'mnist-slf'", "did you mean mnist-ssl-fast")
+
+
+def test_bad_images_are_named(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+    text, truncated, bomb = tmp_path / "text.png", tmp_path / "truncated.png", tmp_path / "bomb.png"
+    text.write_text("hello")
+    truncated.write_bytes(digit.read_bytes()[:-200])
+    bomb.write_bytes(png_header(100_000, 100_000))
+    fails(igan_zoo("classify", model, tmp_path / "none.png"), 1, "no file", "none.png")
+    fails(igan_zoo("classify", model, text), 1, "text.png is not a PNG or JPEG")
+    fails(igan_zoo("classify", model, truncated), 1, "truncated.png cannot be decoded")
+    fails(igan_zoo("classify", model, bomb), 1, "bomb.png has more than 16,000,000 pixels")
+    code, output, errors = igan_zoo("classify", model, text, digit, bomb)
+    assert code == 1
+    assert str(digit) in output
+    assert errors.count("Error: ") == 2
+
+
+def test_an_onnx_file_with_the_wrong_inputs(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+    classifier, generator = (model / "onnx" / f"{role}.onnx" for role in ("classifier", "generator"))
+    fails(igan_zoo("sample", classifier, "--out", tmp_path / "a.npz"), 1, "not a generator: its inputs are images")
+    fails(igan_zoo("classify", generator, digit), 1, "not a classifier: its inputs are latent")
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_one_flipped_byte_is_named_with_both_sums(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+    for name in ("classifier", "generator"):
+        flip_one_bit(model / "onnx" / f"{name}.onnx")
+    promised = json.loads((model / "config.json").read_text())["files"]["onnx/classifier.onnx"]["sha256"]
+    for arguments in (["verify", model], ["classify", model, digit], ["pull", model]):
+        fails(igan_zoo(*arguments), 1, "classifier.onnx is damaged", promised)
+    fails(igan_zoo("sample", model, "--out", tmp_path / "a.npz"), 1, "generator.onnx is damaged")
+    assert not list(tmp_path.glob("a*"))
+
+
+def test_what_is_no_model_directory(igan_zoo: Cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    fails(igan_zoo("verify", tmp_path / "empty"), 1, "has no config.json")
+    fails(igan_zoo("info", model / "onnx" / "generator.onnx"), 2, "info wants a model directory")
+    fails(igan_zoo("pull", "tiny", "--from", tmp_path / "empty"), 1, "is no model directory")
+    fails(igan_zoo("export", tmp_path / "empty", "--out", tmp_path / "x"), 1, "not a run directory")
+    fails(igan_zoo("train", "mnist-ssl", "--data", tmp_path / "nowhere", "--out", tmp_path / "r"), 1, "no data at")
+    assert not (tmp_path / "r").exists()
+
+
+def test_existing_and_unwritable_outputs(igan_zoo: Cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").write_text("keep")
+    fails(igan_zoo("sample", model, "--n", 5, "--out", tmp_path / "folder"), 1, "already exists", "--force")
+    assert (tmp_path / "folder" / "mine.txt").read_text() == "keep"
+    fails(igan_zoo("sample", model, "--n", 5, "--out", "/proc/none/a.npz"), 1, "Cannot write /proc/none/a.npz")
+    fails(igan_zoo("sample", model, "--n", 5, "--out", tmp_path / "a.gif"), 1, "Cannot write samples as .gif")
+
+
+@pytest.mark.parametrize("out", ["a.npz", "folder"])
+def test_a_full_disk_leaves_nothing_under_the_final_name(model: Path, tmp_path: Path, out: str) -> None:
+    """The system refuses to let any file grow beyond 100 kB (or 300 bytes), as a full disk would."""
+    if sys.platform == "win32":
+        pytest.skip("needs RLIMIT_FSIZE")
+    limit = 100_000 if out == "a.npz" else 300
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"from igan_zoo.cli import main; main(['sample', {str(model)!r}, '--n', '2000', '--out', {out!r}])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    fails((result.returncode, result.stdout, result.stderr), 1, f"Cannot write {out}: File too large")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_missing_extra_says_what_to_install(igan_zoo: Cli, finished_run: Path, tmp_path: Path) -> None:
+    """In a process where torch cannot be imported, as in an installation without the train extra."""
+    for command in (["export", str(finished_run), "--out", "x"], ["train", "mnist-ssl"]):
+        code = f"import sys; sys.modules['torch'] = None; from igan_zoo.cli import main; main({command!r})"
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        fails((result.returncode, result.stdout, result.stderr), 1, "pip install 'igan-zoo[train,cpu]'")
+
+
+def test_a_reader_who_leaves_early_is_no_traceback(model: Path) -> None:
+    command = f"{sys.executable} -m igan_zoo info {model} | head -n 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in result.stderr
+
+
+def test_sampling_needs_no_network_and_no_torch(model: Path, tmp_path: Path) -> None:
+    code = (
+        "import socket, sys; socket.socket.connect = None; sys.modules['torch'] = sys.modules['onnx'] = None; "
+        f"from igan_zoo.cli import main; main(['sample', {str(model)!r}, '--n', '1'])"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "samples.npz").exists()
+
+
+def test_a_mirror_serves_pull(igan_zoo: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.move(model, tmp_path / "mirror" / "tiny")
+    monkeypatch.setenv("IGAN_ZOO_MIRROR", str(tmp_path / "mirror"))
+    fails(igan_zoo("info", "tiny"), 1, "igan-zoo pull tiny")
+    code, output, _ = igan_zoo("pull", "tiny")
+    assert code == 0
+    assert "(mirror)" in output
+    monkeypatch.delenv("IGAN_ZOO_MIRROR")
+    assert igan_zoo("info", "tiny")[0] == 0

@@ -1,0 +1,93 @@
+"""Reading images safely, and bringing them to a model's shape."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from igan_zoo.errors import ImageError
+from igan_zoo.images import grid, read_image, write_image
+from PIL import Image
+
+SHAPE = {"height": 28, "width": 28, "channels": 1}
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A valid PNG signature and header that promises the given size, and a first chunk of pixels that never comes."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I", 1000) + b"IDAT"
+
+
+def test_an_image_of_the_right_shape_is_read_bit_for_bit(tmp_path: Path) -> None:
+    pixels = np.arange(784, dtype=np.uint8).reshape(28, 28, 1)
+    write_image(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", **SHAPE), pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("size", [(28, 28), (100, 37), (1, 1)])
+def test_any_mode_and_size_is_brought_to_the_shape(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    if mode == "P":
+        white = Image.new("RGB", size, "white").convert("P")
+    else:
+        white = Image.new(mode, size, {"I;16": 65535, "CMYK": (0, 0, 0, 0)}.get(mode, "white"))
+    white.save(path)
+    for channels in (1, 3):
+        image = read_image(path, height=28, width=28, channels=channels)
+        assert image.shape == (28, 28, channels)
+        assert image.dtype == np.uint8
+        assert image.min() >= 254
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    Image.new("RGBA", (28, 28), (255, 255, 255, 0)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", **SHAPE).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not a picture at all", "is not a PNG or JPEG"),
+        (b"", "is not a PNG or JPEG"),
+        (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "is not a PNG or JPEG"),
+        (png_header(100_000, 100_000), "more than 16,000,000 pixels"),
+        (png_header(5_000, 4_000), "more than 16,000,000 pixels"),
+        (png_header(28, 28), "cannot be decoded"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"bad\.png .*{message}"):
+        read_image(path, **SHAPE)
+
+
+def test_a_truncated_png_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.png"
+    write_image(path, np.random.default_rng(0).integers(0, 255, (64, 64, 1), np.uint8))
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(ImageError, match=r"bad\.png cannot be decoded"):
+        read_image(path, **SHAPE)
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no file"):
+        read_image(tmp_path / "none.png", **SHAPE)
+    with pytest.raises(ImageError, match="is a folder"):
+        read_image(tmp_path, **SHAPE)
+
+
+def test_a_grid_places_images_row_by_row_between_white_lines() -> None:
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    sheet = grid(images)
+    assert sheet.shape == (2 * 3 + 1, 3 * 4 + 1, 1)
+    np.testing.assert_array_equal(sheet[1:3, 1:4, 0], 0)
+    np.testing.assert_array_equal(sheet[1:3, 9:12, 0], 2)
+    np.testing.assert_array_equal(sheet[4:6, 5:8, 0], 4)
+    assert (sheet[0] == 255).all()
+    assert (sheet[:, 4] == 255).all()

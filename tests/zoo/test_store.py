@@ -1,0 +1,107 @@
+"""Finding, pulling and resolving models."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from igan_zoo import catalogue, store
+from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
+from igan_zoo.files import sha256_of
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, exported_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "mirror"
+    shutil.copytree(exported_model, root / "tiny")
+    monkeypatch.setenv("IGAN_ZOO_MIRROR", str(root))
+    return root
+
+
+def cached(name: str) -> Path:
+    return store.home() / "models" / name
+
+
+def test_pulling_a_directory_copies_it_and_makes_it_the_default(model: Path) -> None:
+    directory, label = store.pull("tiny", source=model)
+    assert label == "directory"
+    assert directory.path == cached("tiny")
+    directory.verify()
+    assert store.resolve(None).path == directory.path
+    assert store.resolve("tiny").path == directory.path
+
+
+def test_pulling_from_a_mirror(mirror: Path) -> None:
+    with pytest.raises(ModelDirectoryError, match="igan-zoo pull tiny"):
+        store.resolve("tiny")
+    assert store.pull("tiny")[1] == "mirror"
+    assert store.resolve("tiny").path == cached("tiny")
+
+
+def test_pulling_twice_is_the_same_as_once(mirror: Path) -> None:
+    first, _ = store.pull("tiny")
+    second, _ = store.pull("tiny")
+    assert first == second
+    assert [path.name for path in (store.home() / "models").iterdir()] == ["tiny"]
+
+
+def test_a_damaged_source_leaves_no_copy_and_the_old_default(mirror: Path) -> None:
+    damaged = mirror / "tiny" / "onnx" / "generator.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(ChecksumError, match=r"generator\.onnx"):
+        store.pull("tiny")
+    assert not cached("tiny").exists()
+    assert not (store.home() / "last").exists()
+
+
+def test_a_mirror_must_hold_the_published_bytes_of_a_catalogued_name(
+    mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = catalogue.CatalogueEntry("tiny", "", "0" * 64)
+    monkeypatch.setitem(catalogue.BY_NAME, "tiny", entry)
+    with pytest.raises(ChecksumError) as caught:
+        store.pull("tiny")
+    assert "0" * 64 in str(caught.value)
+    assert sha256_of(mirror / "tiny" / "config.json") in str(caught.value)
+    # The same directory, named on purpose, is taken.
+    store.pull("tiny", source=mirror)
+
+
+def test_pulling_to_a_place_of_ones_own(model: Path, tmp_path: Path) -> None:
+    directory, _ = store.pull("tiny", source=model, to=tmp_path / "here")
+    assert directory.path == tmp_path / "here"
+    assert not cached("tiny").exists()
+
+
+def test_training_weights_missing_at_the_source_are_no_obstacle(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    directory, _ = store.pull("tiny", source=model)
+    assert directory.verify() == ["model.safetensors"]
+
+
+def test_a_directory_under_another_name_is_refused(model: Path) -> None:
+    with pytest.raises(ModelDirectoryError, match="holds the model tiny, not mnist-ssl"):
+        store.pull("mnist-ssl", source=model)
+
+
+def test_unknown_names_are_answered_with_the_nearest(mirror: Path) -> None:
+    for ask in (store.resolve, store.pull):
+        with pytest.raises(UnknownNameError, match="did you mean tiny"):
+            ask("tinny")
+
+
+def test_a_single_onnx_file_is_a_model(model: Path) -> None:
+    resolved = store.resolve(str(model / "onnx" / "generator.onnx"))
+    assert resolved.directory is None
+    assert resolved.graph("generator") == (model / "onnx" / "generator.onnx").read_bytes()
+    with pytest.raises(ModelDirectoryError, match="no file"):
+        store.resolve(str(model / "none.onnx"))
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("IGAN_ZOO_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert store.home() == tmp_path / "igan-zoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert store.home() == Path.home() / ".cache" / "igan-zoo"

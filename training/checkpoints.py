@@ -1,0 +1,74 @@
+"""A checkpoint: every tensor that the next step depends on, in one safetensors file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from igan_zoo.errors import TrainingError
+from igan_zoo.files import atomic_file
+from igan_zoo.training.optimizers import Adam, ParameterAverage
+from torch import Tensor, nn
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes named tensors and JSON facts to ``path``."""
+    from safetensors.torch import save
+
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(save(contiguous, metadata={"facts": json.dumps(facts)}))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns the tensors and facts of a checkpoint.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise TrainingError(f"There is no checkpoint {path}; start the run without --resume.") from None
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise TrainingError(
+            f"The checkpoint {path} is damaged ({error}); start the run again in another --out."
+        ) from error
+
+
+def network_tensors(prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    """Returns the state of a network under ``prefix.``."""
+    return {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
+
+
+def optimizer_tensors(prefix: str, optimizer: Adam) -> dict[str, Tensor]:
+    """Returns the moments and step counters of an optimizer under ``prefix.``."""
+    return {
+        f"{prefix}.{index}.{name}": tensor
+        for index, parameter in enumerate(optimizer.parameters)
+        for name, tensor in optimizer.state[parameter].items()
+    }
+
+
+def average_tensors(prefix: str, average: ParameterAverage) -> dict[str, Tensor]:
+    """Returns the running totals of a parameter average under ``prefix.``."""
+    return {f"{prefix}.{name}": tensor for name, tensor in average.totals.items()}
+
+
+@torch.no_grad()
+def restore(live: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
+    """Copies saved tensors into the live ones of the same names.
+
+    Raises:
+        TrainingError: names or shapes differ: the checkpoint belongs to another recipe.
+    """
+    if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
+        raise TrainingError(f"The checkpoint {path} does not fit this recipe; start anew in another --out.")
+    for name, tensor in live.items():
+        tensor.copy_(saved[name])

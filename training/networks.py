@@ -1,0 +1,77 @@
+"""The networks, named after the experiment they belong to.
+
+A generator maps latents ``[N, L]`` to images as the discriminator sees them; a discriminator maps such images to
+``K`` class logits and exposes the intermediate features that feature matching compares (paper, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from igan_zoo.training.layers import BatchNormShift, GaussianNoise, L2NormLinear, WeightNormLinear
+from torch import Tensor, nn
+
+OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+
+
+class Discriminator(nn.Module):
+    """A classifier of K classes whose K+1-st class, "generated", has its logit fixed at zero (section 5).
+
+    ``body`` ends at the feature-matching layer; ``head`` turns features into logits.
+    """
+
+    def __init__(self, body: nn.Sequential, head: nn.Sequential) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def features(self, images: Tensor) -> Tensor:
+        """Returns the activations that feature matching compares, ``[N, F]``."""
+        features: Tensor = self.body(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns class logits ``[N, K]``."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def mnist_generator(latent_size: int, pixels: int, output: str) -> nn.Sequential:
+    """The MNIST generator: two dense layers of 500 softplus units with batch norm, an l2-normalised output layer.
+
+    ``output`` is the last nonlinearity: ``"sigmoid"`` as in the 2016 code, or ``"softplus"``.
+    Inputs are uniform [0, 1) latents ``[N, latent_size]``; outputs are pixels ``[N, pixels]``, black 0 and white 1.
+    """
+    return nn.Sequential(
+        _glorot_linear(latent_size, 500),
+        BatchNormShift(500),
+        nn.Softplus(),
+        _glorot_linear(500, 500),
+        BatchNormShift(500),
+        nn.Softplus(),
+        L2NormLinear(500, pixels),
+        OUTPUTS[output](),
+    )
+
+
+def mnist_discriminator(pixels: int, classes: int) -> Discriminator:
+    """The permutation-invariant MNIST discriminator: five hidden layers, Gaussian noise before every one.
+
+    Inputs are pixels in [0, 1], ``[N, pixels]``. The 250 features of the fifth layer are matched.
+    """
+    widths = [pixels, 1000, 500, 250, 250, 250]
+    layers: list[nn.Module] = []
+    for index, (inputs, outputs) in enumerate(pairwise(widths)):
+        layers += [GaussianNoise(0.3 if index == 0 else 0.5), WeightNormLinear(inputs, outputs), nn.ReLU()]
+    head = nn.Sequential(GaussianNoise(0.5), WeightNormLinear(widths[-1], classes, train_scale=True))
+    return Discriminator(nn.Sequential(*layers), head)
+
+
+def _glorot_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A dense layer without bias: the batch normalization that follows has the shift."""
+    layer = nn.Linear(inputs, outputs, bias=False)
+    with torch.no_grad():
+        nn.init.xavier_uniform_(layer.weight)
+    return layer

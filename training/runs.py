@@ -1,0 +1,144 @@
+"""A run directory: ``recipe.json``, ``log.jsonl``, ``timing.jsonl``, a checkpoint and two pictures.
+
+``log.jsonl`` holds only what the recipe determines, so an interrupted and resumed run has the same bytes as an
+uninterrupted one; clock times stand in ``timing.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from igan_zoo.errors import SpecificationError, TrainingError
+from igan_zoo.files import atomic_file
+from igan_zoo.images import grid, write_image
+from igan_zoo.training.recipes import Recipe, find_recipe
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run was made from, beside its recipe: written at its start, read by export."""
+
+    recipe: Recipe
+    data: str
+    classes: tuple[str, ...]
+    training_images: int
+    device: str
+    threads: int
+    versions: dict[str, str]
+
+    def command(self) -> str:
+        """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own."""
+        recipe, base = self.recipe, find_recipe(self.recipe.name)
+        settings = [
+            f" --set {key}={'none' if value is None else value}"
+            for key, value in msgspec.structs.asdict(recipe).items()
+            if value != getattr(base, key) and key not in ("labels", "seed")
+        ]
+        return (
+            f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {recipe.labels} --seed {recipe.seed} "
+            f"--threads {self.threads}{''.join(settings)}"
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and records of one run directory."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe and what it was run on."""
+        return self.path / "recipe.json"
+
+    @property
+    def log_file(self) -> Path:
+        """One line an epoch."""
+        return self.path / "log.jsonl"
+
+    def start(self, facts: RunFacts) -> None:
+        """Makes the directory and writes ``recipe.json``.
+
+        Raises:
+            TrainingError: there is a run already.
+        """
+        if self.recipe_file.exists():
+            raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+        with atomic_file(self.recipe_file) as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+
+    def facts(self) -> RunFacts:
+        """Reads ``recipe.json``.
+
+        Raises:
+            TrainingError: there is no run here.
+            SpecificationError: the file is not a run's.
+        """
+        try:
+            return msgspec.json.decode(self.recipe_file.read_bytes(), type=RunFacts)
+        except FileNotFoundError:
+            raise TrainingError(f"{self.path} is not a run directory: it has no recipe.json.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SpecificationError(f"{self.recipe_file} is not a run's recipe: {error}.") from error
+
+    def append(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
+        """Appends an epoch to the log and to the timings."""
+        for path, row in ((self.log_file, record), (self.path / "timing.jsonl", timing)):
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def log(self) -> list[dict[str, Any]]:
+        """Returns the log's records; a half-written last line is left out."""
+        return _read_lines(self.log_file)
+
+    def timings(self) -> list[dict[str, Any]]:
+        """Returns the clock times of the epochs."""
+        return _read_lines(self.path / "timing.jsonl")
+
+    def rewind(self, epochs: int) -> None:
+        """Drops what was logged after the checkpoint of ``epochs`` epochs was written."""
+        for path in (self.log_file, self.path / "timing.jsonl"):
+            rows = [row for row in _read_lines(path) if row["epoch"] <= epochs]
+            with atomic_file(path) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def draw(self, samples: NDArray[np.uint8]) -> None:
+        """Writes ``samples.png`` (a grid of uint8 ``[N, H, W, C]``) and ``curves.png`` (losses and errors)."""
+        write_image(self.path / "samples.png", grid(samples))
+        _draw_curves(self.path / "curves.png", self.log())
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    losses, errors = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in log]
+    for key in ("labelled_loss", "unlabelled_loss", "feature_matching_loss"):
+        losses.semilogy(epochs, [row[key] for row in log], label=key.replace("_", " "))
+    losses.set(xlabel="epoch", title="losses")
+    for key in ("labelled_error", "validation_error"):
+        errors.semilogy(epochs, [max(row[key], 1e-4) for row in log], label=key.replace("_", " "))
+    errors.set(xlabel="epoch", title="share of errors")
+    for axes in (losses, errors):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,169 @@
+"""The model card: ``README.md`` and ``.eval_results/`` of a model directory, from its specification alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from igan_zoo.spec import CLASSIFIER, GENERATOR, ModelSpec, ResultSpec
+
+PAPER = "1606.03498"
+
+# Errors of 10,000 on MNIST by number of labels: mean and standard deviation of ten runs (the paper's Table 1).
+PAPER_MNIST_ERRORS = {20: (1677, 452.0), 50: (221, 136.0), 100: (93, 6.5), 200: (90, 4.2)}
+
+
+def write_card(directory: Path, spec: ModelSpec, parity: dict[str, Any]) -> None:
+    """Writes the card and, where there are results, ``.eval_results/`` in the Hub's form."""
+    (directory / "README.md").write_text(_metadata(spec) + _body(spec, parity))
+    if spec.results:
+        (directory / ".eval_results").mkdir()
+        (directory / ".eval_results" / f"{spec.name}.yaml").write_text(_eval_results(spec))
+
+
+def _metadata(spec: ModelSpec) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=result.dataset,
+            dataset_name=result.dataset,
+            dataset_split=result.split,
+            metric_type="accuracy",
+            metric_value=round(1 - result.error, 6),
+        )
+        for result in spec.results
+    ]
+    data = ModelCardData(
+        license=spec.license,
+        library_name="onnx",
+        pipeline_tag="image-classification" if spec.classes else "unconditional-image-generation",
+        tags=["onnx", "gan", "semi-supervised", "improved-gan", f"arxiv:{PAPER}"],
+        datasets=[spec.dataset.id],
+        metrics=["accuracy"],
+        model_name=spec.name,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n"
+
+
+def _eval_results(spec: ModelSpec) -> str:
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    entries = [
+        EvalResultEntry(
+            dataset_id=result.dataset,
+            task_id="image-classification",
+            value=round(1 - result.error, 6),
+            notes=f"accuracy on the {result.split} split: {result.wrong} errors of {result.total}",
+        )
+        for result in spec.results
+    ]
+    text: str = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+    return text
+
+
+def _body(spec: ModelSpec, parity: dict[str, Any]) -> str:
+    training, image = spec.training, spec.image
+    hours = training.seconds / 3600
+    return f"""# {spec.name}
+
+{spec.summary}, of *Improved Techniques for Training GANs* (Salimans et al., 2016), trained by the igan-zoo project.
+
+![100 generated images](samples.png)
+
+## Result
+
+{_results(spec)}
+
+The test images were read by the exported classifier, after training had ended; the errors logged during the training,
+on which choices can be made, are those on training images whose labels the training does not see.
+
+## How it was made
+
+    {training.command}
+
+{training.epochs} epochs, {hours:.2f} hours of wall time on one CPU core, {training.labels} labelled images (seed
+{training.seed}), all other training images without their labels. {_versions(training.versions)}
+
+## Use
+
+Inputs and outputs are plain arrays; the preprocessing is inside the graphs.
+
+{_interfaces(spec)}
+
+    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("onnx/classifier.onnx", providers=["CPUExecutionProvider"])
+    images = numpy.zeros((1, {image.height}, {image.width}, {image.channels}), numpy.uint8)
+    logits, probabilities, realness = session.run(None, {{"images": images}})
+
+`realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: how much the discriminator
+takes the image for a real one.
+
+## Limits
+
+The model knows images like those of {spec.dataset.id}, {image.height}x{image.width} pixels with black as 0, and calls
+everything one of its {len(spec.classes or ())} classes; `realness` is a hint for what lies outside, not a guarantee. It
+is an experiment of a paper, not a tested product: do not rest decisions about people on it.
+
+## Exactness
+
+{_parity(parity)}
+
+## Licence and citation
+
+Weights: {spec.license}. Data: {spec.dataset.id}, {spec.dataset.license}.
+
+    @inproceedings{{salimans2016improved,
+      title = {{Improved Techniques for Training GANs}},
+      author = {{Salimans, Tim and Goodfellow, Ian and Zaremba, Wojciech and
+                Cheung, Vicki and Radford, Alec and Chen, Xi}},
+      booktitle = {{Advances in Neural Information Processing Systems}},
+      year = {{2016}}
+    }}
+"""
+
+
+def _interfaces(spec: ModelSpec) -> str:
+    images = f"`images` uint8 [N, {spec.image.height}, {spec.image.width}, {spec.image.channels}]"
+    lines = ["| file | input | outputs |", "|---|---|---|"]
+    if spec.classes is not None:
+        outputs = f"`logits` and `probabilities` float32 [N, {len(spec.classes)}], `realness` float32 [N]"
+        lines.append(f"| `{CLASSIFIER}` | {images} | {outputs} |")
+    if spec.latent is not None:
+        latent = f"`latent` float32 [N, {spec.latent.size}], {spec.latent.distribution}"
+        lines.append(f"| `{GENERATOR}` | {latent} | {images} |")
+    return "\n".join(lines)
+
+
+def _results(spec: ModelSpec) -> str:
+    if not spec.results:
+        return "Not measured: no test data was given at the export."
+    rows = [_result_row(spec, result) for result in spec.results]
+    return "| data | errors | the paper (mean of 10 runs) |\n|---|---|---|\n" + "\n".join(rows)
+
+
+def _result_row(spec: ModelSpec, result: ResultSpec) -> str:
+    published = PAPER_MNIST_ERRORS.get(spec.training.labels) if result.dataset == "ylecun/mnist" else None
+    paper = f"{published[0]} ± {published[1]:g}" if published else "-"
+    data = f"{result.dataset}, {result.split} split, {spec.training.labels} labels"
+    return f"| {data} | {result.wrong} of {result.total} ({result.error:.2%}), one run | {paper} |"
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return "Versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()) + "."
+
+
+def _parity(parity: dict[str, Any]) -> str:
+    worst: dict[str, float] = {}
+    for graph in parity["graphs"].values():
+        for outputs in graph["batches"].values():
+            for name, measured in outputs.items():
+                worst[name] = max(worst.get(name, 0.0), measured["max"])
+    listed = ", ".join(f"{name} {value:.2g}" for name, value in worst.items())
+    return (
+        f"Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: {listed} "
+        "(images in grey levels of 255). Details in `parity.json`."
+    )

@@ -1,0 +1,26 @@
+"""The models that this version of igan-zoo knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A published model; ``config_sha256`` pins its ``config.json``, which pins every other file."""
+
+    name: str
+    summary: str
+    config_sha256: str
+
+
+CATALOGUE = (
+    CatalogueEntry(
+        name="mnist-ssl-fast",
+        summary="MNIST classifier from 100 labels, and its generator (feature matching, softplus output)",
+        config_sha256="0" * 64,
+    ),
+)
+
+BY_NAME = {entry.name: entry for entry in CATALOGUE}
+DEFAULT_MODEL = "mnist-ssl-fast"

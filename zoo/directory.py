@@ -1,0 +1,91 @@
+"""A model directory (contract 1): opened, checked byte for byte, and written."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from igan_zoo.errors import ChecksumError, ModelDirectoryError
+from igan_zoo.files import sha256_of
+from igan_zoo.spec import CONFIG, OPTIONAL, FileSpec, ModelSpec, encode_spec, read_spec
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A directory with a valid ``config.json``. Its other files are checked when they are read."""
+
+    path: Path
+    spec: ModelSpec
+
+    @staticmethod
+    def open(path: Path) -> ModelDirectory:
+        """Reads the specification in ``path``.
+
+        Raises:
+            ModelDirectoryError: there is no ``config.json``.
+            SpecificationError: it is not valid.
+        """
+        return ModelDirectory(path, read_spec(path / CONFIG))
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of a file, checked against the specification before anyone uses them.
+
+        Raises:
+            ChecksumError: the bytes are others than promised; both sums are named.
+            ModelDirectoryError: the file is missing.
+        """
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _missing(path, error) from error
+        _compare(path, self.spec.files[name], hashlib.sha256(content).hexdigest(), len(content))
+        return content
+
+    def verify(self) -> list[str]:
+        """Checks every file and returns the names of the optional ones that are not here.
+
+        Raises:
+            ChecksumError: a file's bytes are others than promised.
+            ModelDirectoryError: a file is missing, or is here and not named.
+        """
+        absent = []
+        for name, expected in self.spec.files.items():
+            path = self.path / name
+            if name in OPTIONAL and not path.exists():
+                absent.append(name)
+                continue
+            try:
+                _compare(path, expected, sha256_of(path), path.stat().st_size)
+            except OSError as error:
+                raise _missing(path, error) from error
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if path.is_file() and name not in self.spec.files and name not in (CONFIG, ".gitattributes"):
+                raise ModelDirectoryError(f"{path} is not named in {CONFIG}; remove it or take the directory anew.")
+        return absent
+
+
+def seal(path: Path, spec: ModelSpec) -> ModelDirectory:
+    """Writes ``config.json`` into ``path``, naming every file that is there with its sum and size."""
+    files = {
+        file.relative_to(path).as_posix(): FileSpec(sha256=sha256_of(file), size=file.stat().st_size)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != CONFIG
+    }
+    (path / CONFIG).write_bytes(encode_spec(msgspec.structs.replace(spec, files=files)))
+    return ModelDirectory.open(path)
+
+
+def _compare(path: Path, expected: FileSpec, sha256: str, size: int) -> None:
+    if sha256 != expected.sha256:
+        raise ChecksumError(
+            f"{path} is damaged or was changed: its sha256 is {sha256} ({size} bytes), but {CONFIG} promises "
+            f"{expected.sha256} ({expected.size} bytes); take the file anew."
+        )
+
+
+def _missing(path: Path, error: OSError) -> ModelDirectoryError:
+    return ModelDirectoryError(f"{path} cannot be read ({error.strerror}); take the model directory anew.")

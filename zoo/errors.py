@@ -1,0 +1,61 @@
+"""Every failure that a user can meet, as a type. The message is one sentence that says what to do next."""
+
+from __future__ import annotations
+
+
+class IganZooError(Exception):
+    """Base of all errors that the command line prints as one sentence, with exit code 1."""
+
+
+class UnknownNameError(IganZooError):
+    """A model, recipe or option that does not exist; the message names the nearest ones."""
+
+
+class SpecificationError(IganZooError):
+    """A ``config.json``, ``recipe.json`` or setting that does not say what it must."""
+
+
+class ChecksumError(IganZooError):
+    """A file whose bytes are not those that its model directory promises."""
+
+
+class ModelDirectoryError(IganZooError):
+    """A model directory that is missing, incomplete or holds what it should not."""
+
+
+class ImageError(IganZooError):
+    """A file that is not an image that can be decoded safely."""
+
+
+class InterfaceError(IganZooError):
+    """An ONNX graph whose inputs or outputs are not those of its role."""
+
+
+class DeviceError(IganZooError):
+    """A device that was asked for and is not really there."""
+
+
+class DataError(IganZooError):
+    """A data set that is missing, or has too little of something."""
+
+
+class TrainingError(IganZooError):
+    """A training run that cannot start or go on."""
+
+
+class ParityError(IganZooError):
+    """An exported graph that does not compute what its PyTorch module computes."""
+
+
+class OutputError(IganZooError):
+    """A result that cannot be written where it was asked for."""
+
+
+class MissingExtraError(IganZooError):
+    """A command that needs a package of an extra that is not installed."""
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of another library's error as the end of a sentence."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return text.rstrip(".") + "."

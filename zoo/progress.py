@@ -1,0 +1,69 @@
+"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows how far work of ``total`` units has come; use it as a context manager.
+
+    ``done`` is where a resumed piece of work starts. Nothing is shown for work that ends within the first second.
+    """
+
+    def __init__(self, title: str, total: int, *, unit: str, done: int = 0) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._first = done
+        self._started = self._last_line = time.monotonic()
+        self._bar: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, units: int, note: str = "") -> None:
+        """Counts ``units`` more as done; ``note`` says what is worth seeing just now."""
+        self._done += units
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            if self._bar is None and now - self._started > 1.0:
+                self._bar = self._new_bar()
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=self._done, note=note)
+        elif now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            rate = (self._done - self._first) / (now - self._started)
+            left = (self._total - self._done) / rate if rate > 0 else float("inf")
+            line = f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left"
+            sys.stderr.write(f"{line}  {note}\n" if note else f"{line}\n")
+
+    def _new_bar(self) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(self._unit),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        bar.add_task(self._title, total=self._total, note="")
+        bar.start()
+        return bar

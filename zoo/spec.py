@@ -1,0 +1,141 @@
+"""What a model is: the ``config.json`` of a model directory (contract 1), read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import msgspec
+from igan_zoo.errors import ModelDirectoryError, SpecificationError
+from igan_zoo.latents import Distribution
+from msgspec import Meta, Struct
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+Text = Annotated[str, Meta(min_length=1)]
+Positive = Annotated[int, Meta(ge=1)]
+
+CONFIG = "config.json"
+GENERATOR = "onnx/generator.onnx"
+CLASSIFIER = "onnx/classifier.onnx"
+WEIGHTS = "model.safetensors"
+REQUIRED = ("README.md", "parity.json", "samples.png")
+# Only training on needs the weights; a mirror or the bundled copy may leave them out.
+OPTIONAL = (WEIGHTS,)
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True):
+    """A record whose fields are all checked and none of which may be unknown."""
+
+
+class ImageSpec(Strict, kw_only=True, frozen=True):
+    """Shape of the images: pixels are uint8, black 0; C is 1 (grey) or 3 (RGB)."""
+
+    height: Positive
+    width: Positive
+    channels: Literal[1, 3]
+
+
+class LatentSpec(Strict, kw_only=True, frozen=True):
+    """What a generator is fed: ``size`` numbers an image, drawn as :mod:`igan_zoo.latents` says."""
+
+    size: Positive
+    distribution: Distribution
+
+
+class DatasetSpec(Strict, kw_only=True, frozen=True):
+    """The data that the model was trained on: a Hub id and its licence."""
+
+    id: Text
+    license: Text
+
+
+class TrainingSpec(Strict, kw_only=True, frozen=True):
+    """How the model was made. ``command`` made the run; ``seconds`` is the wall time of all epochs."""
+
+    recipe: Text
+    command: Text
+    labels: Positive
+    seed: Annotated[int, Meta(ge=0)]
+    epochs: Positive
+    seconds: Annotated[int, Meta(ge=0)]
+    versions: dict[str, str]
+
+
+class ResultSpec(Strict, kw_only=True, frozen=True):
+    """A measured error of the exported classifier: ``wrong`` of ``total`` images of one split."""
+
+    dataset: Text
+    split: Text
+    wrong: Annotated[int, Meta(ge=0)]
+    total: Positive
+
+    @property
+    def error(self) -> float:
+        """The share of wrong answers."""
+        return self.wrong / self.total
+
+
+class FileSpec(Strict, kw_only=True, frozen=True):
+    """The bytes that a file must have."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0)]
+
+
+class ModelSpec(Strict, kw_only=True, frozen=True):
+    """A model directory's ``config.json``.
+
+    ``latent`` is there if and only if the model has a generator, ``classes`` if and only if it has a classifier.
+    """
+
+    format: Literal[1] = 1
+    name: Name
+    summary: Text
+    license: Text
+    dataset: DatasetSpec
+    image: ImageSpec
+    latent: LatentSpec | None = None
+    classes: tuple[str, ...] | None = None
+    training: TrainingSpec
+    results: tuple[ResultSpec, ...] = ()
+    files: dict[str, FileSpec] = {}
+
+    def __post_init__(self) -> None:
+        if self.latent is None and self.classes is None:
+            raise ValueError("a model has a generator, a classifier or both, so give latent or classes")
+        for path in self.files:
+            pure = PurePosixPath(path)
+            if pure.is_absolute() or ".." in pure.parts or "\\" in path or str(pure) != path or path == CONFIG:
+                raise ValueError(f"the file name {path!r} does not stay inside the directory")
+
+    @property
+    def graphs(self) -> dict[str, str]:
+        """The ONNX file of every role that the model has."""
+        roles = {"generator": GENERATOR} if self.latent is not None else {}
+        return roles | ({"classifier": CLASSIFIER} if self.classes is not None else {})
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Reads and checks a ``config.json``.
+
+    Raises:
+        ModelDirectoryError: there is none.
+        SpecificationError: it is not JSON, lacks a field, has an unknown one, or a value is out of range.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise ModelDirectoryError(f"{path.parent} is not a model directory: it has no {CONFIG}.") from None
+    try:
+        spec = msgspec.json.decode(content, type=ModelSpec)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path} is not a valid model specification: {error}.") from error
+    for name in (*spec.graphs.values(), *REQUIRED):
+        if name not in spec.files:
+            raise SpecificationError(f"{path} names no file {name}, which this model must have.")
+    return spec
+
+
+def encode_spec(spec: ModelSpec) -> bytes:
+    """Returns the bytes of ``config.json``: indented JSON in a fixed order."""
+    return msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n"
