@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from igan_zoo import cards
 from igan_zoo.directory import ModelDirectory, seal
 from igan_zoo.errors import TrainingError
@@ -38,7 +40,6 @@ from igan_zoo.spec import (
 from igan_zoo.training.data import LabelledImages
 from igan_zoo.training.loop import Game
 from igan_zoo.training.runs import Run, RunFacts
-from torch import Tensor
 
 _GRID_IMAGES = 100
 

@@ -7,6 +7,8 @@ layer before it, and noise disappears. Only standard ``torch.nn`` layers are lef
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from igan_zoo import latents
 from igan_zoo.training.layers import (
     BatchNormShift,
@@ -16,7 +18,6 @@ from igan_zoo.training.layers import (
     set_population_statistics,
 )
 from igan_zoo.training.networks import Discriminator
-from torch import Tensor, nn
 
 # Of the population statistics: the sampling error of a mean over this many is below 1 % of a standard deviation.
 POPULATION = 20_000

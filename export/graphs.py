@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 import torch
-from igan_zoo.errors import ParityError
 from torch import Tensor, nn
+
+from igan_zoo.errors import ParityError
 
 # Loaded by onnxruntime 1.17 and later.
 OPSET = 18

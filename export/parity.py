@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+
 from igan_zoo.errors import ParityError
 from igan_zoo.export.graphs import IR_VERSION, OPSET
 from igan_zoo.serving.engine import Engine
-from numpy.typing import NDArray
-from torch import nn
 
 BATCHES = (1, 2, 7, 64)
 

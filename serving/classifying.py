@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images import SUFFIXES, read_image
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

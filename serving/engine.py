@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
 from igan_zoo.latents import Distribution
 from igan_zoo.store import Model
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import onnxruntime

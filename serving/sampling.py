@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import OutputError
 from igan_zoo.files import atomic_directory, atomic_file
 from igan_zoo.images import encode_png
 from igan_zoo.latents import Distribution, latents
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Engine
-from numpy.typing import NDArray
 
 
 def sample(

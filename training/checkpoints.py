@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from igan_zoo.errors import TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.training.optimizers import Adam, ParameterAverage
-from torch import Tensor, nn
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import DataError, MissingExtraError, first_line
 from igan_zoo.images import conform
 from igan_zoo.progress import Progress
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

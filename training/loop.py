@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
 from igan_zoo import latents
 from igan_zoo.errors import DataError, TrainingError
 from igan_zoo.progress import Progress
@@ -34,8 +37,6 @@ from igan_zoo.training.networks import Discriminator, mnist_discriminator, mnist
 from igan_zoo.training.optimizers import Adam, ParameterAverage
 from igan_zoo.training.recipes import Recipe
 from igan_zoo.training.runs import Run
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 _GRID_IMAGES = 100
 
@@ -63,12 +64,8 @@ class Game:
             fake = self.generate()
         # One pass of all three batches: every example has its own noise and no layer mixes examples.
         logits = self.discriminator(torch.cat([labelled, unlabelled, fake]))
-        real = len(labelled) + len(unlabelled)
-        logits_labelled, logits_real, logits_fake = (
-            logits[: len(labelled)],
-            logits[len(labelled) : real],
-            logits[real:],
-        )
+        known, real = len(labelled), len(labelled) + len(unlabelled)
+        logits_labelled, logits_real, logits_fake = logits[:known], logits[known:real], logits[real:]
         supervised = labelled_loss(logits_labelled, labels)
         unsupervised = unlabelled_loss(logits_real, logits_fake)
         # The average takes the parameters from before the step, as in the 2016 code.

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from igan_zoo.training.layers import BatchNormShift, GaussianNoise, L2NormLinear, WeightNormLinear
 from torch import Tensor, nn
+
+from igan_zoo.training.layers import BatchNormShift, GaussianNoise, L2NormLinear, WeightNormLinear
 
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
 
@@ -41,7 +42,7 @@ class Discriminator(nn.Module):
 def mnist_generator(latent_size: int, pixels: int, output: str) -> nn.Sequential:
     """The MNIST generator: two dense layers of 500 softplus units with batch norm, an l2-normalised output layer.
 
-    ``output`` is the last nonlinearity: ``"sigmoid"`` as in the 2016 code, or ``"softplus"``.
+    ``output`` is the last nonlinearity, a key of ``OUTPUTS``; ``"sigmoid"`` is the 2016 code's.
     Inputs are uniform [0, 1) latents ``[N, latent_size]``; outputs are pixels ``[N, pixels]``, black 0 and white 1.
     """
     return nn.Sequential(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta, Struct
+
 from igan_zoo.errors import SpecificationError, UnknownNameError
 from igan_zoo.names import nearest
-from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]

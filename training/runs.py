@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.images import grid, write_image
 from igan_zoo.training.recipes import Recipe, find_recipe
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

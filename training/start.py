@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
 from igan_zoo.errors import TrainingError
 from igan_zoo.training.data import load_images
 from igan_zoo.training.loop import train

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
 from igan_zoo import __version__
 from igan_zoo.errors import IganZooError
 
@@ -85,6 +86,7 @@ def list_models(as_json: bool) -> None:
 def info(model: str | None, as_json: bool) -> None:
     """Show what a model is: images, classes, training, results, files."""
     import msgspec
+
     from igan_zoo import store
 
     directory = store.resolve(model).directory
@@ -268,6 +270,7 @@ def train(
 ) -> None:
     """Train an experiment of the paper by name."""
     import msgspec
+
     from igan_zoo.training.recipes import customize, find_recipe
 
     shorthands = [f"{key}={value}" for key, value in (("labels", labels), ("seed", seed)) if value is not None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
 from igan_zoo.files import sha256_of
 from igan_zoo.spec import CONFIG, OPTIONAL, FileSpec, ModelSpec, encode_spec, read_spec

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
 from igan_zoo.errors import ImageError
 from igan_zoo.files import atomic_file
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,9 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta, Struct
+
 from igan_zoo.errors import ModelDirectoryError, SpecificationError
 from igan_zoo.latents import Distribution
-from msgspec import Meta, Struct
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
 Text = Annotated[str, Meta(min_length=1)]

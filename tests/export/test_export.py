@@ -11,6 +11,8 @@ import onnx
 import onnx.reference
 import pytest
 import torch
+from torch import nn
+
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import OutputError, ParityError, TrainingError
 from igan_zoo.export.exporter import export_run
@@ -27,7 +29,6 @@ from igan_zoo.latents import latents
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.networks import mnist_discriminator, mnist_generator
 from igan_zoo.training.runs import Run
-from torch import nn
 
 PLAIN = {nn.Linear, nn.ReLU, nn.Sigmoid, StableSoftplus}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from igan_zoo import store
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.serving.classifying import Classification, classify, count_errors, find_images
 from igan_zoo.serving.engine import Engine, load_engine
-from PIL import Image
-
 from tests.conftest import synthetic_digits
 
 NAMES = tuple("0123456789")

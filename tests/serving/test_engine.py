@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from igan_zoo import store
 from igan_zoo.errors import DeviceError, InterfaceError
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import Engine, class_names, latent_distribution, load_engine
-from onnx import TensorProto, helper
 
 
 def identity_graph(name: str, kind: int, shape: list[object], out: str) -> bytes:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from igan_zoo import store
 from igan_zoo.errors import OutputError
 from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.serving.sampling import sample, write_samples
-from numpy.typing import NDArray
-from PIL import Image
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from igan_zoo.errors import DataError
 from igan_zoo.training.data import (
     batches,
@@ -15,8 +17,6 @@ from igan_zoo.training.data import (
     tiled_order,
     validation_subset,
 )
-from PIL import Image
-
 from tests.conftest import REAL_MNIST, synthetic_digits
 
 GREY = {"height": 28, "width": 28, "channels": 1}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from igan_zoo.training.layers import (
     BatchNormShift,
     GaussianNoise,
@@ -14,7 +16,6 @@ from igan_zoo.training.layers import (
     weight_norm_linear,
     weight_norm_linear_reference,
 )
-from torch import nn
 
 
 def arguments(n: int, inputs: int, outputs: int, dtype: torch.dtype) -> list[torch.Tensor]:

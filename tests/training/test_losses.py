@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from igan_zoo.training.losses import feature_matching_loss, labelled_loss, unlabelled_loss
 
 

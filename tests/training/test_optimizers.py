@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from igan_zoo.training.optimizers import Adam, ParameterAverage
 from torch import nn
+
+from igan_zoo.training.optimizers import Adam, ParameterAverage
 
 
 def adam_reference(start: float, gradients: list[float], rate: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from igan_zoo.errors import SpecificationError, UnknownNameError
 from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, RECIPES, customize, find_recipe
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.training.loop import Game
 from igan_zoo.training.runs import Run
-from safetensors import safe_open
-
 from tests.conftest import TINY, igan_zoo_process
 
 Cli = Callable[..., tuple[int, str, str]]

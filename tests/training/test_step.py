@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from igan_zoo.training.layers import GaussianNoise
 from igan_zoo.training.loop import Game
 from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, Recipe, customize
-from numpy.typing import NDArray
 
 Parameters = dict[str, NDArray[np.float64]]
 BATCH = 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
 from igan_zoo.files import sha256_of

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from igan_zoo.errors import OutputError
 from igan_zoo.files import atomic_directory, atomic_file, sha256_of
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from igan_zoo.errors import ImageError
 from igan_zoo.images import grid, read_image, write_image
-from PIL import Image
 
 SHAPE = {"height": 28, "width": 28, "channels": 1}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from igan_zoo.latents import Distribution, latents
 
 DISTRIBUTIONS = get_args(Distribution)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from igan_zoo.errors import ModelDirectoryError, SpecificationError
 from igan_zoo.spec import encode_spec, read_spec
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from igan_zoo import catalogue, store
 from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
 from igan_zoo.files import sha256_of
