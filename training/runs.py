@@ -93,6 +93,11 @@ class Run:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SpecificationError(f"{self.recipe_file} is not a run's recipe: {error}.") from error
 
+    def clean(self) -> None:
+        """Removes what a killed process was writing; nothing of it has a final name."""
+        for rest in self.path.glob(".*.part"):
+            rest.unlink()
+
     def append(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
         """Appends an epoch to the log and to the timings."""
         for path, row in ((self.log_file, record), (self.path / "timing.jsonl", timing)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import click
 
 from igan_zoo import __version__
 from igan_zoo.errors import IganZooError
+from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
 if TYPE_CHECKING:
     from igan_zoo.store import Model
@@ -73,9 +73,9 @@ def list_models(as_json: bool) -> None:
     summaries = {entry.name: entry.summary for entry in catalogue.CATALOGUE}
     if as_json:
         rows = sorted(where.items())
-        _print_json([{"name": name, "where": places, "summary": summaries.get(name)} for name, places in rows])
+        print_json([{"name": name, "where": places, "summary": summaries.get(name)} for name, places in rows])
     else:
-        _print_table(
+        print_table(
             [(name, ", ".join(places) or "not here", summaries.get(name, "")) for name, places in sorted(where.items())]
         )
 
@@ -94,7 +94,7 @@ def info(model: str | None, as_json: bool) -> None:
         raise click.UsageError("info wants a model directory or a name, not an .onnx file")
     spec = directory.spec
     if as_json:
-        _print_json({**msgspec.to_builtins(spec), "path": str(directory.path)})
+        print_json({**msgspec.to_builtins(spec), "path": str(directory.path)})
         return
     image = spec.image
     rows = [
@@ -109,7 +109,7 @@ def info(model: str | None, as_json: bool) -> None:
         *(("errors", f"{r.wrong} of {r.total} ({r.error:.2%}), {r.dataset} {r.split}") for r in spec.results),
         *(("file", f"{name}  {file.size:,} bytes") for name, file in spec.files.items()),
     ]
-    _print_table(rows)
+    print_table(rows)
 
 
 @cli.command()
@@ -184,7 +184,7 @@ def sample(
     size = "x".join(map(str, shape))
     click.echo(f"{out}: {count:,} images {size}, seed {seed}, from index {start}")
     click.echo(f"{picture}: the first {len(first)}")
-    click.echo(f"{time.perf_counter() - began:.1f} s", err=True)
+    print_seconds_since(began)
 
 
 @cli.command()
@@ -199,6 +199,7 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
 
+    began = time.perf_counter()
     model, images = _split_model(arguments)
     files = classifying.find_images(images)
     chosen = _resolve(model)
@@ -207,13 +208,14 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
     answers = list(classifying.classify(engine, engines.class_names(chosen, engine), files, top=top))
     good = [answer for answer in answers if isinstance(answer, classifying.Classification)]
     if as_json:
-        _print_json([asdict(answer) for answer in good])
+        print_json([asdict(answer) for answer in good])
     elif good:
         rows = [
             (answer.file, "  ".join(f"{name} {share:.4f}" for name, share in answer.classes), f"{answer.realness:.4f}")
             for answer in good
         ]
-        _print_table([("file", "class and probability", "realness"), *rows])
+        print_table([("file", "class and probability", "realness"), *rows])
+    print_seconds_since(began)
     bad = [answer for answer in answers if isinstance(answer, IganZooError)]
     for error in bad[:-1]:
         click.echo(f"Error: {error}", err=True)
@@ -240,7 +242,7 @@ def evaluate(model: str | None, data: str, split: str, as_json: bool, device: An
     labelled = load_images(data, split, height=height, width=width, channels=channels)
     wrong = classifying.count_errors(engine, labelled.images, labelled.labels)
     if as_json:
-        _print_json({"model": chosen.name, "data": data, "split": split, "wrong": wrong, "total": len(labelled)})
+        print_json({"model": chosen.name, "data": data, "split": split, "wrong": wrong, "total": len(labelled)})
     else:
         click.echo(f"{wrong} errors of {len(labelled)} ({wrong / len(labelled):.2%})")
 
@@ -276,7 +278,7 @@ def train(
     shorthands = [f"{key}={value}" for key, value in (("labels", labels), ("seed", seed)) if value is not None]
     recipe = customize(find_recipe(recipe_name), [*settings, *shorthands])
     if dry_run:
-        _print_json(msgspec.to_builtins(recipe))
+        print_json(msgspec.to_builtins(recipe))
         return
     try:
         from igan_zoo.training.start import start_training
@@ -339,14 +341,3 @@ def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
 
 def _announce(model: Model, engine: Any) -> None:
     click.echo(f"{model.name} ({model.path}) on {engine.provider}", err=True)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))

@@ -27,12 +27,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 def read_image(path: Path, *, height: int, width: int, channels: int) -> NDArray[np.uint8]:
     """Returns the image file as uint8 ``[height, width, channels]``.
 
-    Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels.
+    Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels. A camera's note of how
+    it was held (EXIF) is followed.
 
     Raises:
         ImageError: missing, not an image, truncated, or too large; the message names the file.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -42,7 +43,7 @@ def read_image(path: Path, *, height: int, width: int, channels: int) -> NDArray
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(path)
                 image.load()
-                return conform(image, height=height, width=width, channels=channels)
+                return conform(ImageOps.exif_transpose(image), height=height, width=width, channels=channels)
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from igan_zoo.errors import SpecificationError, TrainingError
@@ -62,7 +63,7 @@ def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Pa
         assert process.returncode == -9, errors
     assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
-    assert not [path for path in broken.iterdir() if path.name.endswith(".part") and kills == 1]
+    assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
 
 
 def test_a_second_run_in_the_same_place_needs_resume(igan_zoo: Cli, data_directory: Path, finished_run: Path) -> None:
@@ -72,6 +73,18 @@ def test_a_second_run_in_the_same_place_needs_resume(igan_zoo: Cli, data_directo
     code, _, errors = igan_zoo(*training(data_directory, finished_run, 4), "--resume")
     assert code == 1
     assert "another recipe" in errors
+
+
+def test_a_resumed_run_needs_the_same_data(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:
+    arguments = training(data_directory, tmp_path / "run", 1)
+    assert igan_zoo(*arguments)[0] == 0
+    for label in range(10):
+        (tmp_path / "other" / "train" / str(label)).mkdir(parents=True)
+        for index in range(10):
+            Image.new("L", (28, 28), label * 20).save(tmp_path / "other" / "train" / str(label) / f"{index}.png")
+    code, _, errors = igan_zoo(*training(tmp_path / "other", tmp_path / "run", 1), "--resume")
+    assert code == 1
+    assert "was trained on other data" in errors
 
 
 def test_a_damaged_checkpoint_is_named(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:

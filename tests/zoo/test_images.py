@@ -45,6 +45,17 @@ def test_any_mode_and_size_is_brought_to_the_shape(tmp_path: Path, mode: str, si
         assert image.min() >= 254
 
 
+def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
+    sideways = Image.new("L", (28, 28), "black")
+    sideways.paste("white", (0, 0, 28, 14))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn clockwise to see it so
+    sideways.save(tmp_path / "a.jpg", exif=exif)
+    upright = read_image(tmp_path / "a.jpg", **SHAPE)
+    assert upright[:, 16:].min() > 250
+    assert upright[:, :12].max() < 5
+
+
 def test_transparent_pixels_are_black(tmp_path: Path) -> None:
     Image.new("RGBA", (28, 28), (255, 255, 255, 0)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", **SHAPE).max() == 0
