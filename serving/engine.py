@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -137,6 +139,9 @@ def _session(role: str, content: bytes, device: Device, threads: int | None) -> 
     if threads is not None:
         options.intra_op_num_threads = threads
     if device == "cuda":
+        # Finds the CUDA libraries of the gpu extra; what it prints is no result of ours.
+        with contextlib.redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
         # Without this, a missing CUDA library silently gives a session on the CPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:

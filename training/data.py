@@ -62,7 +62,8 @@ def _load(source: str, split: str) -> Any:
     except ValueError as error:
         raise DataError(f"{source} has no split {split!r}: {first_line(error)}") from error
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f"Cannot load {source}: {first_line(error)}") from error
+        reason = first_line(error).rstrip(".")
+        raise DataError(f"Cannot load {source} ({reason}); check name and network, or give a folder.") from error
     if len(rows) == 0:
         raise DataError(f"The split {split!r} of {source} is empty.")
     return rows
