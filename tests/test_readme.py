@@ -1,0 +1,73 @@
+"""Every command of the README runs, and prints what the README says.
+
+Trainings run at a tiny setting on small data. Two commands are run by `.ci/run` and not here: `make test` (it runs this
+very file) and the installing half of `make demo`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, TINY
+
+README = (REPOSITORY / "README.md").read_text()
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines()]
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_commands_work_in_the_order_given(tmp_path: Path, data_directory: Path) -> None:
+    for folder in ("docs", "models"):
+        (tmp_path / folder).mkdir()
+        for path in (REPOSITORY / folder).iterdir():
+            (tmp_path / folder / path.name).symlink_to(path.resolve())
+    tiny = [argument for setting in [*TINY, "epochs=2"] for argument in ("--set", setting)]
+    for command in commands():
+        arguments = [str(data_directory) if word == "ylecun/mnist" else word for word in shlex.split(command)]
+        run([*arguments, *(tiny if arguments[1] == "train" else [])], tmp_path)
+    assert (tmp_path / "samples.npz").exists()
+    assert len(list((tmp_path / "pictures").iterdir())) == 100
+    assert (tmp_path / "models" / "my-mnist" / "onnx" / "classifier.onnx").exists()
+
+
+def test_the_client_without_igan_zoo_reads_the_seven() -> None:
+    (script,) = blocks("python")
+    assert len(script.strip().splitlines()) <= 10
+    assert run([sys.executable, "-c", script], REPOSITORY).startswith("digit 7, probability ")
+
+
+def test_make_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The installing half is left out; figures that vary (seconds) are not compared."""
+    installed = f"{sys.prefix}/.installed-cpu"
+    make = ["make", "--no-print-directory", "--assume-old", installed, f"VENV={sys.prefix}", "demo"]
+    shown = run(make, REPOSITORY).replace(f"{sys.prefix}/", ".venv/").splitlines()
+    assert shown[0] == ".venv/bin/igan-zoo sample --n 50000 --out demo/samples.npz"
+    indented = {line.strip() for line in README.splitlines() if line.startswith("    ")}
+    for line in shown:
+        assert line.strip() in indented
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists() or target.startswith("https://"), target
