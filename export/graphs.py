@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
@@ -81,7 +81,8 @@ def _require_standard(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet(*loggers: str):  # type: ignore[no-untyped-def]
+def _quiet(*loggers: str) -> Iterator[None]:
+    """Silences loggers below errors inside the block."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)

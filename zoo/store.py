@@ -120,12 +120,14 @@ def resolve(reference: str | None) -> Model:
         if not path.is_file():
             raise ModelDirectoryError(f"There is no file {path}.")
         return Model(path.stem, path, None)
-    if path.is_dir():
+    if (path / CONFIG).is_file():
         return _open(path)
     for store in local_stores():
         found = store.find(reference)
         if found is not None:
             return _open(found)
+    if path.is_dir():
+        raise ModelDirectoryError(f"{path} is not a model directory: it has no {CONFIG}.")
     if reference in BY_NAME or any(store.find(reference) for store in source_stores()):
         raise ModelDirectoryError(f"{reference} is not on this machine; get it with: igan-zoo pull {reference}")
     raise unknown(reference)

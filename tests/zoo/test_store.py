@@ -92,6 +92,17 @@ def test_unknown_names_are_answered_with_the_nearest(mirror: Path) -> None:
             ask("tinny")
 
 
+def test_a_folder_that_only_shares_a_models_name_does_not_hide_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pull("tiny", source=model)
+    (tmp_path / "work" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert store.resolve("tiny").path == cached("tiny")
+    with pytest.raises(ModelDirectoryError, match=r"has no config\.json"):
+        store.resolve(str(tmp_path / "work" / "tiny"))
+
+
 def test_a_single_onnx_file_is_a_model(model: Path) -> None:
     resolved = store.resolve(str(model / "onnx" / "generator.onnx"))
     assert resolved.directory is None
