@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from igan_zoo import latents
 from igan_zoo.errors import DataError, TrainingError
@@ -33,9 +33,9 @@ from igan_zoo.training.data import (
 )
 from igan_zoo.training.layers import initialize_from_data
 from igan_zoo.training.losses import feature_matching_loss, labelled_loss, unlabelled_loss
-from igan_zoo.training.networks import Discriminator, mnist_discriminator, mnist_generator
+from igan_zoo.training.networks import OUTPUTS, Discriminator, mnist_discriminator, mnist_generator
 from igan_zoo.training.optimizers import Adam, ParameterAverage
-from igan_zoo.training.recipes import Recipe
+from igan_zoo.training.recipes import Output, Recipe
 from igan_zoo.training.runs import Run
 
 _GRID_IMAGES = 100
@@ -47,11 +47,15 @@ class Game:
     def __init__(self, recipe: Recipe, classes: int) -> None:
         pixels = recipe.height * recipe.width * recipe.channels
         self.recipe = recipe
-        self.generator: nn.Module = mnist_generator(recipe.latent_size, pixels, recipe.generator_output)
+        self.generator = mnist_generator(recipe.latent_size, pixels, recipe.generator_output)
         self.discriminator: Discriminator = mnist_discriminator(pixels, classes)
         self.generator_optimizer = Adam(self.generator.parameters(), recipe.learning_rate)
         self.discriminator_optimizer = Adam(self.discriminator.parameters(), recipe.learning_rate)
         self.average = ParameterAverage(self.discriminator, recipe.averaging_rate)
+
+    def set_output(self, output: Output) -> None:
+        """Changes the last nonlinearity of the generator."""
+        self.generator[-1] = OUTPUTS[output]()
 
     def generate(self) -> Tensor:
         """Draws a minibatch of generated images, ``[batch_size, pixels]``."""
@@ -132,12 +136,14 @@ class Game:
         save_checkpoint(run.checkpoint, {**tensors, "random_state": torch.get_rng_state()}, facts)
 
     def load(self, run: Run) -> int:
-        """Restores the run's checkpoint and returns its epoch."""
+        """Restores the run's checkpoint and returns its epoch; the generator is as it was in the last one."""
         tensors, facts = load_checkpoint(run.checkpoint)
         torch.set_rng_state(tensors.pop("random_state"))
         restore(self.tensors(), tensors, run.checkpoint)
         self.average.updates = facts["average_updates"]
-        return int(facts["epoch"])
+        epoch = int(facts["epoch"])
+        self.set_output(self.recipe.output_at(max(epoch - 1, 0)))
+        return epoch
 
 
 @dataclass(frozen=True)
@@ -215,9 +221,10 @@ def _epoch(
     recipe: Recipe, game: Game, training_set: TrainingSet, run: Run, epoch: int, progress: Progress
 ) -> dict[str, Any]:
     """Runs one epoch and returns its log record: the means over its steps."""
-    # Set the learning rate of this epoch.
+    # Set the learning rate and the generator's output of this epoch.
     rate = recipe.learning_rate_at(epoch)
     game.discriminator_optimizer.learning_rate = game.generator_optimizer.learning_rate = rate
+    game.set_output(recipe.output_at(epoch))
 
     # Shuffle: the labelled set tiled, and one order of the unlabelled set for each player.
     total, size = len(training_set), recipe.batch_size

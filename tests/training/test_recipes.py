@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, RECIPES, customize, find_recipe
+from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, MNIST_SSL_WARM, RECIPES, customize, find_recipe
 
 
 def test_the_2016_recipe_is_the_2016_script() -> None:
@@ -21,6 +21,16 @@ def test_the_fast_recipe_differs_in_four_things() -> None:
     original, fast = map(msgspec.structs.asdict, (MNIST_SSL, MNIST_SSL_FAST))
     changed = {key for key in original if original[key] != fast[key]}
     assert changed == {"name", "generator_output", "epochs", "decay_from", "averaging_rate"}
+
+
+def test_the_warm_recipe_changes_its_output_and_is_shorter() -> None:
+    fast, warm = map(msgspec.structs.asdict, (MNIST_SSL_FAST, MNIST_SSL_WARM))
+    assert {key for key in fast if fast[key] != warm[key]} == {"name", "sigmoid_from", "epochs", "decay_from"}
+    outputs = [MNIST_SSL_WARM.output_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
+    assert outputs == ["softplus"] * 55 + ["sigmoid"] * 22
+    rates = [MNIST_SSL_WARM.learning_rate_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
+    assert rates[:64] == [0.003] * 64
+    assert rates[76] == pytest.approx(0.003 / 13, rel=1e-6)
 
 
 def test_the_rate_falls_linearly_over_the_last_part() -> None:

@@ -21,8 +21,8 @@ from tests.conftest import TINY, igan_zoo_process
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def training(data: Path, out: Path, epochs: int) -> list[str]:
-    settings = [argument for setting in [*TINY, f"epochs={epochs}"] for argument in ("--set", setting)]
+def training(data: Path, out: Path, epochs: int, *more: str) -> list[str]:
+    settings = [argument for setting in [*TINY, f"epochs={epochs}", *more] for argument in ("--set", setting)]
     return ["train", "mnist-ssl", "--data", str(data), "--labels", "20", "--out", str(out), "--threads", "1", *settings]
 
 
@@ -41,16 +41,20 @@ def test_a_finished_run_holds_its_records_and_pictures(finished_run: Path) -> No
 
 
 def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Path, tmp_path: Path) -> None:
-    """SIGKILL at random moments, as often as it takes; logs and checkpoints are equal to the last bit."""
+    """SIGKILL at random moments, as often as it takes; logs and checkpoints are equal to the last bit.
+
+    The generator's output changes on the way, so that a resumed run has to know where it was.
+    """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = igan_zoo_process(*training(data_directory, whole, 6))
+    switch = ("generator_output=softplus", "sigmoid_from=3")
+    process = igan_zoo_process(*training(data_directory, whole, 6, *switch))
     _, errors = process.communicate()
     assert process.returncode == 0, errors
 
     moments = random.Random()
     kills = 0
     while True:
-        process = igan_zoo_process(*training(data_directory, broken, 6), "--resume")
+        process = igan_zoo_process(*training(data_directory, broken, 6, *switch), "--resume")
         if kills < 3:
             while process.poll() is None and not (broken / "recipe.json").exists():
                 time.sleep(0.01)
@@ -134,6 +138,17 @@ def test_parameters_that_are_not_finite_are_never_saved(
     assert "discriminator.body.1.bias" in errors or "discriminator.body.1.direction" in errors
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["facts"])["epoch"] == 0
+
+
+def test_a_changed_output_is_there_after_loading(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:
+    """The generator is as it was in the last epoch, which is what export sees."""
+    for epochs, expected in ((1, "Softplus"), (2, "Sigmoid")):
+        path = tmp_path / str(epochs)
+        switch = ("generator_output=softplus", "sigmoid_from=1")
+        assert igan_zoo(*training(data_directory, path, epochs, *switch))[0] == 0
+        game = Game(Run(path).facts().recipe, 10)
+        game.load(Run(path))
+        assert type(game.generator[-1]).__name__ == expected
 
 
 def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_unknown_models_are_answered_with_the_nearest(igan_zoo: Cli, digit: Path
         ["sample", "mnist-slf"],
         ["classify", "mnist-slf", digit],
     ):
-        fails(igan_zoo(*arguments), 1, "no model 'mnist-slf'", "did you mean mnist-ssl-fast")
+        fails(igan_zoo(*arguments), 1, "no model 'mnist-slf'", "did you mean mnist-ssl")
 
 
 def test_bad_images_are_named(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
