@@ -18,7 +18,7 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/typing
+	rm -rf build
 	$(PIP) --no-deps --no-build-isolation --target build/typing .
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
 
