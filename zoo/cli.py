@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from igan_zoo import __version__
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, TrainingError
 from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
 if TYPE_CHECKING:
@@ -285,7 +285,10 @@ def train(
     except ImportError as error:
         raise _missing_train(error) from error
     path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
-    start_training(recipe, data or recipe.dataset, path, resume=resume, threads=threads)
+    try:
+        start_training(recipe, data or recipe.dataset, path, resume=resume, threads=threads)
+    except KeyboardInterrupt:
+        raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
     click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
 
 

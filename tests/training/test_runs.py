@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Pa
     assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_an_interrupted_run_says_how_to_go_on(data_directory: Path, tmp_path: Path) -> None:
+    process = igan_zoo_process(*training(data_directory, tmp_path / "run", 1000))
+    while process.poll() is None and not (tmp_path / "run" / "log.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == (
+        f"Error: Interrupted; the same command with --resume goes on from {tmp_path / 'run'}."
+    )
 
 
 def test_a_second_run_in_the_same_place_needs_resume(igan_zoo: Cli, data_directory: Path, finished_run: Path) -> None:
