@@ -53,7 +53,7 @@ def parity_report(subjects: list[Subject]) -> dict[str, Any]:
 
 
 def _compare(engine: Engine, subject: Subject) -> dict[str, Any]:
-    (input_name,) = {"generator": ["latent"], "classifier": ["images"]}[subject.role]
+    input_name = engine.graphs[subject.role].input_name
     batches = {}
     for size in BATCHES:
         inputs = subject.inputs[:size]

@@ -44,6 +44,7 @@ class Graph:
     """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata."""
 
     role: str
+    input_name: str
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     metadata: Mapping[str, str]
@@ -174,7 +175,8 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
         if not all(isinstance(size, int) for size in shape):
             raise InterfaceError(f"The {role} has a shape that is not fixed beside the batch: {['N', *shape]}.")
     metadata = session.get_modelmeta().custom_metadata_map
-    return Graph(role, tuple(fixed[0]), tuple(fixed[1]), metadata)
+    (input_name,) = _INPUTS[role]
+    return Graph(role, input_name, tuple(fixed[0]), tuple(fixed[1]), metadata)
 
 
 def _effective_provider(sessions: Any, device: Device) -> str:

@@ -127,7 +127,7 @@ def resolve(reference: str | None) -> Model:
         if found is not None:
             return _open(found)
     if path.is_dir():
-        raise ModelDirectoryError(f"{path} is not a model directory: it has no {CONFIG}.")
+        return _open(path)
     if reference in BY_NAME or any(store.find(reference) for store in source_stores()):
         raise ModelDirectoryError(f"{reference} is not on this machine; get it with: igan-zoo pull {reference}")
     raise unknown(reference)
