@@ -1,0 +1,127 @@
+"""Commands that run a model: sample, classify, evaluate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import SEED, announce, device_option, force_option, json_option, resolve
+from igan_zoo.errors import IganZooError
+from igan_zoo.terminal import print_json, print_seconds_since, print_table
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--n", "count", type=click.IntRange(min=1), default=100, show_default=True, help="How many images.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Image i of a seed is always the same.")
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first image.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="samples.npz", show_default=True, help="X.npz or a folder."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=250, show_default=True)
+@device_option
+@force_option
+def sample(
+    model: str | None, count: int, seed: int, start: int, out: Path, batch_size: int, device: Any, force: bool
+) -> None:
+    """Draw images from a generator, and a picture of the first hundred beside them."""
+    from igan_zoo.images import grid, write_image
+    from igan_zoo.serving import engine as engines
+    from igan_zoo.serving import sampling
+
+    began = time.perf_counter()
+    chosen = resolve(model)
+    engine = engines.load_engine(chosen, ["generator"], device=device)
+    announce(chosen, engine)
+    images = sampling.sample(
+        engine,
+        engines.latent_distribution(chosen, engine),
+        seed=seed,
+        start=start,
+        count=count,
+        batch_size=batch_size,
+    )
+    shape = engine.graphs["generator"].output_shape
+    first = sampling.write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=force)
+    picture = out.with_name(f"{out.stem}-grid.png")
+    write_image(picture, grid(first))
+    size = "x".join(map(str, shape))
+    click.echo(f"{out}: {count:,} images {size}, seed {seed}, from index {start}")
+    click.echo(f"{picture}: the first {len(first)}")
+    print_seconds_since(began)
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...")
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many classes an image.")
+@json_option
+@device_option
+def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -> None:
+    """Classify PNG and JPEG files, or all in a folder: class, probability, and how real the image looks to D."""
+    from dataclasses import asdict
+
+    from igan_zoo.serving import classifying
+    from igan_zoo.serving import engine as engines
+
+    began = time.perf_counter()
+    model, images = _split_model(arguments)
+    files = classifying.find_images(images)
+    chosen = resolve(model)
+    engine = engines.load_engine(chosen, ["classifier"], device=device)
+    announce(chosen, engine)
+    answers = list(classifying.classify(engine, engines.class_names(chosen, engine), files, top=top))
+    good = [answer for answer in answers if isinstance(answer, classifying.Classification)]
+    if as_json:
+        print_json([asdict(answer) for answer in good])
+    elif good:
+        rows = [
+            (answer.file, "  ".join(f"{name} {share:.4f}" for name, share in answer.classes), f"{answer.realness:.4f}")
+            for answer in good
+        ]
+        print_table([("file", "class and probability", "realness"), *rows])
+    print_seconds_since(began)
+    bad = [answer for answer in answers if isinstance(answer, IganZooError)]
+    for error in bad[:-1]:
+        click.echo(f"Error: {error}", err=True)
+    if bad:
+        raise bad[-1]
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
+@click.option("--split", default="test", show_default=True)
+@json_option
+@device_option
+def evaluate(model: str | None, data: str, split: str, as_json: bool, device: Any) -> None:
+    """Count the errors of a classifier on labelled images."""
+    from igan_zoo.serving import classifying
+    from igan_zoo.serving import engine as engines
+    from igan_zoo.training.data import load_images
+
+    chosen = resolve(model)
+    engine = engines.load_engine(chosen, ["classifier"], device=device)
+    announce(chosen, engine)
+    height, width, channels = engine.graphs["classifier"].input_shape
+    labelled = load_images(data, split, height=height, width=width, channels=channels)
+    wrong = classifying.count_errors(engine, labelled.images, labelled.labels)
+    if as_json:
+        print_json({"model": chosen.name, "data": data, "split": split, "wrong": wrong, "total": len(labelled)})
+    else:
+        click.echo(f"{wrong} errors of {len(labelled)} ({wrong / len(labelled):.2%})")
+
+
+def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
+    """Tells an optional MODEL before the images apart from them: it is none itself, and something follows it."""
+    from igan_zoo.images import SUFFIXES
+    from igan_zoo.spec import CONFIG
+
+    first, rest = Path(arguments[0]), [Path(argument) for argument in arguments[1:]]
+    is_image = first.suffix.lower() in SUFFIXES or (first.exists() and first.suffix != ".onnx")
+    if rest and (not is_image or (first / CONFIG).is_file()):
+        return arguments[0], rest
+    return None, [first, *rest]
