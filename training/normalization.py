@@ -1,0 +1,221 @@
+"""Normalizations of the 2016 ImageNet networks, whose statistics come from chosen rows of the batch.
+
+Activations are ``[N, C, H, W]`` or ``[N, C]``, floating point; statistics are per channel, over rows and space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def virtual_batch_norm_reference(
+    live: Tensor,
+    mean: Tensor,
+    mean_square: Tensor,
+    gain: Tensor | None,
+    shift: Tensor,
+    *,
+    references: int,
+    epsilon: float,
+) -> Tensor:
+    """Normalises each live example with the reference statistics and itself, one after the other, by the formula.
+
+    An example joins the ``references`` ones as one more: with ``c = 1 / (references + 1)``, its statistics are
+    ``c · own + (1 - c) · reference``, for the mean and for the mean square (paper, section 3.5, and the 2016 code since
+    May 2017). Own statistics are over space only; without space, the value itself and its square.
+
+    Shapes: ``live [N, C, H, W]`` or ``[N, C]``; ``mean``, ``mean_square``, ``gain`` (None for 1) and ``shift`` ``[C]``;
+    the result is shaped like ``live``.
+    """
+    share = 1 / (references + 1)
+    rows = []
+    for example in live:
+        planes = example.reshape(len(mean), -1)  # (C, H * W)
+        joint_mean = share * planes.mean(dim=1) + (1 - share) * mean
+        joint_mean_square = share * planes.square().mean(dim=1) + (1 - share) * mean_square
+        stddev = torch.sqrt(epsilon + joint_mean_square - joint_mean.square())
+        normalized = (planes - joint_mean[:, None]) / stddev[:, None]
+        scaled = normalized if gain is None else normalized * gain[:, None]
+        rows.append((scaled + shift[:, None]).reshape(example.shape))
+    return torch.stack(rows)
+
+
+def virtual_batch_norm(
+    live: Tensor,
+    mean: Tensor,
+    mean_square: Tensor,
+    gain: Tensor | None,
+    shift: Tensor,
+    *,
+    references: int,
+    epsilon: float,
+) -> Tensor:
+    """The same function as :func:`virtual_batch_norm_reference`, of all rows at once.
+
+    A variance that rounding made negative counts as zero.
+    """
+    own_mean, own_mean_square = _moments(live)
+    joint_mean = _joined(mean, own_mean, references)
+    joint_mean_square = _joined(mean_square, own_mean_square, references)
+    return _normalized(live, joint_mean, joint_mean_square, gain, shift, epsilon)
+
+
+class VirtualBatchNorm(nn.Module):
+    """Virtual batch normalization (paper, section 3.5): each example is normalised by a reference batch and itself.
+
+    In training the input is the activations of the reference batch, ``references`` rows, followed by the live ones, and
+    the output likewise. Reference rows are normalised by their own statistics alone, live rows by
+    :func:`virtual_batch_norm`; gradients flow through the reference statistics. Each such pass keeps a copy of these
+    statistics, and evaluation, which takes live rows only, uses them: an example never depends on others in its batch.
+    After the last update of the weights one more pass in training mode brings the copies up to date.
+
+    ``gain=False`` leaves a trainable shift only. The gain starts at N(1, ``gain_stddev``), the shift at 0.
+
+    # Differs from the 2016 code: that runs the reference batch at every use, and so needs no copies.
+    """
+
+    gain: nn.Parameter | None
+    population_mean: Tensor
+    population_mean_square: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        references: int,
+        epsilon: float = 1e-5,
+        gain_stddev: float = 0.02,
+        gain: bool = True,
+    ) -> None:
+        super().__init__()
+        self.references = references
+        self.epsilon = epsilon
+        initial_gain = nn.Parameter(torch.empty(channels).normal_(1.0, gain_stddev)) if gain else None
+        self.register_parameter("gain", initial_gain)
+        self.shift = nn.Parameter(torch.zeros(channels))
+        # NaN until a pass in training mode: using them before is loud.
+        self.register_buffer("population_mean", torch.full((channels,), torch.nan))
+        self.register_buffer("population_mean_square", torch.full((channels,), torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises ``[references + N, C, ...]`` in training and ``[N, C, ...]`` in evaluation.
+
+        Raises:
+            ValueError: there are fewer rows than references, in training.
+        """
+        if not self.training:
+            return virtual_batch_norm(
+                x,
+                self.population_mean,
+                self.population_mean_square,
+                self.gain,
+                self.shift,
+                references=self.references,
+                epsilon=self.epsilon,
+            )
+        if len(x) < self.references:
+            raise ValueError(f"the batch has {len(x)} rows, but must begin with {self.references} reference rows")
+        own_mean, own_mean_square = _moments(x)
+        # All rows are of one size: the mean of their means is the mean over rows and space.
+        mean = own_mean[: self.references].mean(dim=0)
+        mean_square = own_mean_square[: self.references].mean(dim=0)
+        with torch.no_grad():
+            self.population_mean.copy_(mean)
+            self.population_mean_square.copy_(mean_square)
+        return _normalized(
+            x,
+            self._per_row(mean, own_mean),
+            self._per_row(mean_square, own_mean_square),
+            self.gain,
+            self.shift,
+            self.epsilon,
+        )
+
+    def _per_row(self, reference: Tensor, own: Tensor) -> Tensor:
+        """Returns what each row is normalised with, ``[references + N, C]``."""
+        live = _joined(reference, own[self.references :], self.references)
+        return torch.cat([reference.expand(self.references, -1), live])
+
+    def extra_repr(self) -> str:
+        return f"{len(self.shift)}, references={self.references}, epsilon={self.epsilon}, gain={self.gain is not None}"
+
+
+class CrossBatchNorm(nn.Module):
+    """The batch normalization of the 2016 ImageNet discriminator, which lets every image see both halves of the batch.
+
+    In training the input is ``B`` real rows followed by ``B`` generated ones. The first half of the channels is
+    normalised, in all rows, by the statistics of the real rows, the second half by those of the generated rows (biased
+    variance, ``epsilon`` inside the root). Gain starts at N(1, 0.02), shift at 0. Each such pass keeps a copy of the
+    statistics, and evaluation uses them, so that each row is independent of the others.
+
+    # Differs from the 2016 code: that has no evaluation mode.
+    """
+
+    population_mean: Tensor
+    population_variance: Tensor
+
+    def __init__(self, channels: int, *, epsilon: float = 1e-5, gain_stddev: float = 0.02) -> None:
+        if channels % 2:
+            raise ValueError(f"the channels are normalised in two halves, so {channels} of them cannot be")
+        super().__init__()
+        self.epsilon = epsilon
+        self.gain = nn.Parameter(torch.empty(channels).normal_(1.0, gain_stddev))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        # NaN until a pass in training mode: using them before is loud.
+        self.register_buffer("population_mean", torch.full((channels,), torch.nan))
+        self.register_buffer("population_variance", torch.full((channels,), torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises the joint batch ``[2B, C, ...]`` in training, ``[N, C, ...]`` row by row in evaluation.
+
+        Raises:
+            ValueError: the rows cannot be halved, in training.
+        """
+        mean, variance = self._statistics(x) if self.training else (self.population_mean, self.population_variance)
+        return _affine(x, mean, torch.rsqrt(variance + self.epsilon) * self.gain, self.shift)
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if len(x) % 2:
+            raise ValueError(f"a joint batch has as many real rows as generated ones, but this one has {len(x)} rows")
+        rows, channels = len(x) // 2, x.shape[1] // 2
+        x = torch.cat([x[:rows, :channels], x[rows:, channels:]], dim=1)  # (B, C, ...)
+        over = [dimension for dimension in range(x.ndim) if dimension != 1]
+        mean = x.mean(dim=over)
+        variance = (x - _like(mean, x)).square().mean(dim=over)
+        with torch.no_grad():
+            self.population_mean.copy_(mean)
+            self.population_variance.copy_(variance)
+        return mean, variance
+
+    def extra_repr(self) -> str:
+        return f"{len(self.shift)}, epsilon={self.epsilon}"
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns each row's mean and mean square over space, both ``[N, C]``."""
+    if x.ndim == 2:
+        return x, x.square()
+    return x.mean(dim=(2, 3)), x.square().mean(dim=(2, 3))
+
+
+def _joined(reference: Tensor, own: Tensor, references: int) -> Tensor:
+    """Returns the statistic ``[N, C]`` of the references ``[C]`` and one more, each of ``own [N, C]``."""
+    return reference + (own - reference) / (references + 1)
+
+
+def _normalized(
+    x: Tensor, mean: Tensor, mean_square: Tensor, gain: Tensor | None, shift: Tensor, epsilon: float
+) -> Tensor:
+    scale = torch.rsqrt((mean_square - mean.square()).clamp(min=0) + epsilon)
+    return _affine(x, mean, scale if gain is None else scale * gain, shift)
+
+
+def _affine(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Returns ``(x - mean) · scale + shift``, reading ``x`` once; ``mean`` and ``scale`` are ``[N, C]`` or ``[C]``."""
+    return torch.addcmul(_like(shift - mean * scale, x), x, _like(scale, x))
+
+
+def _like(statistic: Tensor, x: Tensor) -> Tensor:
+    """Returns ``[N, C]`` or ``[C]`` with the dimensions of space that ``x`` has, of size one."""
+    return statistic.reshape(*statistic.shape, *[1] * (x.ndim - 2))
