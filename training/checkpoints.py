@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from igan_zoo.errors import TrainingError
 from igan_zoo.files import atomic_file
+from igan_zoo.training.historical import HistoricalAverage
 from igan_zoo.training.optimizers import Adam, ParameterAverage
 
 
@@ -60,6 +61,11 @@ def optimizer_tensors(prefix: str, optimizer: Adam) -> dict[str, Tensor]:
 def average_tensors(prefix: str, average: ParameterAverage) -> dict[str, Tensor]:
     """Returns the running totals of a parameter average under ``prefix.``."""
     return {f"{prefix}.{name}": tensor for name, tensor in average.totals.items()}
+
+
+def history_tensors(prefix: str, history: HistoricalAverage) -> dict[str, Tensor]:
+    """Returns the averages of a historical averaging under ``prefix.``; its ``updates`` belong to the facts."""
+    return {f"{prefix}.{index}": tensor for index, tensor in enumerate(history.averages)}
 
 
 @torch.no_grad()
