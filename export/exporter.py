@@ -37,9 +37,9 @@ from igan_zoo.spec import (
     ResultSpec,
     TrainingSpec,
 )
-from igan_zoo.training.data import LabelledImages
 from igan_zoo.training.loop import Game
 from igan_zoo.training.runs import Run, RunFacts
+from igan_zoo.training.sources import LabelledImages
 
 _GRID_IMAGES = 100
 

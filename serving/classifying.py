@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import SUFFIXES, read_image
+from igan_zoo.images import ImageArray, image_files, read_image
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
 
@@ -33,10 +33,10 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = image_files(path)
             if not inside:
                 raise ImageError(f"There is no PNG or JPEG file in {path}.")
-            found += inside
+            found += [path / name for name in inside]
         else:
             found.append(path)
     return found
@@ -80,7 +80,7 @@ def _answer(names: tuple[str, ...], file: Path, outputs: Arrays, row: int, top: 
     return Classification(str(file), classes, float(outputs["realness"][row]))
 
 
-def count_errors(engine: Engine, images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int = 500) -> int:
+def count_errors(engine: Engine, images: ImageArray, labels: NDArray[np.int64], *, batch_size: int = 500) -> int:
     """Returns how many of the labelled images, uint8 ``[N, H, W, C]``, the classifier gets wrong.
 
     Raises:

@@ -19,7 +19,7 @@ INSIDE = {
 }
 OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
-    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib"},
+    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "onnxruntime"},
     "export": {"numpy", "torch", "safetensors", "onnx"},
 }

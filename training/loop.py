@@ -23,20 +23,14 @@ from igan_zoo.training.checkpoints import (
     restore,
     save_checkpoint,
 )
-from igan_zoo.training.data import (
-    LabelledImages,
-    batches,
-    epoch_order,
-    labelled_subset,
-    tiled_order,
-    validation_subset,
-)
 from igan_zoo.training.layers import initialize_from_data
 from igan_zoo.training.losses import feature_matching_loss, labelled_loss, unlabelled_loss
 from igan_zoo.training.networks import OUTPUTS, Discriminator, mnist_discriminator, mnist_generator
 from igan_zoo.training.optimizers import Adam, ParameterAverage
 from igan_zoo.training.recipes import Output, Recipe
 from igan_zoo.training.runs import Run
+from igan_zoo.training.sources import LabelledImages
+from igan_zoo.training.subsets import batches, epoch_order, labelled_subset, tiled_order, validation_subset
 
 _GRID_IMAGES = 100
 
@@ -160,10 +154,10 @@ class TrainingSet:
         """Chooses the labelled and the validation examples of ``recipe``."""
         if len(data) < recipe.batch_size:
             raise DataError(f"The data has {len(data)} images, fewer than one batch of {recipe.batch_size}.")
-        labelled = labelled_subset(data.labels, recipe.labels, len(data.classes), recipe.subset_seed)
-        validation = validation_subset(len(data), labelled, recipe.validation_images, recipe.subset_seed)
+        labelled = labelled_subset(data.labels, str(recipe.labels), data.classes, recipe.subset_seed)
+        validation = validation_subset(data.labels, labelled, recipe.validation_images, recipe.subset_seed, exact=True)
         return TrainingSet(
-            torch.from_numpy(data.images.reshape(len(data), -1)),
+            torch.from_numpy(data.images[:].reshape(len(data), -1)),
             torch.from_numpy(data.labels),
             torch.from_numpy(labelled),
             torch.from_numpy(validation),

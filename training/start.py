@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from igan_zoo.errors import TrainingError
-from igan_zoo.training.data import load_images
 from igan_zoo.training.loop import train
 from igan_zoo.training.recipes import Recipe
 from igan_zoo.training.runs import Run, RunFacts
+from igan_zoo.training.sources import load_images
 
 
 def start_training(recipe: Recipe, source: str, path: Path, *, resume: bool, threads: int | None) -> None:

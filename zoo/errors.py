@@ -27,6 +27,10 @@ class ImageError(IganZooError):
     """A file that is not an image that can be decoded safely."""
 
 
+class SmallImageError(ImageError):
+    """An image that would have to be enlarged."""
+
+
 class InterfaceError(IganZooError):
     """An ONNX graph whose inputs or outputs are not those of its role."""
 

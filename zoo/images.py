@@ -5,15 +5,18 @@ Arrays are uint8 ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 (grey) or 3 (RGB).
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ImageError
+from igan_zoo.errors import ImageError, SmallImageError
 from igan_zoo.files import atomic_file
 
 if TYPE_CHECKING:
@@ -23,61 +26,138 @@ MAX_PIXELS = 16_000_000
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
+_FILTERS = threading.Lock()
 
-def read_image(path: Path, *, height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    """Returns the image file as uint8 ``[height, width, channels]``.
+
+class ImageArray(Protocol):
+    """Images uint8 ``[N, H, W, C]`` that need not all be in memory: an ndarray, a memory map, or shards."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: NDArray[np.int64] | slice, /) -> NDArray[np.uint8]: ...
+
+
+def image_files(folder: Path) -> list[str]:
+    """Returns the PNG and JPEG files anywhere below ``folder``: names relative to it with ``/`` between, sorted.
+
+    Hidden files and folders are left out. Links to folders are followed, each folder once.
+    """
+    found, visited = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = Path(place).relative_to(folder).as_posix() + "/"
+        prefix = "" if prefix == "./" else prefix
+        found += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    return sorted(found)
+
+
+def read_image(
+    path: Path, *, height: int, width: int, channels: int, crop: bool = False, upscale: bool = True
+) -> NDArray[np.uint8]:
+    """Returns the image file as uint8 ``[height, width, channels]``, brought to that shape as ``conform`` does.
 
     Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels. A camera's note of how
     it was held (EXIF) is followed.
 
     Raises:
         ImageError: missing, not an image, truncated, or too large; the message names the file.
+        SmallImageError: the image is smaller than the shape, and ``upscale`` is false.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns up to twice its own limit; ours below is lower and an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise _too_large(path)
-                image.load()
-                return conform(ImageOps.exif_transpose(image), height=height, width=width, channels=channels)
+        return _decode(path, str(path), height, width, channels, crop, upscale)
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder, not an image file.") from None
+
+
+def decode_image(
+    content: bytes, name: str, *, height: int, width: int, channels: int, crop: bool = False, upscale: bool = True
+) -> NDArray[np.uint8]:
+    """Does what ``read_image`` does with the bytes of a file; errors call it ``name``."""
+    return _decode(io.BytesIO(content), name, height, width, channels, crop, upscale)
+
+
+def _decode(
+    file: Path | io.BytesIO, name: str, height: int, width: int, channels: int, crop: bool, upscale: bool
+) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        # Pillow only warns up to twice its own limit; ours below is lower and an error. The filters of warnings belong
+        # to the whole process, so that threads have to take turns here; decoding itself is outside.
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(file, formats=FORMATS)
+        with opened as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(name)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+        if not upscale:
+            refuse_small(upright.width, upright.height, name, height=height, width=width)
+        return conform(upright, height=height, width=width, channels=channels, crop=crop)
+    except (FileNotFoundError, IsADirectoryError):
+        raise
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a PNG or JPEG image.") from None
+        raise ImageError(f"{name} is not a PNG or JPEG image.") from None
     except Image.DecompressionBombError:
-        raise _too_large(path) from None
+        raise _too_large(name) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path} cannot be decoded: {str(error).rstrip('.')}.") from error
+        raise ImageError(f"{name} cannot be decoded: {str(error).rstrip('.')}.") from error
 
 
-def _too_large(path: Path) -> ImageError:
-    return ImageError(f"{path} has more than {MAX_PIXELS:,} pixels; make it smaller first.")
+def _too_large(name: str) -> ImageError:
+    return ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller first.")
 
 
-def conform(image: Image.Image, *, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+def refuse_small(has_width: int, has_height: int, name: str, *, height: int, width: int) -> None:
+    """Checks that an image need not be enlarged.
+
+    Raises:
+        SmallImageError: it is narrower or lower than ``width`` and ``height``.
+    """
+    if has_width < width or has_height < height:
+        raise SmallImageError(f"{name} is {has_width}x{has_height}, smaller than {width}x{height}.")
+
+
+def conform(image: Image.Image, *, height: int, width: int, channels: int, crop: bool = False) -> NDArray[np.uint8]:
     """Returns a decoded image as uint8 ``[height, width, channels]``.
 
-    Transparent pixels are laid on black. Another size is resized with Pillow's bilinear filter (area-weighted when
-    shrinking) without keeping the aspect ratio.
+    Transparent pixels are laid on black. ``crop`` first takes the largest central rectangle of the wanted aspect ratio,
+    for a square as in the 2016 conversion of ImageNet; without it the aspect ratio is not kept. Another size is resized
+    with Pillow's bilinear filter (area-weighted when shrinking), also as there.
     """
     from PIL import Image
 
     mode = {1: "L", 3: "RGB"}[channels]
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
+    # Differs from the 2016 conversion of ImageNet, which drops the fourth channel.
     if "A" in image.getbands() or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     if image.mode != mode:
         image = image.convert(mode)
+    if crop:
+        image = image.crop(_central(image.width, image.height, width, height))
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+def _central(has_width: int, has_height: int, width: int, height: int) -> tuple[int, int, int, int]:
+    """Returns left, top, right, bottom of the largest central rectangle with the aspect ratio ``width / height``."""
+    inner_width = max(1, min(has_width, has_height * width // height))
+    inner_height = max(1, min(has_height, has_width * height // width))
+    left, top = (has_width - inner_width) // 2, (has_height - inner_height) // 2
+    return left, top, left + inner_width, top + inner_height
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

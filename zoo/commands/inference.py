@@ -101,7 +101,7 @@ def evaluate(model: str | None, data: str, split: str, as_json: bool, device: An
     """Count the errors of a classifier on labelled images."""
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
-    from igan_zoo.training.data import load_images
+    from igan_zoo.training.sources import load_images
 
     chosen = resolve(model)
     engine = engines.load_engine(chosen, ["classifier"], device=device)

@@ -68,12 +68,12 @@ def export(run: Path, out: Path, data: str | None, name: str | None, force: bool
         from igan_zoo.export.exporter import export_run
     except ImportError as error:
         raise missing_train(error) from error
-    from igan_zoo.training.data import load_images
     from igan_zoo.training.runs import Run
+    from igan_zoo.training.sources import load_images
 
     recipe = Run(run).facts().recipe
-    shape = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    test = load_images(data, "test", **shape) if data else None
+    height, width, channels = recipe.height, recipe.width, recipe.channels
+    test = load_images(data, "test", height=height, width=width, channels=channels) if data else None
     directory = export_run(Run(run), out, test=test, name=name, replace=force)
     for result in directory.spec.results:
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {result.dataset} {result.split}")

@@ -1,0 +1,92 @@
+"""What every source of training images has in common: pictures to decode, a listing of them, and the decoded result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from igan_zoo.errors import ImageError
+from igan_zoo.images import ImageArray, conform, decode_image, read_image, refuse_small
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images uint8 ``[N, H, W, C]``, labels int64 ``[N]`` (-1: unknown) and the class names that the labels index.
+
+    ``skipped`` has a sentence for each image that could not be used.
+    """
+
+    images: ImageArray
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape that every image is brought to, and whether its central part alone is taken (``crop``)."""
+
+    height: int
+    width: int
+    channels: int
+    crop: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}x{self.channels}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image before decoding: a file, the bytes of one, or pixels uint8 ``[H, W, 3]``, and its label or -1."""
+
+    name: str
+    content: Path | bytes | NDArray[np.uint8]
+    label: int
+
+    def decode(self, shape: Shape) -> NDArray[np.uint8]:
+        """Returns the pixels, uint8 ``[height, width, channels]``; images are never enlarged.
+
+        Raises:
+            ImageError: it cannot be decoded, or is smaller than ``shape``; the message names it.
+        """
+        height, width, channels, crop = shape.height, shape.width, shape.channels, shape.crop
+        if isinstance(self.content, Path):
+            return read_image(self.content, height=height, width=width, channels=channels, crop=crop, upscale=False)
+        if isinstance(self.content, bytes):
+            return decode_image(
+                self.content, self.name, height=height, width=width, channels=channels, crop=crop, upscale=False
+            )
+        refuse_small(self.content.shape[1], self.content.shape[0], self.name, height=height, width=width)
+        return conform(Image.fromarray(self.content), height=height, width=width, channels=channels, crop=crop)
+
+
+class Listing(Protocol):
+    """The images of one split of a source, in an order that is always the same, before any is decoded."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def pictures(self, start: int = 0) -> Iterator[Picture]:
+        """Yields the pictures from index ``start`` on."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Returns a sum that changes when the list of images, their sizes or their labels change."""
+        ...
+
+
+Decoded = tuple[Picture, NDArray[np.uint8] | ImageError]

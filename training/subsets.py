@@ -1,0 +1,101 @@
+"""Which examples are labelled, which validate, and in what order an epoch shows them.
+
+Labels are int64 ``[N]``; -1 means that no label is known. All choices depend on nothing but the arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import DataError
+
+_REQUEST = re.compile(r"(?P<count>[0-9]+)(?P<each>-per-class)?")
+
+
+def labelled_subset(labels: NDArray[np.int64], request: str, classes: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Returns the indices of the examples whose labels training sees, int64, in class order.
+
+    ``request`` is ``"100"`` (so many in all, equally many of each of ``classes``), ``"25-per-class"``, ``"all"`` (every
+    example that has a label, in the order of the data) or ``"0"`` (none). As in the 2016 code the choice is a seeded
+    permutation, of which the first of each class are taken; a larger request contains a smaller one of the same seed.
+
+    Raises:
+        DataError: the request is malformed or cannot be spread evenly, a class has too few labelled images, or there
+            are fewer than two classes although labels are wanted.
+    """
+    if request == "0":
+        return np.empty(0, np.int64)
+    per_class = None if request == "all" else _labels_per_class(request, len(classes))
+    if len(classes) < 2:
+        known = f"only the class {classes[0]!r}" if classes else "no labels"
+        raise DataError(f"The data has {known}, but a classifier needs two classes or more; ask for 0 labels.")
+    if per_class is None:
+        return np.flatnonzero(labels >= 0)
+    order = _generator(seed, "labels").permutation(len(labels))
+    chosen = []
+    for label, name in enumerate(classes):
+        members = order[labels[order] == label]
+        if len(members) < per_class:
+            raise DataError(
+                f"Class {name!r} has {len(members)} labelled images, but {per_class} of each class are asked for."
+            )
+        chosen.append(members[:per_class])
+    return np.concatenate(chosen)
+
+
+def _labels_per_class(request: str, classes: int) -> int:
+    match = _REQUEST.fullmatch(request)
+    if match is None or (match["each"] and int(match["count"]) == 0):
+        raise DataError(f"Cannot understand the labels {request!r}: write a count, N-per-class, all or 0.")
+    count = int(match["count"])
+    if match["each"]:
+        return count
+    per_class, remainder = divmod(count, max(classes, 1))
+    if remainder or per_class == 0:
+        raise DataError(f"{count} labels cannot be spread evenly over {classes} classes; use a multiple of {classes}.")
+    return per_class
+
+
+def validation_subset(
+    labels: NDArray[np.int64], labelled: NDArray[np.int64], count: int, seed: int, *, exact: bool = False
+) -> NDArray[np.int64]:
+    """Returns the indices of at most ``count`` examples that have a label and are not in ``labelled``, int64.
+
+    Only validation sees their labels. The images themselves stay in the unlabelled set, which is the complete training
+    set as in the 2016 code.
+
+    Raises:
+        DataError: ``exact`` and there are fewer than ``count`` such examples.
+    """
+    order = _generator(seed, "validation").permutation(len(labels))
+    unseen = order[(labels[order] >= 0) & ~np.isin(order, labelled)]
+    if exact and len(unseen) < count:
+        raise DataError(
+            f"{count} validation images were asked for, but only {len(unseen)} have a label that training does not see."
+        )
+    return unseen[:count]
+
+
+def epoch_order(total: int, seed: int, epoch: int, stream: str) -> NDArray[np.int64]:
+    """Returns a permutation of ``0..total-1`` that depends on nothing but the arguments, so runs resume anywhere."""
+    return _generator(seed, stream, epoch).permutation(total)
+
+
+def tiled_order(labelled: int, total: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Returns ``total`` indices into the labelled set: independent permutations of all of it, one after the other."""
+    generator = _generator(seed, "tiles", epoch)
+    return np.concatenate([generator.permutation(labelled) for _ in range(-(-total // labelled))])[:total]
+
+
+def batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Yields consecutive full batches; a remainder smaller than ``size`` is left out, as in the 2016 code."""
+    for start in range(0, len(order) - size + 1, size):
+        yield order[start : start + size]
+
+
+def _generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch, int.from_bytes(stream.encode(), "little")])
