@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import inference, models, training
+from igan_zoo.commands import inference, models, reproduce, training
 from igan_zoo.errors import IganZooError
 
 
@@ -57,6 +57,7 @@ _COMMANDS = (
     inference.evaluate,
     training.train,
     training.export,
+    reproduce.reproduce,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)
