@@ -17,7 +17,7 @@ class HistoricalAverage:
     (:func:`igan_zoo.training.checkpoints.history_tensors`).
 
     The average has the parameters' dtype. It moves by the new difference divided by ``t``, which in float32 is lost
-    where it is below the average's last digit: after ``t`` updates it is right to about ``t · 6e-8`` of its size.
+    where it is below the average's last digit: after ``t`` updates it may be off by ``t · 6e-8`` of its size.
 
     The 2016 code has no historical averaging; this follows the paper, which gives no weight.
     """

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.images import grid, write_image
+from igan_zoo.training.pictures import draw_curves
 from igan_zoo.training.recipes import Recipe, find_recipe
 
 
@@ -122,29 +123,10 @@ class Run:
     def draw(self, samples: NDArray[np.uint8]) -> None:
         """Writes ``samples.png`` (a grid of uint8 ``[N, H, W, C]``) and ``curves.png`` (losses and errors)."""
         write_image(self.path / "samples.png", grid(samples))
-        _draw_curves(self.path / "curves.png", self.log())
+        draw_curves(self.path / "curves.png", self.log())
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _draw_curves(path: Path, log: list[dict[str, Any]]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    losses, errors = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in log]
-    for key in ("labelled_loss", "unlabelled_loss", "feature_matching_loss"):
-        losses.semilogy(epochs, [row[key] for row in log], label=key.replace("_", " "))
-    losses.set(xlabel="epoch", title="losses")
-    for key in ("labelled_error", "validation_error"):
-        errors.semilogy(epochs, [max(row[key], 1e-4) for row in log], label=key.replace("_", " "))
-    errors.set(xlabel="epoch", title="share of errors")
-    for axes in (losses, errors):
-        axes.legend()
-        axes.grid(alpha=0.3)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png")

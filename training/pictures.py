@@ -1,0 +1,126 @@
+"""Pictures of a training: its curves, and an animation of its samples."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from igan_zoo.errors import ImageError, first_line
+from igan_zoo.files import atomic_file
+from igan_zoo.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# What a panel shows: the ending of its keys, its title, and the least value that its logarithmic axis can show.
+_PANELS = (("_loss", "losses", 0.0), ("_error", "share of errors", 1e-4))
+# A curve of so few points has each of them marked: a single one would be invisible.
+_FEW = 20
+
+
+def draw_curves(path: Path, log: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a PNG of every loss and every error in a log, each group in a panel of its own.
+
+    A key that ends in ``_loss`` or ``_error`` is a curve. Rows may lack it or have None; they are left out of it, as
+    are values that are not finite. The horizontal axis is ``images`` (seen so far) if the log has it, else ``epoch``;
+    rows without it are left out. The vertical axis is logarithmic unless a loss is negative or 0; errors below 1e-4 are
+    drawn at 1e-4.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    abscissa = "images" if any(row.get("images") is not None for row in log) else "epoch"
+    rows = [row for row in log if row.get(abscissa) is not None]
+    panels = [(_keys(rows, ending), title, least) for ending, title, least in _PANELS]
+    panels = [panel for panel in panels if panel[0]] or [([], "losses", 0.0)]
+
+    figure = Figure(figsize=(4.5 * len(panels), 3.5), layout="constrained")
+    for axes, (keys, title, least) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        positive = True
+        for key in keys:
+            points = [(row[abscissa], max(row[key], least)) for row in rows if _is_number(row.get(key))]
+            positive &= all(value > 0 for _, value in points)
+            axes.plot(*zip(*points, strict=True), label=key.replace("_", " "), marker="." if len(points) < _FEW else "")
+        axes.set(xlabel=abscissa, title=title, yscale="log" if keys and positive else "linear")
+        axes.grid(alpha=0.3)
+        if keys:
+            axes.legend()
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _keys(rows: Iterable[Mapping[str, Any]], ending: str) -> list[str]:
+    """Returns the keys with that ending that have a number somewhere, in the order of their first one."""
+    return list(dict.fromkeys(key for row in rows for key in row if key.endswith(ending) and _is_number(row[key])))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def draw_progress(
+    path: Path, frames: Sequence[Path], *, most: int = 64, width: int = 400, seconds: float = 0.15, last: float = 2.0
+) -> None:
+    """Writes an animated WebP of PNG pictures in their order, which loops for ever.
+
+    64 grids of 100 MNIST images that slowly change make 0.25 MB, as many of CIFAR-10 images that all change 1.5 MB.
+
+    Args:
+        path: the file to write.
+        frames: PNG files, grey or colour. Those of another size than the first one are brought to its size.
+        most: how many to show; of more, so many are chosen evenly, the first and the last among them.
+        width: wider pictures are made this wide.
+        seconds: how long each is shown.
+        last: how long the last one is shown.
+
+    Raises:
+        ImageError: there are no frames, or one of them is missing, no PNG, damaged or too large.
+        OutputError: ``path`` cannot be written.
+    """
+    if not frames:
+        raise ImageError(f"There are no sample pictures to make {path} from; train for at least one epoch.")
+    chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    pictures: list[Image.Image] = []
+    for index in chosen:
+        size = pictures[0].size if pictures else None
+        pictures.append(_read_frame(frames[index], size, width))
+    milliseconds = [round(1000 * seconds)] * (len(pictures) - 1) + [round(1000 * last)]
+    with atomic_file(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="WEBP",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=milliseconds,
+            loop=0,
+            quality=50,
+            method=4,
+        )
+
+
+def _read_frame(path: Path, size: tuple[int, int] | None, width: int) -> Image.Image:
+    """Reads a PNG as RGB of ``size``, or where that is None of its own, but not wider than ``width``."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns up to twice its own limit; ours below is lower and an error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(f"{path} has more than {MAX_PIXELS:,} pixels; make it smaller first.")
+                frame = image.convert("RGB")
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} is not a PNG picture that can be read: {first_line(error)}") from error
+    if size is None:
+        size = (min(frame.width, width), max(1, round(frame.height * min(1.0, width / frame.width))))
+    return frame if frame.size == size else frame.resize(size, Image.Resampling.LANCZOS)
