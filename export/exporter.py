@@ -37,7 +37,9 @@ from igan_zoo.spec import (
     ResultSpec,
     TrainingSpec,
 )
-from igan_zoo.training.loop import Game
+from igan_zoo.training.alternating import AlternatingGame
+from igan_zoo.training.game import Game
+from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.sources import LabelledImages
 
@@ -58,11 +60,13 @@ def export_run(
     """
     facts = run.facts()
     recipe = facts.recipe
-    game = Game(recipe, len(facts.classes))
-    epochs = game.load(run)
+    game, epochs = open_game(run)
+    if not isinstance(game, AlternatingGame) or recipe.network != "mnist-dense" or game.generator is None:
+        raise TrainingError(f"{run.path} is a run of {recipe.name}, and only the dense MNIST networks export so far.")
     if epochs < recipe.epochs:
         raise TrainingError(f"{run.path} has {epochs} of {recipe.epochs} epochs; finish it first with --resume.")
-    game.discriminator.load_state_dict(game.average.value(), strict=False)
+    if game.average is not None:
+        game.discriminator.load_state_dict(game.average.value(), strict=False)
     game.discriminator.eval()
     measure_population(game.generator, recipe.latent_size)
 
@@ -121,7 +125,7 @@ def _specification(run: Run, facts: RunFacts, name: str, results: tuple[ResultSp
     recipe = facts.recipe
     return ModelSpec(
         name=name,
-        summary=f"Semi-supervised classifier ({recipe.labels} labels) and generator of {recipe.dataset}",
+        summary=f"Semi-supervised classifier ({facts.labelled_images} labels) and generator of {recipe.dataset}",
         license="apache-2.0",
         dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
         image=ImageSpec(height=recipe.height, width=recipe.width, channels=recipe.channels),
@@ -130,7 +134,7 @@ def _specification(run: Run, facts: RunFacts, name: str, results: tuple[ResultSp
         training=TrainingSpec(
             recipe=recipe.name,
             command=facts.command(),
-            labels=recipe.labels,
+            labels=facts.labelled_images,
             seed=recipe.seed,
             epochs=recipe.epochs,
             seconds=round(sum(row["seconds"] for row in run.timings())),
@@ -144,10 +148,9 @@ def _write_weights(path: Path, game: Game) -> None:
     """Writes the generator, with its population statistics, and the averaged discriminator."""
     from safetensors.torch import save
 
-    networks = {"generator": game.generator, "discriminator": game.discriminator}
     tensors: dict[str, Tensor] = {
         f"{prefix}.{name}": tensor.contiguous()
-        for prefix, network in networks.items()
+        for prefix, network in game.players()
         for name, tensor in network.state_dict().items()
     }
     path.write_bytes(save(tensors))

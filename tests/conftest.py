@@ -90,7 +90,8 @@ def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> Path:
     """A run of the real recipe on the small data, three epochs long."""
-    from igan_zoo.training.recipes import customize, find_recipe
+    from igan_zoo.training.recipes import find_recipe
+    from igan_zoo.training.settings import customize
     from igan_zoo.training.start import start_training
 
     path = tmp_path_factory.mktemp("runs") / "run"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.progress import Progress
-from igan_zoo.training.pictures import Decoded, Listing, Picture, Shape
+from igan_zoo.training.listings import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32
 # So many pictures must have been seen before a source is given up in the middle for having too many small ones.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, MissingExtraError, first_line
 from igan_zoo.training.label_files import number_labels, read_labels
-from igan_zoo.training.pictures import Picture
+from igan_zoo.training.listings import Picture
 
 # Configurations that are meant when none is named.
 _CONFIGURATIONS = {"ufldl-stanford/svhn": "cropped_digits"}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DataError
 from igan_zoo.images import image_files
 from igan_zoo.training.label_files import number_labels, read_labels
-from igan_zoo.training.pictures import Picture
+from igan_zoo.training.listings import Picture
 
 # What a split may be called in a folder, best first.
 _NAMES = {

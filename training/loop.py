@@ -1,10 +1,10 @@
-"""The training loop of the feature-matching experiments."""
+"""The training loop: epochs of steps, checkpoints whenever some minutes have passed, a log row for each epoch."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,256 +12,311 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igan_zoo import latents
-from igan_zoo.errors import DataError, TrainingError
+from igan_zoo.errors import TrainingError
+from igan_zoo.images import grid
 from igan_zoo.progress import Progress
-from igan_zoo.training.checkpoints import (
-    average_tensors,
-    load_checkpoint,
-    network_tensors,
-    optimizer_tensors,
-    restore,
-    save_checkpoint,
-)
-from igan_zoo.training.layers import initialize_from_data
-from igan_zoo.training.losses import feature_matching_loss, labelled_loss, unlabelled_loss
-from igan_zoo.training.networks import OUTPUTS, Discriminator, mnist_discriminator, mnist_generator
-from igan_zoo.training.optimizers import Adam, ParameterAverage
-from igan_zoo.training.recipes import Output, Recipe
+from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
+from igan_zoo.training.distributed import World
+from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.games import new_game
 from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import Recipe
 from igan_zoo.training.sources import LabelledImages
-from igan_zoo.training.subsets import batches, epoch_order, labelled_subset, tiled_order, validation_subset
+from igan_zoo.training.subsets import epoch_order, tiled_order
+from igan_zoo.training.tensorboard import TensorBoardLog
+from igan_zoo.training.training_set import TrainingSet
 
-_GRID_IMAGES = 100
+# How often the losses are looked at: on a GPU every look waits for the device.
+_STEPS_BETWEEN_LOOKS = 20
+EVALUATION_BATCH = 500
 
 
-class Game:
-    """The two players of a recipe, their optimizers, and the averaged discriminator that is tested."""
+@dataclass(frozen=True)
+class Options:
+    """How a run is done, as against what it computes."""
 
-    def __init__(self, recipe: Recipe, classes: int) -> None:
-        pixels = recipe.height * recipe.width * recipe.channels
-        self.recipe = recipe
-        self.generator = mnist_generator(recipe.latent_size, pixels, recipe.generator_output)
-        self.discriminator: Discriminator = mnist_discriminator(pixels, classes)
-        self.generator_optimizer = Adam(self.generator.parameters(), recipe.learning_rate)
-        self.discriminator_optimizer = Adam(self.discriminator.parameters(), recipe.learning_rate)
-        self.average = ParameterAverage(self.discriminator, recipe.averaging_rate)
+    device: str = "cpu"
+    compile: str | None = None  # a mode of torch.compile
+    checkpoint_seconds: float = 300.0
+    picture_steps: int | None = None  # a picture of the samples every so many steps
+    tensorboard: bool = False
 
-    def set_output(self, output: Output) -> None:
-        """Changes the last nonlinearity of the generator."""
-        self.generator[-1] = OUTPUTS[output]()
 
-    def generate(self) -> Tensor:
-        """Draws a minibatch of generated images, ``[batch_size, pixels]``."""
-        images: Tensor = self.generator(torch.rand(self.recipe.batch_size, self.recipe.latent_size))
-        return images
+@dataclass
+class Position:
+    """Where a run stands: ``step`` steps into ``epoch``, and the sums of what those steps reported."""
 
-    def discriminator_step(self, labelled: Tensor, labels: Tensor, unlabelled: Tensor) -> Tensor:
-        """One step of the discriminator; returns labelled loss, unlabelled loss and labelled error, float32 ``[3]``."""
-        with torch.no_grad():
-            fake = self.generate()
-        # One pass of all three batches: every example has its own noise and no layer mixes examples.
-        logits = self.discriminator(torch.cat([labelled, unlabelled, fake]))
-        known, real = len(labelled), len(labelled) + len(unlabelled)
-        logits_labelled, logits_real, logits_fake = logits[:known], logits[known:real], logits[real:]
-        supervised = labelled_loss(logits_labelled, labels)
-        unsupervised = unlabelled_loss(logits_real, logits_fake)
-        # The average takes the parameters from before the step, as in the 2016 code.
-        self.average.update()
-        self.discriminator_optimizer.descend(supervised + self.recipe.unlabelled_weight * unsupervised)
-        error = (logits_labelled.detach().argmax(dim=1) != labels).float().mean()
-        return torch.stack([supervised.detach(), unsupervised.detach(), error])
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
 
-    def generator_step(self, unlabelled: Tensor) -> Tensor:
-        """One step of the generator; returns the feature-matching loss, float32 ``[1]``."""
-        # Gradients pass through the discriminator to the images, but its own are not needed.
-        self.discriminator.requires_grad_(False)
-        with torch.no_grad():
-            features_real = self.discriminator.features(unlabelled)
-        features_fake = self.discriminator.features(self.generate())
-        loss = feature_matching_loss(features_real, features_fake)
-        self.generator_optimizer.descend(loss)
-        self.discriminator.requires_grad_(True)
-        return loss.detach()[None]
+    def add(self, losses: Losses) -> None:
+        """Counts one step and what it reported."""
+        self.step += 1
+        for name, loss in losses.items():
+            self.sums[name] = self.sums[name] + loss if name in self.sums else loss.double()
 
-    @torch.no_grad()
-    def errors(self, images: Tensor, labels: Tensor, chunk: int = 1000) -> int:
-        """Counts the wrong answers of the averaged discriminator, in evaluation mode, on uint8 ``[N, pixels]``."""
-        self.discriminator.eval()
-        average = self.average.value()
-        wrong = 0
-        for start in range(0, len(images), chunk):
-            batch = slice(start, start + chunk)
-            logits = torch.func.functional_call(self.discriminator, average, (to_unit(images[batch]),))
-            wrong += int((logits.argmax(dim=1) != labels[batch]).sum())
-        self.discriminator.train()
-        return wrong
+    def means(self) -> dict[str, float]:
+        """Returns the means over the steps so far."""
+        return {name: total.item() / self.step for name, total in self.sums.items()}
 
-    @torch.no_grad()
-    def samples(self) -> NDArray[np.uint8]:
-        """Returns the generator's images of the first latents of seed 0, uint8 ``[100, H, W, C]``."""
-        z = latents.latents(self.recipe.latent_size, "uniform", seed=0, start=0, count=_GRID_IMAGES)
-        images = self.generator(torch.from_numpy(z)).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+
+class Training:
+    """A run in progress: the game, its data, and where it stands."""
+
+    def __init__(
+        self, recipe: Recipe, data: LabelledImages, run: Run, *, options: Options, world: World | None = None
+    ) -> None:
+        self.recipe, self.run, self.options = recipe, run, options
+        self.world = world or World()
+        self.training_set = TrainingSet.create(recipe, data, options.device)
+        self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
+        self.position = Position()
+        self.steps = self._epoch_length() // (recipe.batch_size * self.world.size)
+        if self.steps == 0:
+            raise TrainingError(
+                f"An epoch of {self._epoch_length()} images holds no batch of {recipe.batch_size} for each of "
+                f"{self.world.size} processes; lower --set batch_size."
+            )
+
+    def _epoch_length(self) -> int:
+        return min(len(self.training_set), self.recipe.epoch_images or len(self.training_set))
+
+    def start(self) -> None:
+        """Initialises the networks from the data and saves the state before the first step."""
         recipe = self.recipe
-        shaped: NDArray[np.uint8] = images.reshape(-1, recipe.height, recipe.width, recipe.channels)
-        return shaped
+        order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
+        self.game.initialize(self.training_set.batch(order))
+        # Every process has the same networks by now; from here on each has its own noise.
+        if self.world.rank > 0:
+            torch.manual_seed(recipe.seed + 2**32 * self.world.rank)
+        self.save()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns every tensor that the next step depends on, by name; they share memory with the live ones."""
-        return {
-            **network_tensors("generator", self.generator),
-            **network_tensors("discriminator", self.discriminator),
-            **optimizer_tensors("generator_optimizer", self.generator_optimizer),
-            **optimizer_tensors("discriminator_optimizer", self.discriminator_optimizer),
-            **average_tensors("average", self.average),
-        }
+    def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
+        """Runs the rest of the present epoch and returns its log record: the means over its steps."""
+        position, recipe = self.position, self.recipe
+        # Set the learning rate and the generator's output of this epoch.
+        rate = recipe.learning_rate_at(position.epoch)
+        self.game.set_learning_rate(rate)
+        self.game.set_output(recipe.output_at(position.epoch))
 
-    def save(self, run: Run, epoch: int) -> None:
-        """Writes a checkpoint of the state after ``epoch`` epochs.
+        # Shuffle: the labelled set tiled, and one order of the unlabelled set for each player.
+        labelled_batches = self._labelled_batches()
+        discriminator_batches = self._batches("discriminator")
+        generator_batches = self._batches("generator")
+
+        saved = time.monotonic()
+        while position.step < self.steps:
+            # Update the players, the generator against other images than the discriminator.
+            step = position.step
+            seen = self._seen(labelled_batches[step], discriminator_batches[step], generator_batches[step])
+            losses = self.game.step(seen)
+
+            # Keep account.
+            position.add(losses)
+            note = ""
+            if position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps:
+                note = self._note(validation_error)
+            progress.advance(1, note)
+            self._draw_picture()
+            if time.monotonic() - saved > self.options.checkpoint_seconds and self.world.size == 1:
+                self.save()
+                saved = time.monotonic()
+        return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
+
+    def _seen(
+        self, labelled: NDArray[np.int64], discriminator: NDArray[np.int64], generator: NDArray[np.int64]
+    ) -> Batches:
+        """Returns the images of one step."""
+        data = self.training_set
+        if self.recipe.simultaneous:
+            return Batches((data.training_batch(discriminator), data.known_labels(discriminator)), None)
+        known = (data.training_batch(labelled), data.labels_at(labelled)) if len(labelled) else None
+        if self.game.generator is None:
+            return Batches(known, None)
+        return Batches(known, (data.training_batch(discriminator), data.training_batch(generator)))
+
+    def _batches(self, stream: str) -> NDArray[np.int64]:
+        order = epoch_order(len(self.training_set), self.recipe.seed, self.position.epoch, stream)
+        return self.world.share(order[: self._epoch_length()], self.recipe.batch_size)
+
+    def _labelled_batches(self) -> NDArray[np.int64]:
+        labelled = self.training_set.labelled
+        if len(labelled) == 0:
+            return np.empty((self.steps, 0), np.int64)
+        tiles = tiled_order(len(labelled), self._epoch_length(), self.recipe.seed, self.position.epoch)
+        return self.world.share(labelled[tiles], self.recipe.batch_size)
+
+    def _means(self) -> dict[str, float]:
+        means = self.position.means()
+        if not all(map(math.isfinite, means.values())):
+            raise self._diverged(f"a loss of the steps up to {self.position.step}")
+        return means
+
+    def _note(self, validation_error: float | None) -> str:
+        shown = "  ".join(f"{name.removesuffix('_loss')} {value:.4f}" for name, value in self._means().items())
+        error = "" if validation_error is None else f"  validation error {validation_error:.4f}"
+        return f"epoch {self.position.epoch + 1}  {shown}{error}"
+
+    def _draw_picture(self) -> None:
+        every = self.options.picture_steps
+        done = self.position.epoch * self.steps + self.position.step
+        if every and done % every == 0 and self.world.leads and self.game.generator is not None:
+            self.run.draw_frame(done, self.game.samples(self.grid_images))
+
+    @property
+    def grid_images(self) -> int:
+        """How many samples a picture shows."""
+        return 100 if self.recipe.height <= 64 else 36
+
+    def prepare_evaluation(self) -> None:
+        """Measures what the networks need for evaluation, on the first training images."""
+        self.game.prepare_evaluation(self.training_set.batch(np.arange(self.recipe.batch_size)))
+
+    def validation_error(self) -> float | None:
+        """Returns the share of wrong answers on the validation labels; None if there are none."""
+        validation = self.training_set.validation
+        if len(validation) == 0:
+            return None
+        wrong = torch.zeros((), dtype=torch.int64, device=self.options.device)
+        # Answers may depend on their batch with minibatch discrimination, so these are the batches of training.
+        size = self.recipe.batch_size if self.recipe.minibatch_discrimination else EVALUATION_BATCH
+        starts = range(0, len(validation), size)[self.world.rank :: self.world.size]
+        for start in starts:
+            chosen = validation[start : start + size]
+            answers = self.game.predictions(self.training_set.batch(chosen))
+            wrong += (answers != self.training_set.labels_at(chosen)).sum()
+        return int(self.world.sum(wrong)) / len(validation)
+
+    def save(self) -> None:
+        """Writes a checkpoint of the present state.
 
         Raises:
             TrainingError: a value is not finite; the checkpoint before stays.
         """
-        tensors = self.tensors()
+        tensors = self.game.tensors()
         for name, tensor in tensors.items():
-            if not name.endswith(("population_mean", "population_variance")) and not torch.isfinite(tensor).all():
-                raise _diverged(run, epoch, name)
-        facts = {"epoch": epoch, "average_updates": self.average.updates}
-        save_checkpoint(run.checkpoint, {**tensors, "random_state": torch.get_rng_state()}, facts)
+            # These are not numbers until they are measured.
+            unmeasured = "population_" in name or ".reference_" in name
+            if not unmeasured and not torch.isfinite(tensor).all():
+                raise self._diverged(name)
+        for rank, state in enumerate(self.world.gather(torch.get_rng_state())):
+            tensors[f"random_state.{rank}"] = state
+        if self.options.device == "cuda":
+            for rank, state in enumerate(self.world.gather(torch.cuda.get_rng_state())):
+                tensors[f"random_state_cuda.{rank}"] = state
+        tensors |= {f"sums.{name}": total for name, total in self.position.sums.items()}
+        facts = {"epoch": self.position.epoch, "step": self.position.step, **self.game.counters()}
+        if self.world.leads:
+            save_checkpoint(self.run.checkpoint, tensors, facts)
+        self.world.wait()
 
-    def load(self, run: Run) -> int:
-        """Restores the run's checkpoint and returns its epoch; the generator is as it was in the last one."""
-        tensors, facts = load_checkpoint(run.checkpoint)
-        torch.set_rng_state(tensors.pop("random_state"))
-        restore(self.tensors(), tensors, run.checkpoint)
-        self.average.updates = facts["average_updates"]
-        epoch = int(facts["epoch"])
-        self.set_output(self.recipe.output_at(max(epoch - 1, 0)))
-        return epoch
+    def load(self) -> None:
+        """Restores the run's checkpoint.
 
+        Raises:
+            TrainingError: there is none, it is damaged, or it belongs to another recipe or number of processes.
+        """
+        tensors, facts = load_checkpoint(self.run.checkpoint)
+        sums = {name: tensors.pop(name) for name in list(tensors) if name.startswith("sums.")}
+        states = {name: tensors.pop(name) for name in list(tensors) if name.startswith("random_state")}
+        if f"random_state.{self.world.size - 1}" not in states or f"random_state.{self.world.size}" in states:
+            raise TrainingError(f"{self.run.path} was trained by another number of processes; start as many again.")
+        torch.set_rng_state(states[f"random_state.{self.world.rank}"])
+        if self.options.device == "cuda":
+            torch.cuda.set_rng_state(states[f"random_state_cuda.{self.world.rank}"])
+        load_game(self.game, tensors, facts, self.run)
+        moved = {name.removeprefix("sums."): total.to(self.options.device) for name, total in sums.items()}
+        self.position = Position(facts["epoch"], facts["step"], moved)
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """A training set on the device: pixels uint8 ``[N, pixels]``, labels int64, and who sees which labels."""
-
-    pixels: Tensor
-    labels: Tensor
-    labelled: Tensor
-    validation: Tensor
-
-    @staticmethod
-    def create(recipe: Recipe, data: LabelledImages) -> TrainingSet:
-        """Chooses the labelled and the validation examples of ``recipe``."""
-        if len(data) < recipe.batch_size:
-            raise DataError(f"The data has {len(data)} images, fewer than one batch of {recipe.batch_size}.")
-        labelled = labelled_subset(data.labels, str(recipe.labels), data.classes, recipe.subset_seed)
-        validation = validation_subset(data.labels, labelled, recipe.validation_images, recipe.subset_seed, exact=True)
-        return TrainingSet(
-            torch.from_numpy(data.images[:].reshape(len(data), -1)),
-            torch.from_numpy(data.labels),
-            torch.from_numpy(labelled),
-            torch.from_numpy(validation),
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"Training diverged in epoch {self.position.epoch + 1}: {what} is not finite; {self.run.checkpoint} is the "
+            "last good state, and a lower --set learning_rate= in another --out may help."
         )
 
-    def __len__(self) -> int:
-        return len(self.labels)
+
+def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run) -> None:
+    """Restores a game from what a checkpoint holds of it; the generator is as it was in the last epoch."""
+    restore(game.tensors(), tensors, run.checkpoint)
+    game.restore_counters(facts)
+    epoch = facts["epoch"] if facts["step"] else max(facts["epoch"] - 1, 0)
+    game.set_output(game.recipe.output_at(epoch))
 
 
-def to_unit(pixels: Tensor) -> Tensor:
-    """Maps uint8 pixels to float32 in [0, 1]."""
-    return pixels.float() / 255
+def open_game(run: Run) -> tuple[Game, int]:
+    """Returns the game of a run's checkpoint and how many epochs it has behind it, for use and not for training.
+
+    Raises:
+        TrainingError: the run has no checkpoint, or it is damaged.
+    """
+    facts = run.facts()
+    game = new_game(facts.recipe, len(facts.classes))
+    tensors, state = load_checkpoint(run.checkpoint)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(("sums.", "random_state"))}
+    load_game(game, wanted, state, run)
+    return game, int(state["epoch"])
 
 
-def train(recipe: Recipe, data: LabelledImages, run: Run, *, resume: bool) -> None:
+def train(
+    recipe: Recipe,
+    data: LabelledImages,
+    run: Run,
+    *,
+    resume: bool,
+    options: Options | None = None,
+    world: World | None = None,
+) -> None:
     """Trains ``recipe`` on ``data`` in a started ``run``, from its checkpoint if ``resume``.
 
-    On the CPU the result depends on nothing but the recipe, the data, the versions and the number of threads.
+    On the CPU the result depends on nothing but the recipe, the data, the versions, the number of threads and that of
+    processes.
 
     Raises:
         TrainingError: a loss or a parameter is not finite; the last good checkpoint stays.
     """
+    options = options or Options()
     # Denormal numbers, which a saturated generator makes in plenty, are many times slower and mean nothing here.
     torch.set_flush_denormal(True)
     torch.manual_seed(recipe.seed)
-    training_set = TrainingSet.create(recipe, data)
-    game = Game(recipe, len(data.classes))
+    training = Training(recipe, data, run, options=options, world=world)
+    game, position, leads = training.game, training.position, training.world.leads
     if resume:
-        first = game.load(run)
-        run.rewind(first)
+        training.load()
+        position = training.position
+        if leads:
+            run.rewind(position.epoch)
     else:
-        first = 0
-        order = epoch_order(len(data), recipe.seed, 0, "initialization")
-        initialize_from_data(game.discriminator, to_unit(training_set.pixels[order[: recipe.initialization_images]]))
-        game.save(run, 0)
+        training.start()
+    if options.compile:
+        game.compile(options.compile)
 
-    steps = len(data) // recipe.batch_size
-    with Progress(recipe.name, recipe.epochs * steps, unit="steps", done=first * steps) as progress:
-        for epoch in range(first, recipe.epochs):
+    board = TensorBoardLog(run.path / "tensorboard") if options.tensorboard and leads else None
+    last = run.log()[-1:]
+    error = last[0].get("validation_error") if last else None
+    done = position.epoch * training.steps + position.step
+    with Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done) as progress:
+        while position.epoch < recipe.epochs:
             started = time.time()
-            record = _epoch(recipe, game, training_set, run, epoch, progress)
+            record = training.epoch(progress, error)
 
-            # Test the averaged parameters on the validation labels.
-            validation = training_set.validation
-            wrong = game.errors(training_set.pixels[validation], training_set.labels[validation])
-            record["validation_error"] = wrong / len(validation)
+            # Test on the validation labels, with the averaged parameters.
+            training.prepare_evaluation()
+            error = training.validation_error()
+            if error is not None:
+                record["validation_error"] = error
 
             # Write down where we are.
-            run.append(record, {"epoch": epoch + 1, "seconds": round(time.time() - started, 2)})
-            game.save(run, epoch + 1)
-            run.draw(game.samples())
-
-
-def _epoch(
-    recipe: Recipe, game: Game, training_set: TrainingSet, run: Run, epoch: int, progress: Progress
-) -> dict[str, Any]:
-    """Runs one epoch and returns its log record: the means over its steps."""
-    # Set the learning rate and the generator's output of this epoch.
-    rate = recipe.learning_rate_at(epoch)
-    game.discriminator_optimizer.learning_rate = game.generator_optimizer.learning_rate = rate
-    game.set_output(recipe.output_at(epoch))
-
-    # Shuffle: the labelled set tiled, and one order of the unlabelled set for each player.
-    total, size = len(training_set), recipe.batch_size
-    labelled_batches = batches(tiled_order(len(training_set.labelled), total, recipe.seed, epoch), size)
-    discriminator_batches = batches(epoch_order(total, recipe.seed, epoch, "discriminator"), size)
-    generator_batches = batches(epoch_order(total, recipe.seed, epoch, "generator"), size)
-
-    last = run.log()[-1:]
-    shown = f"{last[0]['validation_error']:.4f}" if last else "-"
-    sums = torch.zeros(4, dtype=torch.float64)
-    steps = zip(labelled_batches, discriminator_batches, generator_batches, strict=True)
-    for step, (chosen, seen_by_discriminator, seen_by_generator) in enumerate(steps, start=1):
-        # Update the discriminator.
-        labelled = training_set.labelled[chosen]
-        d_losses = game.discriminator_step(
-            to_unit(training_set.pixels[labelled]),
-            training_set.labels[labelled],
-            to_unit(training_set.pixels[seen_by_discriminator]),
-        )
-        # Update the generator, against other images.
-        g_loss = game.generator_step(to_unit(training_set.pixels[seen_by_generator]))
-
-        # Keep account.
-        sums += torch.cat([d_losses, g_loss])
-        means = (sums / step).tolist()
-        if not all(map(math.isfinite, means)):
-            raise _diverged(run, epoch + 1, f"a loss of step {step}")
-        note = f"epoch {epoch + 1}  unlabelled {means[1]:.4f}  matching {means[3]:.4f}  error {shown}"
-        progress.advance(1, note)
-
-    labelled_mean, unlabelled_mean, error_mean, matching_mean = means
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": rate,
-        "labelled_loss": labelled_mean,
-        "unlabelled_loss": unlabelled_mean,
-        "feature_matching_loss": matching_mean,
-        "labelled_error": error_mean,
-    }
-
-
-def _diverged(run: Run, epoch: int, what: str) -> TrainingError:
-    return TrainingError(
-        f"Training diverged in epoch {epoch}: {what} is not finite; {run.checkpoint} is the last good state, "
-        "and a lower --set learning_rate= in another --out may help."
-    )
+            position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
+            if leads:
+                run.append(record, {"epoch": position.epoch, "seconds": round(time.time() - started, 2)})
+            training.save()
+            if leads:
+                samples = game.samples(training.grid_images) if game.generator is not None else None
+                run.draw(samples)
+                if board is not None:
+                    board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})
+                    if samples is not None:
+                        board.image(position.epoch, "samples", grid(samples))
+    if board is not None:
+        board.close()

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from igan_zoo.training.distributed import World
+
 
 class Adam(torch.optim.Adam):
     """Adam with epsilon inside the square root, as the 2016 code has it: ``lr · m̂ / sqrt(v̂ + 1e-8)``.
@@ -15,14 +17,28 @@ class Adam(torch.optim.Adam):
     a gradient of about 1e-4 downwards. The fused kernel of torch computes this form exactly when epsilon is fed in as a
     constant part of every squared gradient: with ``u = v + ε(1 - β₂ᵗ)`` the recurrence is
     ``uₜ = β₂uₜ₋₁ + (1 - β₂)(g² + ε)``, and ``u / (1 - β₂ᵗ) = v̂ + ε``. So the state named ``exp_avg_sq`` holds ``u``.
+
+    ``epsilon_outside`` gives torch's own form, which the 2016 ImageNet code has. In a ``world`` of several processes
+    the gradients are averaged over all of them before each step.
     """
 
     epsilon = 1e-8
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float, beta1: float = 0.5, beta2: float = 0.999):
-        super().__init__(list(parameters), lr=learning_rate, betas=(beta1, beta2), eps=0.0, fused=True)
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        beta1: float = 0.5,
+        beta2: float = 0.999,
+        *,
+        epsilon_outside: bool = False,
+        world: World | None = None,
+    ) -> None:
+        epsilon = self.epsilon if epsilon_outside else 0.0
+        super().__init__(list(parameters), lr=learning_rate, betas=(beta1, beta2), eps=epsilon, fused=True)
         self.parameters: list[Tensor] = self.param_groups[0]["params"]
-        self._carry = (1 - beta2) * self.epsilon / beta2
+        self.world = world or World()
+        self._carry = 0.0 if epsilon_outside else (1 - beta2) * self.epsilon / beta2
         for parameter in self.parameters:
             self.state[parameter] = {
                 "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
@@ -39,10 +55,17 @@ class Adam(torch.optim.Adam):
     def learning_rate(self, value: float) -> None:
         self.param_groups[0]["lr"] = value
 
-    def descend(self, loss: Tensor) -> None:
-        """One step down the gradient of ``loss``."""
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch._foreach_add_([self.state[parameter]["exp_avg_sq"] for parameter in self.parameters], self._carry)
+    def take_gradients(self, loss: Tensor) -> None:
+        """Takes the gradient of ``loss`` for these parameters alone; the graph stays for other players."""
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def descend(self) -> None:
+        """One step down the gradients that are there, averaged over all processes; they are gone afterwards."""
+        self.world.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        if self._carry:
+            torch._foreach_add_([self.state[parameter]["exp_avg_sq"] for parameter in self.parameters], self._carry)
         self.step()
         self.zero_grad(set_to_none=True)
 

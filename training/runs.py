@@ -1,4 +1,4 @@
-"""A run directory: ``recipe.json``, ``log.jsonl``, ``timing.jsonl``, a checkpoint and two pictures.
+"""A run directory: ``recipe.json``, ``log.jsonl``, ``timing.jsonl``, a checkpoint and pictures.
 
 ``log.jsonl`` holds only what the recipe determines, so an interrupted and resumed run has the same bytes as an
 uninterrupted one; clock times stand in ``timing.jsonl``.
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.images import grid, write_image
-from igan_zoo.training.pictures import draw_curves
-from igan_zoo.training.recipes import Recipe, find_recipe
+from igan_zoo.training.pictures import draw_curves, draw_progress
+from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,17 @@ class RunFacts:
     data: str
     classes: tuple[str, ...]
     training_images: int
+    labelled_images: int
     device: str
     threads: int
     versions: dict[str, str]
+    processes: int = 1
 
     def command(self) -> str:
         """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own."""
         recipe, base = self.recipe, find_recipe(self.recipe.name)
         settings = [
-            f" --set {key}={'none' if value is None else value}"
+            f" --set {key}={_setting(value)}"
             for key, value in msgspec.structs.asdict(recipe).items()
             if value != getattr(base, key) and key not in ("labels", "seed")
         ]
@@ -46,6 +49,11 @@ class RunFacts:
             f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {recipe.labels} --seed {recipe.seed} "
             f"--threads {self.threads}{''.join(settings)}"
         )
+
+
+def _setting(value: Any) -> str:
+    """Returns a value as the command line takes it."""
+    return json.dumps(value) if isinstance(value, bool) else "none" if value is None else str(value)
 
 
 @dataclass(frozen=True)
@@ -120,10 +128,26 @@ class Run:
             with atomic_file(path) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def draw(self, samples: NDArray[np.uint8]) -> None:
-        """Writes ``samples.png`` (a grid of uint8 ``[N, H, W, C]``) and ``curves.png`` (losses and errors)."""
-        write_image(self.path / "samples.png", grid(samples))
+    def draw(self, samples: NDArray[np.uint8] | None) -> None:
+        """Writes ``samples.png`` (a grid of uint8 ``[N, H, W, C]``), if there are any, and ``curves.png``."""
+        if samples is not None:
+            write_image(self.path / "samples.png", grid(samples))
         draw_curves(self.path / "curves.png", self.log())
+
+    def draw_frame(self, step: int, samples: NDArray[np.uint8]) -> None:
+        """Writes a grid of samples as ``progress/step-N.png``."""
+        self.frames.mkdir(exist_ok=True)
+        write_image(self.frames / f"step-{step:08d}.png", grid(samples))
+
+    @property
+    def frames(self) -> Path:
+        """The folder of the pictures drawn on the way."""
+        return self.path / "progress"
+
+    def draw_progress(self) -> None:
+        """Writes ``progress.webp``, the pictures drawn on the way one after the other, if there are any."""
+        if frames := sorted(self.frames.glob("step-*.png")):
+            draw_progress(self.path / "progress.webp", frames)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

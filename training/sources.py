@@ -17,7 +17,7 @@ from igan_zoo.images import ImageArray
 from igan_zoo.training.decoding import UsableImages
 from igan_zoo.training.hub_data import list_hub_data
 from igan_zoo.training.image_folders import list_folder, list_labelled_folder
-from igan_zoo.training.pictures import LabelledImages, Listing, Shape
+from igan_zoo.training.listings import LabelledImages, Listing, Shape
 
 __all__ = ["ImageArray", "LabelledImages", "list_images", "load_images", "report_skipped"]
 

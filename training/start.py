@@ -5,39 +5,113 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
+from msgspec.structs import replace
 
-from igan_zoo.errors import TrainingError
-from igan_zoo.training.loop import train
-from igan_zoo.training.recipes import Recipe
+from igan_zoo.errors import DataError, DeviceError, TrainingError
+from igan_zoo.training.distributed import World
+from igan_zoo.training.loop import Options, train
 from igan_zoo.training.runs import Run, RunFacts
-from igan_zoo.training.sources import load_images
+from igan_zoo.training.settings import Recipe
+from igan_zoo.training.sources import LabelledImages, load_images
+from igan_zoo.training.subsets import labelled_subset
 
 
-def start_training(recipe: Recipe, source: str, path: Path, *, resume: bool, threads: int | None) -> None:
-    """Trains ``recipe`` on ``source`` in the run directory ``path``.
+def start_training(
+    recipe: Recipe,
+    source: str,
+    path: Path,
+    *,
+    resume: bool = False,
+    threads: int | None = None,
+    options: Options | None = None,
+    labels_file: Path | None = None,
+    strict: bool = False,
+) -> LabelledImages:
+    """Trains ``recipe`` on ``source`` in the run directory ``path`` and returns the data it was trained on.
 
     With ``resume`` an existing run goes on from its checkpoint, with its number of threads unless ``threads`` says
-    otherwise; one that has no checkpoint, or does not exist yet, starts.
+    otherwise; one that has no checkpoint, or does not exist yet, starts. Under ``torchrun`` all processes train one
+    game, and the first of them writes the run.
 
     Raises:
         TrainingError: a run exists and ``resume`` is false, or it was made from another recipe or other data.
+        DataError: the data is not what the recipe needs.
+        DeviceError: the device is not there.
     """
+    options = options or Options()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("There is no CUDA device for PyTorch; train with --device cpu.")
     run = Run(path)
     started = run.facts() if resume and run.recipe_file.exists() else None
+    if started is None and run.recipe_file.exists():
+        raise TrainingError(f"{run.path} holds a run already; add --resume to go on, or choose another --out.")
     if started is not None and started.recipe != recipe:
         raise TrainingError(f"{path} was made from another recipe; give the same settings, or choose another --out.")
     threads = threads or (started.threads if started is not None else torch.get_num_threads())
     torch.set_num_threads(threads)
 
-    data = load_images(source, "train", height=recipe.height, width=recipe.width, channels=recipe.channels)
-    if started is None:
-        packages = {name: version(name) for name in ("igan-zoo", "torch", "numpy")}
-        versions = {"python": platform.python_version(), **packages}
-        run.start(RunFacts(recipe, source, data.classes, len(data), "cpu", threads, versions))
-    elif (started.classes, started.training_images) != (data.classes, len(data)):
+    data = load_images(
+        source,
+        "train",
+        height=recipe.height,
+        width=recipe.width,
+        channels=recipe.channels,
+        crop=recipe.crop,
+        labels_file=labels_file,
+        strict=strict,
+    )
+    if not data.classes and recipe.labels != "0":
+        raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+    world = World.join(options.device)
+    resume = resume and run.checkpoint.exists()
+    world.wait()
+    if started is not None and (started.classes, started.training_images) != (data.classes, len(data)):
         raise TrainingError(f"{path} was trained on other data ({started.data}); give the same --data.")
-    else:
-        run.clean()
-    train(recipe, data, run, resume=resume and run.checkpoint.exists())
+    if world.leads:
+        if started is None:
+            run.start(_facts(recipe, source, data, options, threads, world))
+        else:
+            run.clean()
+    try:
+        train(recipe, data, run, resume=resume, options=options, world=world)
+        if world.leads:
+            run.draw_progress()
+    finally:
+        world.leave()
+    return data
+
+
+def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, resume: bool, **how: Any) -> None:
+    """Trains ``members`` runs of ``recipe`` one after the other, of as many seeds, in ``path/seedN``.
+
+    Every member has the labelled subset of the first; the other arguments are those of :func:`start_training`. With
+    ``resume`` finished members stay as they are.
+
+    Raises:
+        TrainingError, DataError, DeviceError: as :func:`start_training`.
+    """
+    for seed in range(recipe.seed, recipe.seed + members):
+        member = replace(recipe, seed=seed, data_seed=recipe.subset_seed)
+        run = Run(path / f"seed{seed}")
+        if resume and run.recipe_file.exists() and run.facts().recipe == member and len(run.log()) == member.epochs:
+            continue
+        start_training(member, source, run.path, resume=resume, **how)
+
+
+def _facts(recipe: Recipe, source: str, data: LabelledImages, options: Options, threads: int, world: World) -> RunFacts:
+    labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
+    packages = {name: version(name) for name in ("igan-zoo", "torch", "numpy")}
+    return RunFacts(
+        recipe=recipe,
+        data=source,
+        classes=data.classes,
+        training_images=len(data),
+        labelled_images=len(labelled),
+        device=options.device,
+        threads=threads,
+        versions={"python": platform.python_version(), **packages},
+        processes=world.size,
+    )

@@ -28,7 +28,8 @@ def test_adam_has_epsilon_inside_the_square_root(size: float) -> None:
     parameter = nn.Parameter(torch.tensor([0.25]))
     optimizer = Adam([parameter], 0.003)
     for gradient in gradients:
-        optimizer.descend((parameter * gradient).sum())
+        (parameter * gradient).sum().backward()
+        optimizer.descend()
     moved = adam_reference(0.25, gradients, 0.003) - 0.25
     assert parameter.item() - 0.25 == pytest.approx(moved, rel=1e-3, abs=3e-8)
 

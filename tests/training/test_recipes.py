@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, MNIST_SSL_WARM, RECIPES, customize, find_recipe
+from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, MNIST_SSL_WARM, RECIPES, find_recipe
+from igan_zoo.training.settings import customize
 
 
 def test_the_2016_recipe_is_the_2016_script() -> None:
     recipe = MNIST_SSL
-    assert (recipe.epochs, recipe.batch_size, recipe.labels, recipe.latent_size) == (300, 100, 100, 100)
-    assert (recipe.learning_rate, recipe.averaging_rate, recipe.unlabelled_weight) == (0.003, 0.0001, 1.0)
+    assert (recipe.epochs, recipe.batch_size, recipe.labels, recipe.latent_size) == (300, 100, "100", 100)
+    assert (recipe.learning_rate, recipe.averaging_rate, recipe.unlabeled_weight) == (0.003, 0.0001, 1.0)
     assert recipe.generator_output == "sigmoid"
     assert {recipe.learning_rate_at(epoch) for epoch in range(300)} == {0.003}
 
@@ -65,6 +66,10 @@ def test_unknown_recipes_are_answered_with_the_nearest() -> None:
         ("learning_rate=nan", "not possible"),
         ("generator_output=tanh", "tanh"),
         ("channels=2", "2"),
+        ("labels=3-per-clas", "per-class"),
+        ("generator=false", "needs unlabeled_weight=0"),
+        ("normalization=virtual-batch", "no virtual batch normalization"),
+        ("network=multi-scale", "for square images of 32, 64, 128"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(setting: str, message: str) -> None:

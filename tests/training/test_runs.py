@@ -15,7 +15,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from igan_zoo.errors import SpecificationError, TrainingError
-from igan_zoo.training.loop import Game
+from igan_zoo.training.alternating import AlternatingGame
+from igan_zoo.training.game import Losses
+from igan_zoo.training.loop import Training, open_game
 from igan_zoo.training.runs import Run
 from tests.conftest import TINY, igan_zoo_process
 
@@ -119,16 +121,17 @@ def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(
 ) -> None:
     """The loss turns NaN in the second epoch; the checkpoint of the first stays, whole and finite."""
     steps = {"count": 0}
-    honest = Game.generator_step
+    honest = AlternatingGame.generator_step
 
-    def poisoned(self: Game, unlabelled: torch.Tensor) -> torch.Tensor:
+    def poisoned(self: AlternatingGame, unlabelled: torch.Tensor) -> Losses:
         steps["count"] += 1
-        return honest(self, unlabelled) * (float("nan") if steps["count"] == 20 else 1.0)
+        factor = float("nan") if steps["count"] == 20 else 1.0
+        return {name: loss * factor for name, loss in honest(self, unlabelled).items()}
 
-    monkeypatch.setattr(Game, "generator_step", poisoned)
+    monkeypatch.setattr(AlternatingGame, "generator_step", poisoned)
     code, _, errors = igan_zoo(*training(data_directory, tmp_path / "run", 3))
     assert code == 1
-    assert "diverged in epoch 2: a loss of step 5" in errors
+    assert "diverged in epoch 2: a loss of the steps up to 15" in errors
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["facts"])["epoch"] == 1
     assert [row["epoch"] for row in Run(tmp_path / "run").log()] == [1]
@@ -137,15 +140,15 @@ def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(
 def test_parameters_that_are_not_finite_are_never_saved(
     igan_zoo: Cli, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Game.errors
+    honest = Training.validation_error
 
-    def breaking(self: Game, images: torch.Tensor, labels: torch.Tensor) -> int:
-        wrong = honest(self, images, labels)
+    def breaking(self: Training) -> float | None:
+        error = honest(self)
         with torch.no_grad():
-            next(self.discriminator.parameters())[0, 0] = torch.inf
-        return wrong
+            next(self.game.discriminator.parameters())[0, 0] = torch.inf
+        return error
 
-    monkeypatch.setattr(Game, "errors", breaking)
+    monkeypatch.setattr(Training, "validation_error", breaking)
     code, _, errors = igan_zoo(*training(data_directory, tmp_path / "run", 3))
     assert code == 1
     assert "discriminator.body.1.bias" in errors or "discriminator.body.1.direction" in errors
@@ -159,8 +162,9 @@ def test_a_changed_output_is_there_after_loading(igan_zoo: Cli, data_directory: 
         path = tmp_path / str(epochs)
         switch = ("generator_output=softplus", "sigmoid_from=1")
         assert igan_zoo(*training(data_directory, path, epochs, *switch))[0] == 0
-        game = Game(Run(path).facts().recipe, 10)
-        game.load(Run(path))
+        game, _ = open_game(Run(path))
+        assert isinstance(game, AlternatingGame)
+        assert game.generator is not None
         assert type(game.generator[-1]).__name__ == expected
 
 

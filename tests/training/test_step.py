@@ -13,9 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from igan_zoo.training.alternating import AlternatingGame
 from igan_zoo.training.layers import GaussianNoise
-from igan_zoo.training.loop import Game
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, Recipe, customize
+from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST
+from igan_zoo.training.settings import Recipe, customize
 
 Parameters = dict[str, NDArray[np.float64]]
 BATCH = 12
@@ -90,24 +91,24 @@ def check_gradients(network: torch.nn.Module, loss: Callable[[Parameters], float
 
 
 @pytest.fixture(params=[MNIST_SSL, MNIST_SSL_FAST], ids=lambda recipe: recipe.name)
-def game(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Game:
+def game(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AlternatingGame:
     """A game in float64 without noise, whose optimizers compute gradients and do not step."""
     torch.manual_seed(3)
-    recipe: Recipe = customize(request.param, [f"batch_size={BATCH}", "unlabelled_weight=0.7"])
-    game = Game(recipe, 10)
+    recipe: Recipe = customize(request.param, [f"batch_size={BATCH}", "unlabeled_weight=0.7"])
+    game = AlternatingGame(recipe, 10)
     game.generator.double()
     game.discriminator.double()
     for module in game.discriminator.modules():
         if isinstance(module, GaussianNoise):
             module.stddev = 0.0
-    for optimizer in (game.generator_optimizer, game.discriminator_optimizer):
-        monkeypatch.setattr(optimizer, "descend", lambda loss: loss.backward())
+    for optimizer in game.optimizers.values():
+        monkeypatch.setattr(optimizer, "descend", lambda: None)
     monkeypatch.setattr(game.average, "update", lambda: None)
     return game
 
 
 @pytest.fixture
-def fixed(game: Game, monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.float64]]:
+def fixed(game: AlternatingGame, monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.float64]]:
     """Images, and latents that the game is made to use."""
     generator = np.random.default_rng(1)
     z = generator.random((BATCH, 100))
@@ -115,21 +116,22 @@ def fixed(game: Game, monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.f
     return {"z": z, "labelled": generator.random((BATCH, 784)), "unlabelled": generator.random((BATCH, 784))}
 
 
-def test_the_discriminator_step(game: Game, fixed: dict[str, NDArray[np.float64]]) -> None:
+def test_the_discriminator_step(game: AlternatingGame, fixed: dict[str, NDArray[np.float64]]) -> None:
     labels = np.arange(BATCH) % 10
     fake = generate(state(game.generator), fixed["z"], game.recipe.generator_output)
     batches = [fixed["labelled"], fixed["unlabelled"], fake]
     result = game.discriminator_step(
         torch.from_numpy(fixed["labelled"]), torch.from_numpy(labels), torch.from_numpy(fixed["unlabelled"])
     )
-    weight = game.recipe.unlabelled_weight
+    weight = game.recipe.unlabeled_weight
     expected = discriminator_loss(state(game.discriminator), batches, labels, weight)
-    assert (result[0] + weight * result[1]).item() == pytest.approx(expected, rel=1e-10)
+    assert (result["labelled_loss"] + weight * result["unlabelled_loss"]).item() == pytest.approx(expected, rel=1e-10)
     check_gradients(game.discriminator, lambda p: discriminator_loss(p, batches, labels, weight))
+    assert game.generator is not None
     assert all(parameter.grad is None for parameter in game.generator.parameters())
 
 
-def test_the_generator_step(game: Game, fixed: dict[str, NDArray[np.float64]]) -> None:
+def test_the_generator_step(game: AlternatingGame, fixed: dict[str, NDArray[np.float64]]) -> None:
     output = game.recipe.generator_output
     result = game.generator_step(torch.from_numpy(fixed["unlabelled"]))
     p_d = state(game.discriminator)
@@ -137,14 +139,14 @@ def test_the_generator_step(game: Game, fixed: dict[str, NDArray[np.float64]]) -
     def loss(p: Parameters) -> float:
         return matching_loss(p, p_d, fixed["z"], fixed["unlabelled"], output)
 
-    assert result.item() == pytest.approx(loss(state(game.generator)), rel=1e-10)
+    assert result["feature_matching_loss"].item() == pytest.approx(loss(state(game.generator)), rel=1e-10)
     check_gradients(game.generator, loss)
     assert all(parameter.grad is None for parameter in game.discriminator.parameters())
     assert all(parameter.requires_grad for parameter in game.discriminator.parameters())
 
 
 def test_the_networks_have_the_2016_codes_parameter_counts() -> None:
-    game = Game(MNIST_SSL, 10)
+    game = AlternatingGame(MNIST_SSL, 10)
     assert sum(parameter.numel() for parameter in game.generator.parameters()) == 694_568
     assert sum(parameter.numel() for parameter in game.discriminator.parameters()) == 1_538_770
     assert sum(buffer.numel() for buffer in game.discriminator.buffers()) == 2_250

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import SEED, announce, device_option, force_option, json_option, resolve
+from igan_zoo.commands.options import SEED, announce, device_option, force_option, json_option, missing_train, resolve
 from igan_zoo.errors import IganZooError
 from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
@@ -92,27 +92,49 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, metavar="[MODEL|RUN]")
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
 @click.option("--split", default="test", show_default=True)
 @json_option
 @device_option
 def evaluate(model: str | None, data: str, split: str, as_json: bool, device: Any) -> None:
-    """Count the errors of a classifier on labelled images."""
+    """Count the errors of a classifier on labelled images; a training run is tested in PyTorch, before any export."""
+    if model is not None and (Path(model) / "recipe.json").is_file():
+        wrong, total = _evaluate_run(Path(model), data, split)
+    else:
+        wrong, total = _evaluate_model(model, data, split, device)
+    if as_json:
+        print_json({"model": model, "data": data, "split": split, "wrong": wrong, "total": total})
+    else:
+        click.echo(f"{wrong} errors of {total} ({wrong / total:.2%})")
+
+
+def _evaluate_model(reference: str | None, data: str, split: str, device: Any) -> tuple[int, int]:
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
     from igan_zoo.training.sources import load_images
 
-    chosen = resolve(model)
+    chosen = resolve(reference)
     engine = engines.load_engine(chosen, ["classifier"], device=device)
     announce(chosen, engine)
     height, width, channels = engine.graphs["classifier"].input_shape
     labelled = load_images(data, split, height=height, width=width, channels=channels)
-    wrong = classifying.count_errors(engine, labelled.images, labelled.labels)
-    if as_json:
-        print_json({"model": chosen.name, "data": data, "split": split, "wrong": wrong, "total": len(labelled)})
-    else:
-        click.echo(f"{wrong} errors of {len(labelled)} ({wrong / len(labelled):.2%})")
+    return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
+
+
+def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
+    try:
+        from igan_zoo.training.evaluation import count_run_errors
+    except ImportError as error:
+        raise missing_train(error) from error
+    from igan_zoo.training.runs import Run
+    from igan_zoo.training.sources import load_images
+
+    run = Run(path)
+    recipe = run.facts().recipe
+    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+    labelled = load_images(data, split, **shape, crop=recipe.crop)
+    return count_run_errors(run, labelled), len(labelled)
 
 
 def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:

@@ -3,54 +3,100 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from igan_zoo.commands.options import force_option, missing_train
+from igan_zoo.commands.options import device_option, force_option, missing_train
 from igan_zoo.errors import TrainingError
 from igan_zoo.terminal import print_json
 
 
 @click.command()
 @click.argument("recipe_name", metavar="RECIPE")
-@click.option("--data", help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
-@click.option("--labels", type=click.IntRange(min=1), help="Labelled images in all, equally many of each class.")
+@click.option("--data", help="A Hub id, a copy in the Hub's layout, a folder of images, or shards.")
+@click.option("--labels", metavar="N|N-per-class|all|0|FILE.csv", help="Labelled images, by the seed or by a file.")
+@click.option("--size", type=click.IntRange(min=1), help="Pixels a side.")
+@click.option("--grey", is_flag=True, help="One channel, not three.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, noise, shuffles and labels.")
+@click.option("--ensemble", type=click.IntRange(min=2), help="Train so many seeds in turn, from --seed on.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/RECIPE-LABELS-seedSEED]"
 )
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, if there is one.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be used, and do not skip it.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch; the result depends on it in the last bits.")
+@device_option
+@click.option(
+    "--compile", "mode", type=click.Choice(["default", "reduce-overhead", "max-autotune"]), help="Use torch.compile."
+)
+@click.option("--picture-steps", type=click.IntRange(min=1), help="Draw samples every so many steps.")
+@click.option("--checkpoint-seconds", type=click.FloatRange(min=0), default=300, show_default=True)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events beside log.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and stop.")
 def train(
     recipe_name: str,
     data: str | None,
-    labels: int | None,
+    labels: str | None,
+    size: int | None,
+    grey: bool,
     seed: int | None,
+    ensemble: int | None,
     out: Path | None,
     resume: bool,
     settings: tuple[str, ...],
+    strict: bool,
     threads: int | None,
+    device: str,
+    mode: str | None,
+    picture_steps: int | None,
+    checkpoint_seconds: float,
+    tensorboard: bool,
     dry_run: bool,
 ) -> None:
-    """Train an experiment of the paper by name."""
+    """Train an experiment of the paper by name, or the same method on your own images with the recipe "custom"."""
     import msgspec
 
-    from igan_zoo.training.recipes import customize, find_recipe
+    from igan_zoo.training.recipes import find_recipe
+    from igan_zoo.training.settings import customize
 
-    shorthands = [f"{key}={value}" for key, value in (("labels", labels), ("seed", seed)) if value is not None]
-    recipe = customize(find_recipe(recipe_name), [*settings, *shorthands])
+    labels_file = Path(labels) if labels is not None and labels.lower().endswith(".csv") else None
+    shorthands = {
+        "labels": "all" if labels_file is not None else labels,
+        "height": size,
+        "width": size,
+        "channels": 1 if grey else None,
+        "seed": seed,
+    }
+    given = [f"{key}={value}" for key, value in shorthands.items() if value is not None]
+    recipe = customize(find_recipe(recipe_name), [*settings, *given])
     if dry_run:
         print_json(msgspec.to_builtins(recipe))
         return
+    if data is None and recipe.name == "custom":
+        raise click.UsageError("The recipe custom wants --data, a folder of images or a Hub id")
     try:
-        from igan_zoo.training.start import start_training
+        from igan_zoo.training.loop import Options
+        from igan_zoo.training.start import start_ensemble, start_training
     except ImportError as error:
         raise missing_train(error) from error
-    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
+    options = Options(device, mode, checkpoint_seconds, picture_steps, tensorboard)
+    source = data or recipe.dataset
+    members = f"ensemble{ensemble}" if ensemble else f"seed{recipe.seed}"
+    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-{members}"
+    how: dict[str, Any] = {
+        "resume": resume,
+        "threads": threads,
+        "options": options,
+        "labels_file": labels_file,
+        "strict": strict,
+    }
     try:
-        start_training(recipe, data or recipe.dataset, path, resume=resume, threads=threads)
+        if ensemble:
+            start_ensemble(recipe, source, path, ensemble, **how)
+        else:
+            start_training(recipe, source, path, **how)
     except KeyboardInterrupt:
         raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
     click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
@@ -72,8 +118,8 @@ def export(run: Path, out: Path, data: str | None, name: str | None, force: bool
     from igan_zoo.training.sources import load_images
 
     recipe = Run(run).facts().recipe
-    height, width, channels = recipe.height, recipe.width, recipe.channels
-    test = load_images(data, "test", height=height, width=width, channels=channels) if data else None
+    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+    test = load_images(data, "test", **shape, crop=recipe.crop) if data else None
     directory = export_run(Run(run), out, test=test, name=name, replace=force)
     for result in directory.spec.results:
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {result.dataset} {result.split}")

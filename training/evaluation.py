@@ -1,0 +1,37 @@
+"""Testing the classifier of a run as it is, before any export."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from igan_zoo.errors import DataError
+from igan_zoo.training.loop import EVALUATION_BATCH, open_game
+from igan_zoo.training.runs import Run
+from igan_zoo.training.sources import LabelledImages
+from igan_zoo.training.training_set import to_network
+
+
+def count_run_errors(run: Run, data: LabelledImages) -> int:
+    """Returns how many of the labelled images of ``data`` the run's averaged discriminator gets wrong.
+
+    With minibatch discrimination an answer depends on the others of its batch; batches are then those of training.
+
+    Raises:
+        DataError: the classes are not those of the run.
+        TrainingError: the run has no checkpoint, or it is damaged.
+    """
+    facts = run.facts()
+    if facts.classes != data.classes:
+        raise DataError(
+            f"{run.path} knows the classes {', '.join(facts.classes)}, but the data has {', '.join(data.classes)}."
+        )
+    game, _ = open_game(run)
+    recipe = facts.recipe
+    size = recipe.batch_size if recipe.minibatch_discrimination else EVALUATION_BATCH
+    wrong = 0
+    for start in range(0, len(data), size):
+        chosen = np.arange(start, min(start + size, len(data)))
+        images = to_network(torch.from_numpy(data.images[chosen]), recipe)
+        wrong += int((game.predictions(images).numpy() != data.labels[chosen]).sum())
+    return wrong

@@ -1,0 +1,207 @@
+"""The two players of a recipe with all that they carry from step to step: optimizers, averages, their past."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from igan_zoo import latents
+from igan_zoo.errors import TrainingError
+from igan_zoo.training.checkpoints import average_tensors, history_tensors, network_tensors, optimizer_tensors
+from igan_zoo.training.distributed import World
+from igan_zoo.training.historical import HistoricalAverage
+from igan_zoo.training.losses import realness_logits
+from igan_zoo.training.optimizers import Adam, ParameterAverage
+from igan_zoo.training.settings import Output, Recipe
+from igan_zoo.training.training_set import to_pixels
+
+# What a step reports: scalars on the device, by the names of the log.
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What one step sees, each as the networks see images.
+
+    ``labelled`` is None without labels, and ``unlabelled``, with one batch for each player, without a generator.
+    """
+
+    labelled: tuple[Tensor, Tensor] | None
+    unlabelled: tuple[Tensor, Tensor] | None
+
+
+class Game:
+    """What the games of all recipes share. How the players step is said by the classes made of this one.
+
+    ``generator`` is None where only a classifier is trained. The averaged discriminator is the one that is tested.
+    """
+
+    generator: nn.Module | None
+    discriminator: nn.Module
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        generator: nn.Module | None,
+        discriminator: nn.Module,
+        *,
+        latent_size: int,
+        device: str = "cpu",
+        world: World | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.world = world or World()
+        self.latent_size = latent_size
+        self.generator = _placed(generator, device) if generator is not None else None
+        self.discriminator = _placed(discriminator, device)
+        outside = recipe.adam_epsilon == "outside"
+        self.optimizers = {
+            name: Adam(network.parameters(), recipe.learning_rate, epsilon_outside=outside, world=self.world)
+            for name, network in self.players()
+        }
+        weight = recipe.historical_averaging
+        self.histories = {
+            name: HistoricalAverage(network.parameters(), weight) for name, network in self.players() if weight > 0
+        }
+        rate = recipe.averaging_rate
+        self.average = ParameterAverage(self.discriminator, rate) if rate is not None else None
+
+    def players(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yields the networks by name, the generator first if there is one."""
+        if self.generator is not None:
+            yield "generator", self.generator
+        yield "discriminator", self.discriminator
+
+    def initialize(self, images: Tensor) -> None:
+        """Data-dependent initialization on real ``images``, where the networks have it."""
+
+    def step(self, batches: Batches) -> Losses:
+        """One step of both players; returns what it says of itself."""
+        raise NotImplementedError
+
+    def prepare_evaluation(self, real: Tensor) -> None:
+        """Measures, on a batch of ``real`` images, what the networks need for evaluation and training does not keep."""
+
+    def compile(self, mode: str) -> None:
+        """Lets ``torch.compile`` fuse what it can; "reduce-overhead" uses CUDA graphs on a GPU."""
+        raise NotImplementedError
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the rate of both players' next steps."""
+        for optimizer in self.optimizers.values():
+            optimizer.learning_rate = rate
+
+    def set_output(self, output: Output) -> None:
+        """Changes the last nonlinearity of a generator that has a choice."""
+
+    def generate(self) -> Tensor:
+        """Draws a minibatch of generated images, as the discriminator sees them.
+
+        Raises:
+            TrainingError: the recipe has no generator.
+        """
+        images: Tensor = self._generator()(self._latents(self.recipe.batch_size))
+        return images
+
+    def _generator(self) -> nn.Module:
+        if self.generator is None:
+            raise TrainingError("This recipe has no generator (generator=false).")
+        return self.generator
+
+    def _latents(self, count: int) -> Tensor:
+        shape = (count, self.latent_size)
+        match self.recipe.latent_distribution:
+            case "uniform":
+                return torch.rand(shape, device=self.device)
+            case "symmetric-uniform":
+                return torch.rand(shape, device=self.device) * 2 - 1
+            case "normal":
+                return torch.randn(shape, device=self.device)
+
+    def _realness(self, logits: Tensor) -> Tensor:
+        return realness_logits(logits, explicit=self.recipe.explicit_generated_class)
+
+    def _penalized(self, player: str, objective: Tensor) -> Tensor:
+        """Adds what historical averaging costs a player."""
+        return objective + self.histories[player].penalty() if player in self.histories else objective
+
+    def _descend(self, player: str) -> None:
+        """One optimizer step of a player whose gradients are there; its averages are kept beside it."""
+        if player == "discriminator" and self.average is not None:
+            # The average takes the parameters from before the step, as in the 2016 code.
+            self.average.update()
+        self.optimizers[player].descend()
+        if player in self.histories:
+            self.histories[player].update()
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.recipe.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, torch.bfloat16)
+
+    @torch.no_grad()
+    def predictions(self, images: Tensor) -> Tensor:
+        """Returns the class that the averaged discriminator gives each image in evaluation mode, int64 ``[N]``.
+
+        With minibatch discrimination an answer depends on the others of its batch, as in the 2016 code.
+        """
+        self.discriminator.eval()
+        average = self.average.value() if self.average is not None else {}
+        logits: Tensor = torch.func.functional_call(self.discriminator, average, (images,))
+        self.discriminator.train()
+        return logits[:, : -1 if self.recipe.explicit_generated_class else None].argmax(dim=1)
+
+    @torch.no_grad()
+    def samples(self, count: int) -> NDArray[np.uint8]:
+        """Returns the generator's images of the first latents of seed 0, uint8 ``[count, H, W, C]``."""
+        return to_pixels(self._images(count, seed=0), self.recipe)
+
+    def _images(self, count: int, seed: int) -> Tensor:
+        """Returns the images of the first addressed latents of ``seed``, as the discriminator sees them."""
+        z = latents.latents(self.latent_size, self.recipe.latent_distribution, seed=seed, start=0, count=count)
+        images: Tensor = self._generator()(torch.from_numpy(z).to(self.device))
+        return images
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns every tensor that the next step depends on, by name; they share memory with the live ones."""
+        tensors: dict[str, Tensor] = {}
+        for name, network in self.players():
+            tensors |= network_tensors(name, network)
+        for name, optimizer in self.optimizers.items():
+            tensors |= optimizer_tensors(f"{name}_optimizer", optimizer)
+        for name, history in self.histories.items():
+            tensors |= history_tensors(f"{name}_history", history)
+        if self.average is not None:
+            tensors |= average_tensors("average", self.average)
+        return tensors
+
+    def counters(self) -> dict[str, Any]:
+        """Returns how many updates every average holds, for a checkpoint."""
+        averages = self.average.updates if self.average is not None else 0
+        return {"average_updates": averages, "history_updates": {n: h.updates for n, h in self.histories.items()}}
+
+    def restore_counters(self, counters: dict[str, Any]) -> None:
+        """Takes over what :meth:`counters` returned."""
+        if self.average is not None:
+            self.average.updates = counters["average_updates"]
+        for name, history in self.histories.items():
+            history.updates = counters["history_updates"][name]
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Returns what autocast computed in bfloat16 as float32: losses and their sums want more digits."""
+    return values.float() if values.dtype == torch.bfloat16 else values
+
+
+def _placed(network: nn.Module, device: str) -> nn.Module:
+    # Channels last is the faster order for convolutions, on CPUs as on tensor cores; it leaves other tensors alone.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)

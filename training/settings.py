@@ -1,0 +1,184 @@
+"""What a recipe is made of: every setting with its type and range, and how the command line changes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from igan_zoo.errors import SpecificationError
+from igan_zoo.latents import Distribution
+from igan_zoo.names import nearest
+
+Count = Annotated[int, Meta(ge=1)]
+Index = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0, le=1)]
+Weight = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(ge=0, lt=1)]
+Labels = Annotated[str, Meta(pattern=r"^(all|[0-9]{1,9}|[1-9][0-9]{0,8}-per-class)$")]
+
+Network = Literal["mnist-dense", "convolutional", "multi-scale"]
+Output = Literal["sigmoid", "softplus"]
+PixelRange = Literal["unit", "centred-128", "centred-127.5"]
+Objective = Literal["feature-matching", "feature-matching-absolute", "minimax", "equilibrium"]
+
+# How the networks see a pixel: (value - offset) / scale.
+PIXEL_RANGES: dict[PixelRange, tuple[float, float]] = {
+    "unit": (0.0, 255.0),
+    "centred-128": (127.5, 128.0),
+    "centred-127.5": (127.5, 127.5),
+}
+# Pixels a side of the square images that the networks are made for.
+SIZES: dict[Network, tuple[int, ...]] = {
+    "convolutional": (28, 32, 40, 48, 56, 64, 80, 96, 112, 128),
+    "multi-scale": (32, 64, 128),
+}
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a training run depends on, beside the data and the code. Defaults are the 2016 MNIST script's."""
+
+    name: str
+
+    # The data that the recipe is meant for.
+    dataset: str = "ylecun/mnist"  # Hub id
+    dataset_license: str = "cc-by-sa-3.0"
+    height: Count = 28
+    width: Count = 28
+    channels: Literal[1, 3] = 1
+    crop: bool = False  # to the central square before resizing; without it the aspect ratio gives way
+    flips: bool = False  # mirror every second real image at random; the 2016 code never does
+    pixel_range: PixelRange = "unit"  # [0, 1], or about [-1, 1]
+    labels: Labels = "100"  # labelled examples in all, "N-per-class", "all", or "0"
+    validation_images: Index = 5000  # training images whose labels only the logged error sees, at most
+
+    # The networks.
+    network: Network = "mnist-dense"
+    network_width: Annotated[float, Meta(gt=0, le=4)] = 1.0  # multiplies the filters of both; not of mnist-dense
+    discriminator_filters: Count = 96  # of the convolutional discriminator's first block
+    latent_size: Count = 100  # of the multi-scale network: without its noise maps
+    latent_distribution: Distribution = "uniform"
+    generator: bool = True  # without one only the labelled examples train the classifier
+    generator_output: Output = "sigmoid"  # of mnist-dense
+    sigmoid_from: Index | None = None  # epoch from which that output is a sigmoid, whatever it was before
+    input_dropout: Probability = 0.0  # of the convolutional discriminator
+    input_noise: Weight = 0.0
+    initialization_images: Count = 500  # of the data-dependent initialization
+
+    # The techniques of the paper, each a switch of its own.
+    objective: Objective = "feature-matching"  # of the generator; section 3.1 and the 2016 scripts
+    minibatch_discrimination: Literal["2016", "plain", "imagenet"] | None = None  # section 3.2
+    historical_averaging: Weight = 0.0  # weight of both players' distance from their past; section 3.3
+    real_target: Annotated[float, Meta(gt=0, le=1)] = 1.0  # below 1: one-sided label smoothing; section 3.4
+    normalization: Literal["batch", "virtual-batch"] = "batch"  # of the generator; section 3.5
+    unlabeled_weight: Weight = 1.0  # of the unsupervised loss; section 5
+
+    # The optimization.
+    batch_size: Count = 100  # of each of: labelled, unlabelled, generated; for each process
+    epochs: Count = 300
+    epoch_images: Count | None = None  # unlabelled images an epoch; all of them where not given
+    generator_steps: Count = 1  # for each step of the discriminator
+    simultaneous: bool = False  # both players step at once, on the same generated images
+    learning_rate: Rate = 0.003
+    decay_from: Share = 1.0  # share of the run after which the rate falls linearly to 0
+    adam_epsilon: Literal["inside", "outside"] = "inside"  # of the square root
+    averaging_rate: Rate | None = 0.0001  # of the parameter average that is tested; none tests the parameters
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products and convolutions
+    seed: Index = 1  # of weights, noise and shuffles
+    data_seed: Index | None = None  # of the labelled subset; the seed where not given
+
+    def __post_init__(self) -> None:
+        sizes = ", ".join(map(str, SIZES.get(self.network, ())))
+        for wrong, sentence in (
+            (not self.generator and self.unlabeled_weight > 0, "generator=false needs unlabeled_weight=0"),
+            (not self.generator and self.labels == "0", "generator=false leaves nothing to learn with labels=0"),
+            (
+                self.network in SIZES and (self.height != self.width or self.height not in SIZES[self.network]),
+                f"{self.network} networks are for square images of {sizes} pixels a side",
+            ),
+            (
+                (self.minibatch_discrimination == "imagenet") != (self.network == "multi-scale"),
+                "minibatch_discrimination=imagenet and network=multi-scale go together",
+            ),
+            (
+                self.simultaneous != (self.network == "multi-scale"),
+                "simultaneous=true and network=multi-scale go together",
+            ),
+            (
+                self.network == "mnist-dense" and self.minibatch_discrimination is not None,
+                "network=mnist-dense has no minibatch discrimination",
+            ),
+            (
+                self.normalization == "virtual-batch" and self.network == "mnist-dense",
+                "network=mnist-dense has no virtual batch normalization",
+            ),
+            (
+                self.normalization == "batch" and self.network == "multi-scale",
+                "network=multi-scale needs normalization=virtual-batch",
+            ),
+        ):
+            if wrong:
+                raise ValueError(sentence)
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Returns the learning rate of an epoch, counted from 0."""
+        start = self.decay_from * self.epochs
+        if epoch < start:
+            return self.learning_rate
+        return self.learning_rate * (self.epochs - epoch) / (self.epochs - start)
+
+    def output_at(self, epoch: int) -> Output:
+        """Returns the last nonlinearity of the mnist-dense generator in an epoch, counted from 0."""
+        return "sigmoid" if self.sigmoid_from is not None and epoch >= self.sigmoid_from else self.generator_output
+
+    @property
+    def subset_seed(self) -> int:
+        """The seed of the labelled subset."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def explicit_generated_class(self) -> bool:
+        """Whether "generated" has a logit of its own, the last one, and not a fixed zero."""
+        return self.network == "multi-scale"
+
+
+def customize(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Returns ``recipe`` with ``key=value`` settings applied, each checked for its name, type and range.
+
+    Raises:
+        SpecificationError: a setting is unknown, malformed, out of range or contradicts another.
+    """
+    values: dict[str, Any] = msgspec.structs.asdict(recipe)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise SpecificationError(f"A setting is key=value, got {setting!r}.")
+        if key not in values:
+            raise SpecificationError(f"There is no setting {key!r}; {nearest(key, values)}")
+        values[key] = None if text == "none" else text
+        _check_setting(setting, key, values[key])
+    try:
+        return _convert(values)
+    except msgspec.ValidationError as error:
+        raise SpecificationError(f"The settings contradict each other: {_reason(error)}.") from error
+
+
+def _check_setting(setting: str, key: str, value: str | None) -> None:
+    """Checks one value for its type and range alone; only together can settings contradict each other."""
+    field = next(field for field in msgspec.structs.fields(Recipe) if field.name == key)
+    try:
+        msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise SpecificationError(f"The setting {setting} is not possible: {_reason(error)}.") from error
+
+
+def _convert(values: dict[str, Any]) -> Recipe:
+    # Strings become numbers where the field is a number; everything else is checked as it is.
+    return msgspec.convert(values, Recipe, strict=False)
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    return str(error).partition(" - at")[0]

@@ -1,0 +1,102 @@
+"""The training images as the steps want them: batches on the device, as the networks see pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igan_zoo.errors import DataError
+from igan_zoo.training.settings import PIXEL_RANGES, Recipe
+from igan_zoo.training.sources import ImageArray, LabelledImages
+from igan_zoo.training.subsets import labelled_subset, validation_subset
+
+# Larger sets stay where they are (memory-mapped) and are read batch by batch.
+_MOST_BYTES_ON_DEVICE = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images uint8 ``[N, H, W, C]``, the labels, and who sees which of them.
+
+    ``labelled`` and ``validation`` are indices; training sees the labels of the first only.
+    """
+
+    recipe: Recipe
+    images: Tensor | ImageArray
+    labels: Tensor  # int64 [N] on the device, -1 where none is known
+    labelled: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    device: str
+
+    @staticmethod
+    def create(recipe: Recipe, data: LabelledImages, device: str = "cpu") -> TrainingSet:
+        """Chooses the labelled and the validation examples of ``recipe``.
+
+        Raises:
+            DataError: there are fewer images or labels than the recipe needs.
+        """
+        if len(data) < recipe.batch_size:
+            raise DataError(f"The data has {len(data)} images, fewer than one batch of {recipe.batch_size}.")
+        labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
+        # Without labels there is no classifier to validate.
+        count = recipe.validation_images if recipe.labels != "0" else 0
+        validation = validation_subset(data.labels, labelled, count, recipe.subset_seed)
+        images: Tensor | ImageArray = data.images
+        height, width, channels = data.images.shape[1:]
+        if len(data) * height * width * channels <= _MOST_BYTES_ON_DEVICE:
+            images = torch.from_numpy(data.images[np.arange(len(data))]).to(device)
+        return TrainingSet(recipe, images, torch.from_numpy(data.labels).to(device), labelled, validation, device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, indices: NDArray[np.int64]) -> Tensor:
+        """Returns the images at ``indices`` as they are, uint8 ``[n, H, W, C]`` on the device."""
+        if isinstance(self.images, Tensor):
+            return self.images[torch.from_numpy(indices).to(self.device, non_blocking=True)]
+        return torch.from_numpy(self.images[indices]).to(self.device, non_blocking=True)
+
+    def batch(self, indices: NDArray[np.int64]) -> Tensor:
+        """Returns the images at ``indices`` as the networks see them."""
+        return to_network(self.pixels(indices), self.recipe)
+
+    def training_batch(self, indices: NDArray[np.int64]) -> Tensor:
+        """Returns :meth:`batch`, every second image at random mirrored if the recipe says so."""
+        pixels = self.pixels(indices)
+        if self.recipe.flips:
+            mirrored = torch.rand(len(pixels), 1, 1, 1, device=self.device) < 0.5
+            pixels = torch.where(mirrored, pixels.flip(2), pixels)
+        return to_network(pixels, self.recipe)
+
+    def labels_at(self, indices: NDArray[np.int64]) -> Tensor:
+        """Returns the labels at ``indices``, int64 ``[n]`` on the device."""
+        return self.labels[torch.from_numpy(indices).to(self.device, non_blocking=True)]
+
+    def known_labels(self, indices: NDArray[np.int64]) -> Tensor:
+        """Returns the labels that training may see, int64 ``[n]``, -1 for the others."""
+        seen = torch.from_numpy(np.isin(indices, self.labelled)).to(self.device)
+        return torch.where(seen, self.labels_at(indices), -1)
+
+
+def to_network(pixels: Tensor, recipe: Recipe) -> Tensor:
+    """Maps uint8 ``[N, H, W, C]`` to what the networks see, float32: ``[N, H*W*C]`` or ``[N, C, H, W]``."""
+    offset, scale = PIXEL_RANGES[recipe.pixel_range]
+    values = (pixels.float() - offset) / scale if offset else pixels.float() / scale
+    if recipe.network == "mnist-dense":
+        return values.flatten(start_dim=1)  # (N, H*W*C)
+    # The memory keeps its order, channels last, which is the faster one for convolutions on CPUs and tensor cores.
+    return values.permute(0, 3, 1, 2)  # (N, C, H, W)
+
+
+def to_pixels(images: Tensor, recipe: Recipe) -> NDArray[np.uint8]:
+    """Maps what a generator makes to uint8 ``[N, H, W, C]``."""
+    offset, scale = PIXEL_RANGES[recipe.pixel_range]
+    levels = (images * scale + offset).clamp(0, 255).round().to(torch.uint8)
+    if recipe.network != "mnist-dense":
+        levels = levels.permute(0, 2, 3, 1)  # (N, H, W, C)
+    shaped: NDArray[np.uint8] = levels.cpu().numpy().reshape(-1, recipe.height, recipe.width, recipe.channels)
+    return shaped
