@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.progress import Progress
-from igan_zoo.training.listings import Decoded, Listing, Picture, Shape
+from igan_zoo.training.labelled_images import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32
+_REPORTED = 5
+# Decoding a smaller file is mostly Python's work, which threads only slow down.
+_LARGE_BYTES = 5000
 # So many pictures must have been seen before a source is given up in the middle for having too many small ones.
 _JUDGED_AFTER = 100
 
@@ -50,6 +55,15 @@ def decode_in_threads(pictures: Iterable[Picture], shape: Shape) -> Iterator[Dec
                 future.cancel()
 
 
+def decode(pictures: Iterator[Picture], shape: Shape) -> Iterator[Decoded]:
+    """Does what ``decode_plainly`` does, in threads where the first picture says that they pay."""
+    first = next(pictures, None)
+    if first is None:
+        return iter(())
+    large = isinstance(first.content, Path) or len(first.content) >= _LARGE_BYTES
+    return (decode_in_threads if large else decode_plainly)(chain([first], pictures), shape)
+
+
 def cores() -> int:
     """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -68,16 +82,15 @@ class UsableImages:
     strict: bool = False
     start: int = 0
     skipped: list[str] = field(default_factory=list)
-    decode: Callable[[Iterable[Picture], Shape], Iterator[Decoded]] = decode_in_threads
 
     def __iter__(self) -> Iterator[tuple[int, Picture, NDArray[np.uint8]]]:
         """Yields index in the listing, picture and pixels, uint8 ``[H, W, C]``.
 
         Raises:
             ImageError: an image cannot be used, and ``strict`` is true.
-            DataError: more than half of the images are smaller than the shape.
+            DataError: more than half of the images are smaller than the shape, or a label is none of the classes.
         """
-        small = 0
+        small: list[str] = []
         index = self.start - 1
         with (
             Progress(f"reading {self.listing.source}", len(self.listing), unit="images", done=self.start) as progress,
@@ -85,26 +98,40 @@ class UsableImages:
         ):
             # Pillow warns of damaged camera notes; the pixels are whole.
             warnings.filterwarnings("ignore", module="PIL")
-            for index, (picture, result) in enumerate(
-                self.decode(self.listing.pictures(self.start), self.shape), start=self.start
-            ):
+            decoded = decode(self.listing.pictures(self.start), self.shape)
+            for index, (picture, result) in enumerate(decoded, start=self.start):
                 progress.advance(1)
+                if not -1 <= picture.label < len(self.listing.classes):
+                    classes = len(self.listing.classes)
+                    raise DataError(f"{picture.name} has the label {picture.label}, but there are {classes} classes.")
                 if not isinstance(result, ImageError):
                     yield index, picture, result
                     continue
                 if self.strict:
                     raise result
                 self.skipped.append(str(result))
-                small += isinstance(result, SmallImageError)
-                seen = index - self.start + 1
-                if seen >= _JUDGED_AFTER and 2 * small > seen:
-                    raise self._too_small(small, seen)
-        if 2 * small > index - self.start + 1:
-            raise self._too_small(small, index - self.start + 1)
+                if isinstance(result, SmallImageError):
+                    small.append(str(result))
+                    self._judge(small, index - self.start + 1, at_least=_JUDGED_AFTER)
+        self._judge(small, index - self.start + 1)
 
-    def _too_small(self, small: int, seen: int) -> DataError:
-        first = next(sentence for sentence in self.skipped if "smaller than" in sentence).rstrip(".")
+    def nothing_usable(self) -> DataError:
+        """Returns the error for a source of which every image was skipped."""
         return DataError(
-            f"{small} of {seen} images of {self.listing.source} are smaller than the {self.shape} wanted ({first}); "
-            "choose a smaller size, since images are never enlarged."
+            f"None of the {len(self.listing)} images of {self.listing.source} can be used: {self.skipped[0]}"
         )
+
+    def _judge(self, small: list[str], seen: int, at_least: int = 0) -> None:
+        if seen >= at_least and 2 * len(small) > seen:
+            raise DataError(
+                f"{len(small)} of {seen} images of {self.listing.source} are smaller than the {self.shape} wanted "
+                f"({small[0].rstrip('.')}); choose a smaller size, since images are never enlarged."
+            )
+
+
+def report_skipped(skipped: Sequence[str]) -> None:
+    """Names on stderr the first images that were skipped, and counts them."""
+    for sentence in skipped[:_REPORTED]:
+        sys.stderr.write(f"Skipped: {sentence}\n")
+    if len(skipped) > _REPORTED:
+        sys.stderr.write(f"Skipped {len(skipped)} images in all.\n")

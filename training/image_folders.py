@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DataError
 from igan_zoo.images import image_files
 from igan_zoo.training.label_files import number_labels, read_labels
-from igan_zoo.training.listings import Picture
+from igan_zoo.training.labelled_images import Picture
 
-# What a split may be called in a folder, best first.
 _NAMES = {
     "train": ("train", "training"),
     "test": ("test", "val", "validation", "valid"),
@@ -100,6 +99,11 @@ def list_labelled_folder(root: Path, split: str, labels_file: Path) -> FolderLis
     return FolderListing(root, tuple(files), labels, classes)
 
 
+def split_names(split: str) -> tuple[str, ...]:
+    """Returns what the folder of a split may be called, best first: validation images may serve as the test split."""
+    return _NAMES.get(split, (split,))
+
+
 def _images_of(root: Path, prefix: str) -> list[str]:
     files = [prefix + file for file in image_files(root / prefix)]
     if not files:
@@ -117,7 +121,7 @@ def _split_folders(root: Path) -> list[str]:
 
 def _split_prefix(root: Path, split: str, splits: list[str]) -> str:
     """Returns the folder of the split with a slash behind, or nothing when ``root`` itself is the split train."""
-    for name in _NAMES.get(split, (split,)):
+    for name in split_names(split):
         if name in splits:
             return f"{name}/"
     if splits:

@@ -100,10 +100,10 @@ def _decode(
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-        if not upscale:
-            refuse_small(upright.width, upright.height, name, height=height, width=width)
-        return conform(upright, height=height, width=width, channels=channels, crop=crop)
+            ImageOps.exif_transpose(image, in_place=True)
+            if not upscale:
+                refuse_small(image.width, image.height, name, height=height, width=width)
+            return conform(image, height=height, width=width, channels=channels, crop=crop)
     except (FileNotFoundError, IsADirectoryError):
         raise
     except UnidentifiedImageError:

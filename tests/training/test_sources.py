@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
-from igan_zoo.errors import DataError
+from igan_zoo.errors import DataError, ImageError
+from igan_zoo.training.decoding import decode_in_threads, decode_plainly
+from igan_zoo.training.hub_data import list_hub_data, stream_hub_data
+from igan_zoo.training.labelled_images import Picture, Shape
 from igan_zoo.training.sources import LabelledImages, load_images
 from tests.conftest import REAL_MNIST, synthetic_digits
 
 GREY = {"height": 28, "width": 28, "channels": 1}
-TINY = {"height": 8, "width": 8, "channels": 1}
+REAL_CIFAR10 = REAL_MNIST.parent / "cifar10"
+REAL_IMAGENETTE = REAL_MNIST.parent / "imagenette"
 
 
 def picture(path: Path, brightness: int = 100, size: tuple[int, int] = (10, 10)) -> None:
@@ -21,12 +29,19 @@ def picture(path: Path, brightness: int = 100, size: tuple[int, int] = (10, 10))
     Image.new("L", size, brightness).save(path)
 
 
-def read(root: Path, split: str = "train", **more: object) -> LabelledImages:
-    return load_images(str(root), split, **TINY, **more)  # type: ignore[arg-type]
+def read(root: object, split: str = "train", **more: Any) -> LabelledImages:
+    return load_images(str(root), split, **{"height": 8, "width": 8, "channels": 1, **more})
 
 
 def names_of(data: LabelledImages) -> list[str | None]:
     return [data.classes[label] if label >= 0 else None for label in data.labels]
+
+
+def brightness_of(data: LabelledImages) -> list[int]:
+    return data.images[:][:, 0, 0, 0].tolist()
+
+
+# --- The Hub's layout
 
 
 def test_a_directory_in_the_hubs_layout_is_read_bit_for_bit(data_directory: Path) -> None:
@@ -38,16 +53,112 @@ def test_a_directory_in_the_hubs_layout_is_read_bit_for_bit(data_directory: Path
     assert data.skipped == ()
 
 
-def test_a_folder_of_class_folders_is_read_and_brought_to_the_shape(tmp_path: Path) -> None:
-    for name, colour in (("cat", "white"), ("dog", "black")):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        for index in range(3):
-            Image.new("RGB", (40, 30), colour).save(tmp_path / "train" / name / f"{index}.jpg")
-    data = load_images(str(tmp_path), "train", **GREY)
+def parquet(path: Path, columns: dict[str, list[Any]], kinds: dict[str, Any] | None = None) -> None:
+    """Rows of images of brightness 0, 10, 20, ... with further columns, as the Hub keeps them."""
+    import datasets
+
+    count = len(next(iter(columns.values()), range(4)))
+    images = [Image.new("L", (10, 10), 10 * index) for index in range(count)]
+    features = datasets.Features({"photo": datasets.Image(), **(kinds or {})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict({"photo": images, **columns}, features=features).to_parquet(path)
+
+
+def strings() -> Any:
+    import datasets
+
+    return datasets.Value("string")
+
+
+def test_a_column_of_strings_or_integers_is_taken_for_the_labels(tmp_path: Path) -> None:
+    import datasets
+
+    parquet(tmp_path / "words" / "train-0.parquet", {"class": ["dog", "cat", None, "dog"]}, {"class": strings()})
+    data = read(tmp_path / "words")
     assert data.classes == ("cat", "dog")
-    assert data.images.shape == (6, 28, 28, 1)
-    assert data.images[data.labels == 0].min() > 250
-    assert data.images[data.labels == 1].max() < 5
+    assert data.labels.tolist() == [1, 0, -1, 1]
+    numbers = {"fine_label": [10, 2, 2, 10]}
+    parquet(tmp_path / "numbers" / "train-0.parquet", numbers, {"fine_label": datasets.Value("int32")})
+    data = read(tmp_path / "numbers")
+    assert data.classes == ("2", "10")
+    assert data.labels.tolist() == [1, 0, 0, 1]
+
+
+def test_every_split_numbers_the_classes_alike(tmp_path: Path) -> None:
+    parquet(tmp_path / "train-0.parquet", {"label": ["a", "b", "c"]}, {"label": strings()})
+    parquet(tmp_path / "test-0.parquet", {"label": ["c", "b"]}, {"label": strings()})
+    assert read(tmp_path, "test").classes == ("a", "b", "c")
+    assert read(tmp_path, "test").labels.tolist() == [2, 1]
+
+
+def test_without_a_column_of_labels_none_is_known(tmp_path: Path) -> None:
+    parquet(tmp_path / "train-0.parquet", {"author": ["x"] * 4}, {"author": strings()})
+    data = read(tmp_path)
+    assert data.classes == ()
+    assert data.labels.tolist() == [-1] * 4
+    assert brightness_of(data) == [0, 10, 20, 30]
+    with pytest.raises(DataError, match="None of the images has a label"):
+        data.with_labels()
+
+
+def test_a_csv_file_labels_rows_by_their_numbers(tmp_path: Path) -> None:
+    parquet(tmp_path / "data" / "train-0.parquet", {})
+    (tmp_path / "labels.csv").write_text("file,label\n2,cat\n0,dog\n")
+    data = read(tmp_path / "data", labels_file=tmp_path / "labels.csv")
+    assert names_of(data) == ["dog", None, "cat", None]
+    some = data.with_labels()
+    assert names_of(some) == ["dog", "cat"]
+    assert brightness_of(some) == [0, 20]
+
+
+def test_a_folder_of_the_configuration_is_read_and_svhns_is_known(tmp_path: Path) -> None:
+    for name, label in (("cropped_digits", "a"), ("full_numbers", "b")):
+        parquet(tmp_path / "svhn" / name / "train-0.parquet", {"label": [label] * 3}, {"label": strings()})
+    assert read(tmp_path / "svhn").classes == ("a",)
+    assert read(f"{tmp_path / 'svhn'}:full_numbers").classes == ("b",)
+
+
+def test_the_hubs_svhn_means_its_cropped_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load_dataset(name: str, configuration: str | None) -> None:
+        asked.append((name, configuration))
+        raise OSError("no network.")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    for source in ("ufldl-stanford/svhn", "ufldl-stanford/svhn:full_numbers", "ylecun/mnist"):
+        with pytest.raises(DataError, match=r"Cannot load .* \(no network\); check name and network"):
+            read(source)
+    assert asked == [
+        ("ufldl-stanford/svhn", "cropped_digits"),
+        ("ufldl-stanford/svhn", "full_numbers"),
+        ("ylecun/mnist", None),
+    ]
+
+
+def test_a_configuration_that_must_be_named_is_asked_for(tmp_path: Path) -> None:
+    for name in ("small", "large"):
+        parquet(tmp_path / name / "train-0.parquet", {})
+    configurations = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("small", "large"))
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configurations}---\n")
+    with pytest.raises(DataError, match=r"needs a configuration, written .*:CONFIGURATION"):
+        read(tmp_path)
+    assert len(read(f"{tmp_path}:small")) == 4
+
+
+def test_damaged_images_in_a_table_are_skipped_by_number(tmp_path: Path) -> None:
+    import datasets
+
+    rows = [{"bytes": b"no image", "path": None}, None]
+    features = datasets.Features({"photo": datasets.Image()})
+    good = datasets.Dataset.from_dict({"photo": [Image.new("L", (10, 10), 7)]}, features=features)
+    bad = datasets.Dataset.from_dict({"photo": rows}, features=features)
+    datasets.concatenate_datasets([bad, good]).to_parquet(tmp_path / "train-0.parquet")
+    data = read(tmp_path)
+    assert brightness_of(data) == [7]
+    assert [sentence.split(" of ")[0] for sentence in data.skipped] == ["Image 0", "Image 1"]
 
 
 def test_what_is_missing_is_named(data_directory: Path, tmp_path: Path) -> None:
@@ -61,9 +172,371 @@ def test_what_is_missing_is_named(data_directory: Path, tmp_path: Path) -> None:
         read(tmp_path)
 
 
+CARD = """---
+dataset_info:
+  features:
+  - name: photo
+    dtype: image
+  - name: label
+    dtype:
+      class_label:
+        names: {'0': cat, '1': dog}
+  splits:
+  - {name: train, num_bytes: 1, num_examples: 5}
+---
+"""
+
+
+def test_a_stream_gives_what_the_loaded_table_gives(tmp_path: Path) -> None:
+    import datasets
+
+    labels = datasets.ClassLabel(names=["cat", "dog"])
+    parquet(tmp_path / "data" / "train-0.parquet", {"label": [1, 0, None, 1, 0]}, {"label": labels})
+    assert stream_hub_data(str(tmp_path), "train") is None, "nothing says how many there are"
+    (tmp_path / "README.md").write_text(CARD)
+    stream = stream_hub_data(str(tmp_path), "train")
+    table = list_hub_data(str(tmp_path), "train")
+    assert stream is not None
+    assert (len(stream), stream.classes) == (len(table), table.classes) == (5, ("cat", "dog"))
+    for start in (0, 2, 5):
+        assert list(stream.pictures(start)) == list(table.pictures(start))
+    assert stream.fingerprint() == stream_hub_data(str(tmp_path), "train").fingerprint()  # type: ignore[union-attr]
+
+
+def test_a_stream_that_breaks_says_so(tmp_path: Path) -> None:
+    parquet(tmp_path / "train-0.parquet", {"label": ["a"] * 5}, {"label": strings()})
+    named = "dtype:\n      class_label:\n        names: {'0': cat, '1': dog}"
+    (tmp_path / "README.md").write_text(CARD.replace(named, "dtype: string"))
+    assert stream_hub_data(str(tmp_path), "train") is None, "strings have to be read to know the classes"
+    (tmp_path / "README.md").write_text(CARD)
+    stream = stream_hub_data(str(tmp_path), "train")
+    assert stream is not None
+    (tmp_path / "train-0.parquet").write_bytes(b"PAR1 no more PAR1")
+    with pytest.raises(DataError, match=r"broke off after image 0 .* the same command goes on"):
+        list(stream.pictures())
+
+
+# --- SVHN's own files
+
+
+def svhn(path: Path, count: int = 12, **more: Any) -> np.ndarray:
+    """Writes a file in SVHN's layout and returns its pixels, uint8 ``[count, 32, 32, 3]``."""
+    images = np.random.default_rng(1).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    digits = np.arange(count) % 10
+    contents = {
+        "X": np.moveaxis(images, 0, -1),  # [32, 32, 3, N]
+        "y": np.where(digits == 0, 10, digits).astype(np.uint8)[:, None],
+    }
+    savemat(path, {**contents, **more}, do_compression=True)
+    return images
+
+
+COLOUR = {"height": 32, "width": 32, "channels": 3}
+
+
+def test_svhns_files_are_read_bit_for_bit_with_ten_as_zero(tmp_path: Path) -> None:
+    svhn(tmp_path / "train_32x32.mat")
+    images = svhn(tmp_path / "test_32x32.mat", 5)
+    data = read(tmp_path, "test", **COLOUR)
+    np.testing.assert_array_equal(data.images[:], images)
+    assert data.labels.tolist() == [0, 1, 2, 3, 4]
+    assert data.classes == tuple("0123456789")
+    assert len(read(tmp_path, **COLOUR)) == 12
+
+
+def cells(*shape: int) -> np.ndarray:
+    """A cell array of MATLAB, which is an array of objects to numpy."""
+    return np.full(shape, "x", object)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({"X": np.zeros((32, 32, 3, 12))}, r"X of uint8 \[32, 32, 3, N\], but it is double"),
+        ({"X": np.zeros((28, 28, 3, 12), np.uint8)}, r"but it is uint8 \[28, 28, 3, 12\]"),
+        ({"X": cells(32, 32, 3, 12)}, "but it is cell"),
+        ({"y": np.ones((11, 1))}, r"12 numbers in y, but it is double \[11, 1\]"),
+        ({"y": cells(12, 1)}, "12 numbers in y, but it is cell"),
+        ({"y": np.arange(12)[:, None]}, "labels from 0 to 11, but SVHN's go from 1 to 10"),
+    ],
+)
+def test_other_contents_than_svhns_are_refused(tmp_path: Path, contents: dict[str, Any], message: str) -> None:
+    svhn(tmp_path / "train_32x32.mat", **contents)
+    with pytest.raises(DataError, match=rf"train_32x32\.mat .*{message}"):
+        read(tmp_path, **COLOUR)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 200, 20_000, -1])
+def test_a_truncated_file_of_svhn_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "train_32x32.mat"
+    svhn(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"train_32x32\.mat"):
+        read(tmp_path, **COLOUR)
+
+
+def test_a_missing_file_of_svhn_and_a_later_matlab_format_are_named(tmp_path: Path) -> None:
+    svhn(tmp_path / "train_32x32.mat")
+    with pytest.raises(DataError, match=r"no split 'test': there is no test_32x32.mat; it has train"):
+        read(tmp_path, "test", **COLOUR)
+    with pytest.raises(DataError, match="labels of its own"):
+        read(tmp_path, labels_file=tmp_path / "labels.csv", **COLOUR)
+    (tmp_path / "test_32x32.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF" * 200)
+    with pytest.raises(DataError, match=r"MATLAB 7\.3 file; .* -v7"):
+        read(tmp_path, "test", **COLOUR)
+
+
+# --- Folders of images
+
+
+def test_a_folder_of_class_folders_is_read_and_brought_to_the_shape(tmp_path: Path) -> None:
+    for name, colour in (("cat", "white"), ("dog", "black")):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (40, 30), colour).save(tmp_path / "train" / name / f"{index}.jpg")
+    data = load_images(str(tmp_path), "train", **GREY)
+    assert data.classes == ("cat", "dog")
+    assert data.images.shape == (6, 28, 28, 1)
+    assert data.images[np.flatnonzero(data.labels == 0)].min() > 250
+    assert data.images[np.flatnonzero(data.labels == 1)].max() < 5
+
+
+def test_cropping_keeps_the_centre_of_a_photo(tmp_path: Path) -> None:
+    wide = Image.new("L", (40, 10), 0)
+    wide.paste(200, (15, 0, 25, 10))
+    wide.save(tmp_path / "wide.png")
+    assert read(tmp_path, crop=True).images[:].min() == 200
+    assert read(tmp_path).images[:].min() == 0
+
+
+def test_class_folders_alone_are_the_training_images(tmp_path: Path) -> None:
+    picture(tmp_path / "dog" / "b" / "deep.PNG", 1)
+    picture(tmp_path / "dog" / "a.png", 2)
+    picture(tmp_path / "cat" / "a.jpeg", 3)
+    picture(tmp_path / "cat" / ".hidden.png", 9)
+    picture(tmp_path / "cat" / ".cache" / "c.png", 9)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / ".git").mkdir()
+    data = read(tmp_path)
+    assert names_of(data) == ["cat", "dog", "dog"]
+    assert brightness_of(data) == [3, 2, 1]
+    with pytest.raises(DataError, match="no split 'test': without the folders train and test"):
+        read(tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", ["test", "val", "validation", "valid"])
+def test_validation_images_serve_as_the_test_split(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / "train" / "cat" / "a.png", 1)
+    picture(tmp_path / name / "cat" / "a.png", 2)
+    assert brightness_of(read(tmp_path)) == [1]
+    assert brightness_of(read(tmp_path, "test")) == [2]
+    with pytest.raises(DataError, match=f"no split 'holdout'; it has {name}, train|it has train, {name}"):
+        read(tmp_path, "holdout")
+
+
+def test_a_class_that_a_split_lacks_does_not_shift_the_others(tmp_path: Path) -> None:
+    for name in ("ant", "bee", "cat"):
+        picture(tmp_path / "train" / name / "a.png")
+    picture(tmp_path / "test" / "cat" / "a.png")
+    assert read(tmp_path, "test").labels.tolist() == [2]
+    assert read(tmp_path, "test").classes == ("ant", "bee", "cat")
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    picture(tmp_path / "car" / "a.png")
+    picture(tmp_path / "train" / "a.png")
+    assert read(tmp_path).classes == ("car", "train")
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "unlabelled", "Unlabeled"])
+def test_a_folder_of_images_without_label_is_no_class(tmp_path: Path, name: str) -> None:
+    for folder in ("cat", "zebra", name):
+        picture(tmp_path / folder / "a.png")
+    data = read(tmp_path)
+    assert data.classes == ("cat", "zebra")
+    assert sorted(map(str, names_of(data))) == ["None", "cat", "zebra"]
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    picture(tmp_path / "b.png", 2)
+    picture(tmp_path / "a.png", 1)
+    data = read(tmp_path)
+    assert (data.classes, data.labels.tolist(), brightness_of(data)) == ((), [-1, -1], [1, 2])
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    picture(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "cat" / "round").symlink_to(tmp_path / "data")
+    assert len(read(tmp_path / "data")) == 1
+
+
+def test_images_beside_class_folders_and_empty_class_folders_are_named(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "a.png")
+    picture(tmp_path / "stray.png")
+    with pytest.raises(DataError, match=r"stray\.png lies beside class folders"):
+        read(tmp_path)
+    (tmp_path / "stray.png").unlink()
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(DataError, match=r"class folder .*dog has no PNG or JPEG file"):
+        read(tmp_path)
+
+
+# --- Files that cannot be used
+
+
+def test_damaged_files_are_named_counted_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(20):
+        picture(tmp_path / f"{index:02d}.png", index)
+    for index in range(7):
+        (tmp_path / f"bad{index}.jpg").write_bytes(b"\xff\xd8\xff no more")
+    data = read(tmp_path)
+    assert brightness_of(data) == list(range(20))
+    assert len(data.skipped) == 7
+    errors = capsys.readouterr().err
+    assert errors.count("Skipped: ") == 5
+    assert "bad0.jpg is not a PNG or JPEG image." in errors
+    assert "Skipped 7 images in all." in errors
+    with pytest.raises(ImageError, match=r"bad0\.jpg"):
+        read(tmp_path, strict=True)
+
+
+def test_a_source_without_a_single_usable_image_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"None of the 1 images of .* can be used: .*bad\.jpg"):
+        read(tmp_path)
+
+
+def test_a_few_small_images_are_left_out_but_not_most(tmp_path: Path) -> None:
+    for index in range(3):
+        picture(tmp_path / f"large{index}.png")
+    picture(tmp_path / "small.png", size=(20, 7))
+    data = read(tmp_path)
+    assert len(data) == 3
+    assert [sentence.endswith("small.png is 20x7, smaller than 8x8.") for sentence in data.skipped] == [True]
+    with pytest.raises(ImageError, match=r"small\.png is 20x7"):
+        read(tmp_path, strict=True)
+    with pytest.raises(DataError, match=r"4 of 4 images .* smaller than the 64x64x1 wanted .* choose a smaller size"):
+        read(tmp_path, height=64, width=64)
+
+
+def test_too_many_small_images_are_noticed_on_the_way(tmp_path: Path) -> None:
+    svhn(tmp_path / "train_32x32.mat", 300)
+    with pytest.raises(DataError, match="100 of 100 images"):
+        read(tmp_path, height=64, width=64, channels=3)
+
+
+def test_what_memory_cannot_hold_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 63}.__getitem__)
+    with pytest.raises(DataError, match="igan-zoo prepare"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("decode", [decode_plainly, decode_in_threads])
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 500])
+def test_threads_give_what_one_picture_after_the_other_gives(count: int, decode: Callable[..., Any]) -> None:
+    pictures = [
+        Picture(str(index), b"" if index % 7 == 3 else np.full((10, 10, 3), index % 256, np.uint8), index)
+        for index in range(count)
+    ]
+    answers = list(decode(iter(pictures), Shape(8, 8, 1)))
+    assert [picture for picture, _ in answers] == pictures
+    for index, (_, pixels) in enumerate(answers):
+        if index % 7 == 3:
+            assert str(pixels) == f"{index} is not a PNG or JPEG image."
+        else:
+            np.testing.assert_array_equal(pixels, np.full((8, 8, 1), index % 256))
+
+
+# --- Labels from a CSV file
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    for index, name in enumerate(("a", "b", "c", "sub/d")):
+        picture(tmp_path / "photos" / f"{name}.png", index)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\na.png,dog\nsub/d.png,cat\n",
+        "\ufefffilename,class\r\na.png,dog\r\n./sub/d.png,cat\r\n\r\n",
+        'Label, Path ,size\ncat,"sub/d.png",3\n dog ,a.png,4\n,b.png,5\n',
+        "image,label\na.png,dog\na.png,dog\nsub/d.png,cat",
+    ],
+)
+def test_a_csv_file_labels_a_flat_folder(flat: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels.csv").write_bytes(text.encode())
+    data = read(flat, labels_file=tmp_path / "labels.csv")
+    assert data.classes == ("cat", "dog")
+    assert names_of(data) == ["dog", None, None, "cat"]
+    assert brightness_of(data) == [0, 1, 2, 3]
+
+
+def test_a_csv_file_overrides_the_names_of_class_folders_in_every_split(tmp_path: Path) -> None:
+    for file in ("train/x/a.png", "train/y/b.png", "test/x/c.png"):
+        picture(tmp_path / file)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\ntrain/x/a.png,cat\ntest/x/c.png,dog\n")
+    assert names_of(read(tmp_path, labels_file=labels)) == ["cat", None]
+    assert names_of(read(tmp_path, "test", labels_file=labels)) == ["dog"]
+    assert read(tmp_path, labels_file=labels).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"labels\.csv is empty"),
+        ("\n", r"labels\.csv is empty"),
+        ("file,label\n", r"labels\.csv has no labels"),
+        ("file,label\na.png,\n", r"labels\.csv has no labels"),
+        ("name,label\na.png,dog\n", "no column file or filename or path or image; it has name, label"),
+        ("file;label\na.png;dog\n", "no column file or .* it has file;label"),
+        ("file,kind\na.png,dog\n", "no column label or class; it has file, kind"),
+        ("file,label\na.png,dog\nz.png,cat\n", r"Line 3 of .*labels\.csv names 'z\.png', but there is no such"),
+        ("file,label\n../photos/a.png,dog\n", r"Line 2 of .* names '\.\./photos/a\.png'"),
+        ("file,label\na.png,dog\n./a.png,cat\n", r"Line 3 of .* labels './a\.png' as 'cat', an earlier one as 'dog'"),
+        ("file,label\na.png\n", "Line 2 of .* has 1 columns, not 2"),
+        (b"file,label\na.png,caf\xe9\n", "cannot be read as CSV in UTF-8"),
+        ('file,label\n"a.png,dog\n', "cannot be read as CSV in UTF-8"),
+        (None, r"no file of labels .*labels\.csv"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_named(
+    flat: Path, tmp_path: Path, text: str | bytes | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "labels.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(DataError, match=message):
+        read(flat, labels_file=tmp_path / "labels.csv")
+
+
+# --- Real data
+
+
 @pytest.mark.skipif(not REAL_MNIST.is_dir(), reason=f"needs real MNIST in the Hub's layout at {REAL_MNIST}")
 def test_real_mnist_has_its_known_first_labels() -> None:
     data = load_images(str(REAL_MNIST), "test", **GREY)
     assert len(data) == 10_000
     assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert np.bincount(data.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+@pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason=f"needs real CIFAR-10 in the Hub's layout at {REAL_CIFAR10}")
+def test_real_cifar10_has_its_known_classes() -> None:
+    data = load_images(str(REAL_CIFAR10), "test", **COLOUR)
+    assert data.images.shape == (10_000, 32, 32, 3)
+    assert data.classes[:4] == ("airplane", "automobile", "bird", "cat")
+    assert np.bincount(data.labels).tolist() == [1000] * 10
+
+
+@pytest.mark.skipif(not REAL_IMAGENETTE.is_dir(), reason=f"needs photos in class folders at {REAL_IMAGENETTE}")
+def test_real_photos_are_read_from_their_class_folders() -> None:
+    data = load_images(str(REAL_IMAGENETTE), "test", height=32, width=32, channels=3, crop=True)
+    assert (len(data), data.skipped) == (1200, ())
+    assert np.bincount(data.labels).tolist() == [120] * 10
+    assert data.classes[0] == "n01440764"

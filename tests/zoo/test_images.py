@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igan_zoo.errors import ImageError
-from igan_zoo.images import grid, read_image, write_image
+from igan_zoo.errors import ImageError, SmallImageError
+from igan_zoo.images import decode_image, grid, image_files, read_image, write_image
 
 SHAPE = {"height": 28, "width": 28, "channels": 1}
 
@@ -54,6 +54,67 @@ def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
     upright = read_image(tmp_path / "a.jpg", **SHAPE)
     assert upright[:, 16:].min() > 250
     assert upright[:, :12].max() < 5
+
+
+@pytest.mark.parametrize("size", [(28, 28), (60, 40), (40, 61), (28, 200), (29, 28)])
+def test_cropping_takes_the_largest_central_square(tmp_path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    side = min(size)
+    left, top = (width - side) // 2, (height - side) // 2
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+    photo.save(tmp_path / "a.png")
+    square = photo.crop((left, top, left + side, top + side)).resize((28, 28), Image.Resampling.BILINEAR)
+    cropped = read_image(tmp_path / "a.png", height=28, width=28, channels=3, crop=True)
+    np.testing.assert_array_equal(cropped, np.asarray(square))
+
+
+@pytest.mark.parametrize(("height", "width", "box"), [(10, 20, (0, 15, 60, 45)), (20, 10, (15, 0, 45, 60))])
+def test_cropping_to_a_rectangle_keeps_its_aspect_ratio(
+    tmp_path: Path, height: int, width: int, box: tuple[int, int, int, int]
+) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8))
+    photo.save(tmp_path / "a.png")
+    expected = photo.crop(box).resize((width, height), Image.Resampling.BILINEAR)
+    cropped = read_image(tmp_path / "a.png", height=height, width=width, channels=1, crop=True)
+    np.testing.assert_array_equal(cropped[..., 0], np.asarray(expected))
+
+
+@pytest.mark.parametrize(("size", "small"), [((28, 28), False), ((27, 28), True), ((100, 27), True), ((28, 29), False)])
+def test_enlarging_is_refused_where_it_is_not_wanted(tmp_path: Path, size: tuple[int, int], small: bool) -> None:
+    Image.new("L", size).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", **SHAPE).shape == (28, 28, 1)
+    if small:
+        with pytest.raises(SmallImageError, match=rf"a\.png is {size[0]}x{size[1]}, smaller than 28x28"):
+            read_image(tmp_path / "a.png", **SHAPE, upscale=False)
+    else:
+        read_image(tmp_path / "a.png", **SHAPE, upscale=False)
+
+
+def test_a_photo_taken_sideways_is_measured_as_it_is_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (20, 40)).save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(SmallImageError, match="is 40x20"):
+        read_image(tmp_path / "a.jpg", height=30, width=30, channels=1, upscale=False)
+
+
+def test_the_bytes_of_a_file_are_decoded_like_the_file(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    write_image(tmp_path / "a.png", pixels)
+    content = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(decode_image(content, "it", **SHAPE), read_image(tmp_path / "a.png", **SHAPE))
+    with pytest.raises(ImageError, match=r"^it cannot be decoded"):
+        decode_image(content[:-900], "it", **SHAPE)
+    with pytest.raises(ImageError, match=r"^it has more than 16,000,000 pixels"):
+        decode_image(png_header(100_000, 100_000), "it", **SHAPE)
+
+
+def test_files_below_a_folder_are_found_in_sorted_order_without_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.JPG", "a/b/c.jpeg", ".x.png", ".git/d.png", "e.txt", "a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert image_files(tmp_path) == ["a.png", "a/b/c.jpeg", "a/z.JPG", "b.png"]
+    assert image_files(tmp_path / "none") == []
 
 
 def test_transparent_pixels_are_black(tmp_path: Path) -> None:

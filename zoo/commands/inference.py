@@ -118,7 +118,7 @@ def _evaluate_model(reference: str | None, data: str, split: str, device: Any) -
     engine = engines.load_engine(chosen, ["classifier"], device=device)
     announce(chosen, engine)
     height, width, channels = engine.graphs["classifier"].input_shape
-    labelled = load_images(data, split, height=height, width=width, channels=channels)
+    labelled = load_images(data, split, height=height, width=width, channels=channels).with_labels()
     return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
 
 
@@ -133,7 +133,7 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
     run = Run(path)
     recipe = run.facts().recipe
     shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    labelled = load_images(data, split, **shape, crop=recipe.crop)
+    labelled = load_images(data, split, **shape, crop=recipe.crop).with_labels()
     return count_run_errors(run, labelled), len(labelled)
 
 

@@ -119,7 +119,7 @@ def export(run: Path, out: Path, data: str | None, name: str | None, force: bool
 
     recipe = Run(run).facts().recipe
     shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    test = load_images(data, "test", **shape, crop=recipe.crop) if data else None
+    test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
     directory = export_run(Run(run), out, test=test, name=name, replace=force)
     for result in directory.spec.results:
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {result.dataset} {result.split}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from igan_zoo.errors import ImageError
+from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images import ImageArray, conform, decode_image, read_image, refuse_small
 
 
@@ -29,6 +29,19 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def with_labels(self) -> LabelledImages:
+        """Returns the images whose labels are known.
+
+        Raises:
+            DataError: there are none.
+        """
+        known = np.flatnonzero(self.labels >= 0)
+        if len(known) == 0:
+            raise DataError("None of the images has a label; give class folders, or a CSV file of labels.")
+        if len(known) == len(self):
+            return self
+        return replace(self, images=self.images[known], labels=self.labels[known])
 
 
 @dataclass(frozen=True)

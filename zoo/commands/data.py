@@ -1,0 +1,61 @@
+"""Commands that make data ready: prepare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from igan_zoo.commands.options import missing_train
+from igan_zoo.errors import DataError
+
+
+@click.command()
+@click.argument("source")
+@click.option("--size", type=click.IntRange(1, 4096), required=True, help="Height and width of the images.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory of shards to write.")
+@click.option("--split", default="train", show_default=True)
+@click.option("--labels-file", type=click.Path(path_type=Path), help="A CSV file: file,label.")
+@click.option("--grey", is_flag=True, help="One channel, not three.")
+@click.option("--no-crop", is_flag=True, help="Squeeze the whole image into the square, not its central square alone.")
+@click.option(
+    "--shard-images", type=click.IntRange(min=1), default=4096, show_default=True, help="Memory holds one shard."
+)
+@click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used.")
+def prepare(
+    source: str,
+    size: int,
+    out: Path,
+    split: str,
+    labels_file: Path | None,
+    grey: bool,
+    no_crop: bool,
+    shard_images: int,
+    strict: bool,
+) -> None:
+    """Decode a data set once into shards, which train and evaluate take as --data without loading them whole.
+
+    SOURCE is a Hub id, a copy in the Hub's layout, or a folder of images. Run again after an interruption, it goes on
+    behind the last whole shard.
+    """
+    try:
+        from igan_zoo.training.shards import prepare_shards
+    except ImportError as error:
+        raise missing_train(error) from error
+    try:
+        data = prepare_shards(
+            source,
+            split,
+            out,
+            size=size,
+            channels=1 if grey else 3,
+            crop=not no_crop,
+            labels_file=labels_file,
+            strict=strict,
+            shard_images=shard_images,
+        )
+    except KeyboardInterrupt:
+        raise DataError(f"Interrupted; the same command goes on in {out}.") from None
+    labelled = int((data.labels >= 0).sum())
+    left_out = f", {len(data.skipped):,} skipped" if data.skipped else ""
+    click.echo(f"{out}: {len(data):,} images, {labelled:,} labelled, {len(data.classes)} classes{left_out}")
