@@ -17,8 +17,11 @@ class ShardedImages:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, parts: Sequence[NDArray[np.uint8]]) -> None:
-        self._parts = tuple(parts)
-        self._ends = np.cumsum([len(part) for part in self._parts])
+        # A view as a plain array: indexing the class memmap itself is several times slower.
+        self._parts = tuple(np.asarray(part) for part in parts)
+        lengths = np.array([len(part) for part in self._parts])
+        self._ends = np.cumsum(lengths)
+        self._starts = self._ends - lengths
         self.shape: tuple[int, ...] = (int(self._ends[-1]), *self._parts[0].shape[1:])
 
     def __len__(self) -> int:
@@ -40,8 +43,7 @@ class ShardedImages:
             raise IndexError(f"an index is out of the range of {len(self)} images")
         chosen = np.empty((len(index), *self.shape[1:]), np.uint8)
         owners = np.searchsorted(self._ends, index, side="right")
-        for owner in np.unique(owners):
-            places = np.flatnonzero(owners == owner)
-            part = self._parts[owner]
-            chosen[places] = part[index[places] - (self._ends[owner] - len(part))]
+        within = index - self._starts[owners]
+        for place, (owner, row) in enumerate(zip(owners.tolist(), within.tolist(), strict=True)):
+            chosen[place] = self._parts[owner][row]
         return chosen

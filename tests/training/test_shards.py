@@ -99,7 +99,7 @@ def test_shards_hold_what_loading_gives(small: Path, tmp_path: Path) -> None:
 
 def test_images_stay_on_disk_until_they_are_asked_for(small: Path, tmp_path: Path) -> None:
     data = prepare(small, tmp_path / "shards")
-    assert all(isinstance(part, np.memmap) for part in data.images._parts)
+    assert all(isinstance(part.base, np.memmap) for part in data.images._parts)
 
 
 def test_the_splits_of_one_data_set_lie_beside_each_other(small: Path, tmp_path: Path) -> None:
