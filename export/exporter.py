@@ -38,10 +38,10 @@ from igan_zoo.spec import (
     TrainingSpec,
 )
 from igan_zoo.training.alternating import AlternatingGame
+from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.game import Game
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run, RunFacts
-from igan_zoo.training.sources import LabelledImages
 
 _GRID_IMAGES = 100
 

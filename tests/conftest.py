@@ -104,8 +104,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path)
 def exported_model(tmp_path_factory: pytest.TempPathFactory, data_directory: Path, finished_run: Path) -> Path:
     """The model directory of that run, with its errors on the test split."""
     from igan_zoo.export.exporter import export_run
+    from igan_zoo.training.data.sources import load_images
     from igan_zoo.training.runs import Run
-    from igan_zoo.training.sources import load_images
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     test = load_images(str(data_directory), "test", height=28, width=28, channels=1)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from igan_zoo.errors import DataError
+from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import EVALUATION_BATCH, open_game
 from igan_zoo.training.runs import Run
-from igan_zoo.training.sources import LabelledImages
 from igan_zoo.training.training_set import to_network
 
 

@@ -16,13 +16,13 @@ from igan_zoo.errors import TrainingError
 from igan_zoo.images import grid
 from igan_zoo.progress import Progress
 from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
+from igan_zoo.training.data.sources import LabelledImages
+from igan_zoo.training.data.subsets import epoch_order, tiled_order
 from igan_zoo.training.distributed import World
 from igan_zoo.training.game import Batches, Game, Losses
 from igan_zoo.training.games import new_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe
-from igan_zoo.training.sources import LabelledImages
-from igan_zoo.training.subsets import epoch_order, tiled_order
 from igan_zoo.training.tensorboard import TensorBoardLog
 from igan_zoo.training.training_set import TrainingSet
 

@@ -11,12 +11,12 @@ import torch
 from msgspec.structs import replace
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
+from igan_zoo.training.data.sources import LabelledImages, load_images
+from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.settings import Recipe
-from igan_zoo.training.sources import LabelledImages, load_images
-from igan_zoo.training.subsets import labelled_subset
 
 
 def start_training(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igan_zoo.errors import DataError
+from igan_zoo.training.data.sources import ImageArray, LabelledImages
+from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
-from igan_zoo.training.sources import ImageArray, LabelledImages
-from igan_zoo.training.subsets import labelled_subset, validation_subset
 
 # Larger sets stay where they are (memory-mapped) and are read batch by batch.
 _MOST_BYTES_ON_DEVICE = 4 * 2**30

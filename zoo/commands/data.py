@@ -39,7 +39,7 @@ def prepare(
     behind the last whole shard.
     """
     try:
-        from igan_zoo.training.shards import prepare_shards
+        from igan_zoo.training.data.shards import prepare_shards
     except ImportError as error:
         raise missing_train(error) from error
     try:

@@ -112,7 +112,7 @@ def evaluate(model: str | None, data: str, split: str, as_json: bool, device: An
 def _evaluate_model(reference: str | None, data: str, split: str, device: Any) -> tuple[int, int]:
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
-    from igan_zoo.training.sources import load_images
+    from igan_zoo.training.data.sources import load_images
 
     chosen = resolve(reference)
     engine = engines.load_engine(chosen, ["classifier"], device=device)
@@ -127,8 +127,8 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
         raise missing_train(error) from error
+    from igan_zoo.training.data.sources import load_images
     from igan_zoo.training.runs import Run
-    from igan_zoo.training.sources import load_images
 
     run = Run(path)
     recipe = run.facts().recipe

@@ -114,8 +114,8 @@ def export(run: Path, out: Path, data: str | None, name: str | None, force: bool
         from igan_zoo.export.exporter import export_run
     except ImportError as error:
         raise missing_train(error) from error
+    from igan_zoo.training.data.sources import load_images
     from igan_zoo.training.runs import Run
-    from igan_zoo.training.sources import load_images
 
     recipe = Run(run).facts().recipe
     shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, MissingExtraError, first_line
-from igan_zoo.training.label_files import number_labels, read_labels
-from igan_zoo.training.labelled_images import Picture
+from igan_zoo.training.data.label_files import number_labels, read_labels
+from igan_zoo.training.data.labelled_images import Picture
 
 # Configurations that are meant when none is named.
 _CONFIGURATIONS = {"ufldl-stanford/svhn": "cropped_digits"}

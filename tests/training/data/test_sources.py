@@ -13,10 +13,10 @@ from PIL import Image
 from scipy.io import savemat
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.training.decoding import decode_in_threads, decode_plainly
-from igan_zoo.training.hub_data import list_hub_data, stream_hub_data
-from igan_zoo.training.labelled_images import Picture, Shape
-from igan_zoo.training.sources import LabelledImages, load_images
+from igan_zoo.training.data.decoding import decode_in_threads, decode_plainly
+from igan_zoo.training.data.hub_data import list_hub_data, stream_hub_data
+from igan_zoo.training.data.labelled_images import Picture, Shape
+from igan_zoo.training.data.sources import LabelledImages, load_images
 from tests.conftest import REAL_MNIST, synthetic_digits
 
 GREY = {"height": 28, "width": 28, "channels": 1}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
 from igan_zoo.images import image_files
-from igan_zoo.training.label_files import number_labels, read_labels
-from igan_zoo.training.labelled_images import Picture
+from igan_zoo.training.data.label_files import number_labels, read_labels
+from igan_zoo.training.data.labelled_images import Picture
 
 _NAMES = {
     "train": ("train", "training"),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, MissingExtraError, first_line
-from igan_zoo.training.labelled_images import Picture
+from igan_zoo.training.data.labelled_images import Picture
 
 _SUFFIX = "_32x32.mat"
 _SIDE = (32, 32, 3)

@@ -16,9 +16,9 @@ from PIL import Image
 
 from igan_zoo.errors import ChecksumError, DataError, ImageError, OutputError
 from igan_zoo.training import decoding, pictures
-from igan_zoo.training.sharded_images import ShardedImages
-from igan_zoo.training.shards import open_shards, prepare_shards, read_manifest, verify_shards
-from igan_zoo.training.sources import load_images
+from igan_zoo.training.data.sharded_images import ShardedImages
+from igan_zoo.training.data.shards import open_shards, prepare_shards, read_manifest, verify_shards
+from igan_zoo.training.data.sources import load_images
 from tests.conftest import igan_zoo_process
 from tests.zoo.test_directory import flip_one_bit
 

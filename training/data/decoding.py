@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.progress import Progress
-from igan_zoo.training.labelled_images import Decoded, Listing, Picture, Shape
+from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32
 _REPORTED = 5

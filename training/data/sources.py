@@ -12,11 +12,11 @@ import numpy as np
 
 from igan_zoo.errors import DataError
 from igan_zoo.images import ImageArray
-from igan_zoo.training.decoding import UsableImages, report_skipped
-from igan_zoo.training.image_folders import split_names
-from igan_zoo.training.listing import list_images
-from igan_zoo.training.labelled_images import LabelledImages, Listing, Shape
-from igan_zoo.training.shards import MANIFEST, open_shards, read_manifest
+from igan_zoo.training.data.decoding import UsableImages, report_skipped
+from igan_zoo.training.data.image_folders import split_names
+from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
+from igan_zoo.training.data.listing import list_images
+from igan_zoo.training.data.shards import MANIFEST, open_shards, read_manifest
 
 __all__ = ["ImageArray", "LabelledImages", "load_images"]
 

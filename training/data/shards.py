@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from igan_zoo.errors import ChecksumError, DataError, OutputError
 from igan_zoo.files import atomic_file, sha256_of
 from igan_zoo.progress import Progress
-from igan_zoo.training.decoding import UsableImages, report_skipped
-from igan_zoo.training.listing import list_images
-from igan_zoo.training.labelled_images import LabelledImages, Listing, Shape
-from igan_zoo.training.sharded_images import ShardedImages
+from igan_zoo.training.data.decoding import UsableImages, report_skipped
+from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
+from igan_zoo.training.data.listing import list_images
+from igan_zoo.training.data.sharded_images import ShardedImages
 
 MANIFEST = "manifest.json"
 # 201 MB at 128x128x3.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.hub_data import list_hub_data, stream_hub_data
-from igan_zoo.training.image_folders import list_folder, list_labelled_folder
-from igan_zoo.training.labelled_images import Listing
-from igan_zoo.training.svhn_files import has_svhn_files, list_svhn
+from igan_zoo.training.data.hub_data import list_hub_data, stream_hub_data
+from igan_zoo.training.data.image_folders import list_folder, list_labelled_folder
+from igan_zoo.training.data.labelled_images import Listing
+from igan_zoo.training.data.svhn_files import has_svhn_files, list_svhn
 
 
 def list_images(source: str, split: str, *, labels_file: Path | None = None, stream: bool = False) -> Listing:
