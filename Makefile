@@ -3,6 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# What an installation is made from: it is made again when these change.
+SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
+
 .PHONY: demo test check clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
@@ -23,15 +26,15 @@ check: $(VENV)/.installed-dev
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info
+	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so
 
 $(BIN)/python:
 	python3 -m venv $(VENV)
 
-$(VENV)/.installed-cpu: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-cpu: $(SETUP) | $(BIN)/python
 	test -e $(VENV)/.installed-dev || $(PIP) --editable '.[cpu]'
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-dev: $(SETUP) | $(BIN)/python
 	$(PIP) --editable '.[cpu,train,dev]'
 	touch $@

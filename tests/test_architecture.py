@@ -11,22 +11,28 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
+# Each part of the package, by its first name after `igan_zoo`; what is no part of its own belongs to `zoo`.
+FOLDERS = {"zoo": "zoo", "ops": "zoo/ops", "training": "training", "serving": "serving", "export": "export"}
 INSIDE = {
     "zoo": set(),
-    "training": {"zoo"},
+    "ops": {"zoo"},
+    "training": {"zoo", "ops"},
     "serving": {"zoo"},
     "export": {"zoo", "training", "serving"},
 }
 OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
+    "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "onnxruntime"},
     "export": {"numpy", "torch", "safetensors", "onnx"},
 }
 # The commands' own imports, inside functions.
 COMMANDS = REPOSITORY / "zoo" / "commands"
+# The operators' faces for torch; those for numpy, and what both share, must do without it.
+TORCH_FACES = {REPOSITORY / "zoo" / "ops" / "minibatch_discrimination.py"}
 
-FILES = [path for folder in INSIDE for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+FILES = sorted({path for folder in FOLDERS.values() for path in (REPOSITORY / folder).rglob("*.py")})
 
 
 def imports(path: Path) -> set[str]:
@@ -40,16 +46,23 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def part_of(path: Path) -> str:
+    """The part whose folder is the innermost one around the file."""
+    parts = [part for part, folder in FOLDERS.items() if path.is_relative_to(REPOSITORY / folder)]
+    return max(parts, key=lambda part: len(FOLDERS[part]))
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_files_import_only_what_their_folder_may(path: Path) -> None:
-    folder = path.relative_to(REPOSITORY).parts[0]
+    folder = part_of(path)
+    outside = OUTSIDE[folder] | ({"torch"} if path in TORCH_FACES else set())
     for name in imports(path):
         package, *rest = name.split(".")
         if package == "igan_zoo":
             target = rest[0] if rest and rest[0] in INSIDE else "zoo"
             assert path.parent == COMMANDS or target == folder or target in INSIDE[folder], f"{path} imports {name}"
         else:
-            assert package in sys.stdlib_module_names or package in OUTSIDE[folder], f"{path} imports {name}"
+            assert package in sys.stdlib_module_names or package in outside, f"{path} imports {name}"
 
 
 HEAVY = ("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec")
@@ -74,6 +87,11 @@ def test_the_serving_modules_load_no_training_stack() -> None:
     modules = ["engine", "sampling", "classifying"]
     code = "\n".join(f"import igan_zoo.serving.{module}" for module in modules)
     assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL"}
+
+
+def test_the_operators_load_neither_torch_nor_numpy_before_a_face_is_imported() -> None:
+    assert loaded_after("import igan_zoo.ops, igan_zoo.ops.extension") == set()
+    assert loaded_after("import igan_zoo.ops.minibatch_discrimination_numpy") == {"numpy"}
 
 
 def test_every_package_folder_is_listed_for_the_wheel() -> None:

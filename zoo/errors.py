@@ -51,6 +51,10 @@ class ParityError(IganZooError):
     """An exported graph that does not compute what its PyTorch module computes."""
 
 
+class OperatorError(IganZooError):
+    """An operator that was given what it does not take, or that is not built here."""
+
+
 class OutputError(IganZooError):
     """A result that cannot be written where it was asked for."""
 
