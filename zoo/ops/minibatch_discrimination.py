@@ -6,6 +6,7 @@ Shapes: ``N`` examples, ``B`` kernels, ``C`` channels; ``M`` is ``[N, B, C]``, `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -35,7 +36,7 @@ def minibatch_discrimination(activations: Tensor, impl: Implementation | None = 
     _check(activations, impl)
     if impl is None:
         impl = "c" if activations.device.type == "cpu" and not _exporting() and _kernels_are_built() else "reference"
-    compute = _forward if impl == "c" else minibatch_discrimination_reference
+    compute = _FORWARD if impl == "c" else minibatch_discrimination_reference
     if activations.dtype in _HALF:
         return compute(activations.float()).to(activations.dtype)
     return compute(activations)
@@ -85,7 +86,6 @@ def _kernels_are_built() -> bool:
     return extension.kernels_are_built()
 
 
-@torch.library.custom_op("igan_zoo::minibatch_discrimination", mutates_args=(), device_types="cpu")
 def _forward(activations: Tensor) -> Tensor:
     output = activations.new_empty(activations.shape[:2])
     extension.built_kernels().forward(
@@ -94,7 +94,6 @@ def _forward(activations: Tensor) -> Tensor:
     return output
 
 
-@torch.library.custom_op("igan_zoo::minibatch_discrimination_backward", mutates_args=(), device_types="cpu")
 def _backward(activations: Tensor, grad_output: Tensor) -> Tensor:
     grad_activations = activations.new_empty(activations.shape)
     extension.built_kernels().backward(
@@ -112,23 +111,13 @@ def _row_major(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy(force=True)
 
 
-@_forward.register_fake
-def _(activations: Tensor) -> Tensor:
-    return activations.new_empty(activations.shape[:2])
-
-
-@_backward.register_fake
-def _(activations: Tensor, grad_output: Tensor) -> Tensor:  # noqa: ARG001 - the operator's own signature
-    return activations.new_empty(activations.shape)
-
-
 def _keep_activations(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
     ctx.save_for_backward(*inputs)
 
 
 def _differentiate(ctx: Any, grad_output: Tensor) -> Tensor:
     (activations,) = ctx.saved_tensors
-    gradient: Tensor = _backward(activations, grad_output)
+    gradient: Tensor = _BACKWARD(activations, grad_output)
     return gradient
 
 
@@ -136,5 +125,25 @@ def _refuse_to_differentiate_twice(ctx: Any, gradient: Tensor) -> None:  # noqa:
     raise OperatorError("Minibatch discrimination in C is differentiable once: use impl='reference' for more.")
 
 
-_forward.register_autograd(_differentiate, setup_context=_keep_activations)
-_backward.register_autograd(_refuse_to_differentiate_twice)
+def _register(name: str, schema: str, compute: Callable[..., Tensor], fake: Callable[..., Tensor]) -> Any:
+    # Not torch.library.custom_op, which does the same and adds 0.1 ms to a forward and backward pass.
+    torch.library.define(f"igan_zoo::{name}", schema)
+    torch.library.impl(f"igan_zoo::{name}", "cpu", compute)
+    torch.library.register_fake(f"igan_zoo::{name}", fake)
+    return getattr(torch.ops.igan_zoo, name).default
+
+
+_FORWARD = _register(
+    "minibatch_discrimination",
+    "(Tensor activations) -> Tensor",
+    _forward,
+    lambda activations: activations.new_empty(activations.shape[:2]),
+)
+_BACKWARD = _register(
+    "minibatch_discrimination_backward",
+    "(Tensor activations, Tensor grad_output) -> Tensor",
+    _backward,
+    lambda activations, _: activations.new_empty(activations.shape),
+)
+torch.library.register_autograd("igan_zoo::minibatch_discrimination", _differentiate, setup_context=_keep_activations)
+torch.library.register_autograd("igan_zoo::minibatch_discrimination_backward", _refuse_to_differentiate_twice)

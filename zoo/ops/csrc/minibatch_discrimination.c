@@ -10,6 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Lanes of two vectors `a` and `b` of four lanes, counted through both. */
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* GCC before 12 */
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (quad_integers){__VA_ARGS__})
+#endif
+
 #define NAME_OF_(symbol) #symbol
 #define NAME_OF(symbol) NAME_OF_(symbol)
 

@@ -13,37 +13,63 @@
 #define ROWS (LANES < 4 ? LANES : 4)
 #define vector NAME(vector)
 #define integers NAME(integers)
+#define quad NAME(quad)
+#define quad_integers NAME(quad_integers)
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef INTEGER integers __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef REAL quad __attribute__((vector_size(4 * sizeof(REAL)), may_alias));
+typedef INTEGER quad_integers __attribute__((vector_size(4 * sizeof(REAL))));
 
-/* Returns exp(-distance) for distances from 0 on: 0 where the result would not be a normal number, NaN for NaN.
- * exp(-d) = 2^n exp(r), n = round(-d / ln 2), r = -d - n ln 2, and exp(r) is a Taylor polynomial on |r| <= ln(2) / 2. */
-INLINE vector NAME(exp_of_minus)(vector distance)
+/* Turns distances from 0 on to exp(-distance): 0 where that would not be a normal number, NaN for NaN.
+ * exp(-d) = 2^n exp(r), n = round(-d / ln 2), r = -d - n ln 2, and exp(r) is a polynomial on |r| <= ln(2) / 2. Each step
+ * is one long dependency, so the rows take their steps together. */
+INLINE void NAME(exp_of_minus)(vector rows[ROWS])
 {
     /* Adding this rounds to an integer and leaves n + EXPONENT_BIAS in the lowest bits. */
     const REAL shifter = (REAL)1.5 * (REAL)((INTEGER)1 << MANTISSA_BITS) + EXPONENT_BIAS;
-    static const REAL reciprocals[] = {EXP_TERMS};
-    const size_t terms = sizeof reciprocals / sizeof *reciprocals;
+    static const REAL coefficients[] = {EXP_TERMS};
+    const size_t terms = sizeof coefficients / sizeof *coefficients;
+    vector shifted[ROWS], rest[ROWS], result[ROWS];
 
-    vector shifted = distance * (REAL)-1.4426950408889634 + shifter;
-    vector n = shifted - shifter;
-    vector r = n * -(REAL)LN2_HIGH - distance;
-    r = n * -(REAL)LN2_LOW + r;
-    vector exp_r = r * reciprocals[0] + reciprocals[1];
+    for (size_t r = 0; r < ROWS; r++)
+        shifted[r] = rows[r] * (REAL)-1.4426950408889634 + shifter;
+    for (size_t r = 0; r < ROWS; r++) {
+        vector n = shifted[r] - shifter;
+        rest[r] = n * -(REAL)LN2_LOW + (n * -(REAL)LN2_HIGH - rows[r]);
+    }
+    for (size_t r = 0; r < ROWS; r++)
+        result[r] = rest[r] * coefficients[0] + coefficients[1];
     for (size_t k = 2; k < terms; k++)
-        exp_r = exp_r * r + reciprocals[k];
-    vector power = (vector)((integers)shifted << MANTISSA_BITS);
-    return (vector)((integers)(exp_r * power) & ~(integers)(distance > (REAL)LARGEST_DISTANCE));
+        for (size_t r = 0; r < ROWS; r++)
+            result[r] = result[r] * rest[r] + coefficients[k];
+    for (size_t r = 0; r < ROWS; r++) {
+        vector power = (vector)((integers)shifted[r] << MANTISSA_BITS);
+        rows[r] = (vector)((integers)(result[r] * power) & ~(integers)(rows[r] > (REAL)LARGEST_DISTANCE));
+    }
 }
 
-INLINE REAL NAME(sum_of_lanes)(vector value)
+/* Adds the sum over the lanes of each row's vector to sums[ROWS]. */
+INLINE void NAME(add_lanes)(const vector rows[ROWS], REAL *sums)
 {
-    for (size_t half = LANES / 2; half > 0; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            value[lane] += value[lane + half];
-    return value[0];
+    if (ROWS < 4) {
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t lane = 0; lane < LANES; lane++)
+                sums[r] += rows[r][lane];
+        return;
+    }
+    quad folded[4];
+    for (size_t r = 0; r < 4; r++) {
+        const quad *parts = (const quad *)&rows[r];
+        folded[r] = parts[0];
+        for (size_t part = 1; 4 * part < LANES; part++)
+            folded[r] += parts[part];
+    }
+    /* Two steps of a transposition, each halving what is left to add. */
+    quad first = SHUFFLE(folded[0], folded[1], 0, 4, 1, 5) + SHUFFLE(folded[0], folded[1], 2, 6, 3, 7);
+    quad second = SHUFFLE(folded[2], folded[3], 0, 4, 1, 5) + SHUFFLE(folded[2], folded[3], 2, 6, 3, 7);
+    *(quad *)sums += SHUFFLE(first, second, 0, 1, 4, 5) + SHUFFLE(first, second, 2, 3, 6, 7);
 }
 
 /* Distances of ROWS examples, `row` being the first one's first channel, to the examples of one block. */
@@ -72,18 +98,22 @@ INLINE size_t NAME(pitch)(size_t channels) { return (channels | 1) * LANES; }
 INLINE void NAME(gather)(const REAL *array, size_t step, size_t examples, size_t channels, size_t pitch, REAL padding,
                          REAL *blocks)
 {
-    for (size_t first = 0; first < examples; first += LANES, blocks += pitch)
-        for (size_t c = 0; c < channels; c++)
-            for (size_t lane = 0; lane < LANES; lane++)
-                blocks[c * LANES + lane] = first + lane < examples ? array[(first + lane) * step + c] : padding;
+    for (size_t first = 0; first < examples; first += LANES, blocks += pitch, array += LANES * step) {
+        const size_t lanes = examples - first < LANES ? examples - first : LANES;
+        for (size_t lane = 0; lane < LANES; lane++)
+            for (size_t c = 0; c < channels; c++)
+                blocks[c * LANES + lane] = lane < lanes ? array[lane * step + c] : padding;
+    }
 }
 
 /* The inverse of gather. */
 INLINE void NAME(scatter)(const REAL *blocks, size_t step, size_t examples, size_t channels, size_t pitch, REAL *array)
 {
-    for (size_t i = 0; i < examples; i++)
+    for (size_t i = 0; i < examples; i++) {
+        const REAL *own = blocks + i / LANES * pitch + i % LANES;
         for (size_t c = 0; c < channels; c++)
-            array[i * step + c] = blocks[i / LANES * pitch + c * LANES + i % LANES];
+            array[i * step + c] = own[c * LANES];
+    }
 }
 
 TARGET static void NAME(forward)(const void *activations, const void *grad_output, void *result, struct shape shape,
@@ -100,22 +130,20 @@ TARGET static void NAME(forward)(const void *activations, const void *grad_outpu
     for (size_t i = 0; i < shape.examples; i += ROWS) {
         const size_t diagonal = i / LANES;
         const REAL *row = blocks + diagonal * pitch + i % LANES;
-        vector distances[ROWS], row_sums[ROWS];
-        NAME(distances)(row, blocks + diagonal * pitch, channels, distances);
-        for (size_t r = 0; r < ROWS; r++)
-            row_sums[r] = NAME(exp_of_minus)(distances[r]);
+        vector row_sums[ROWS];
+        NAME(distances)(row, blocks + diagonal * pitch, channels, row_sums);
+        NAME(exp_of_minus)(row_sums);
         for (size_t block = diagonal + 1; block < count; block++) {
-            vector column_sum = {0};
-            NAME(distances)(row, blocks + block * pitch, channels, distances);
+            vector closeness[ROWS], column_sum = {0};
+            NAME(distances)(row, blocks + block * pitch, channels, closeness);
+            NAME(exp_of_minus)(closeness);
             for (size_t r = 0; r < ROWS; r++) {
-                vector closeness = NAME(exp_of_minus)(distances[r]);
-                row_sums[r] += closeness;
-                column_sum += closeness;
+                row_sums[r] += closeness[r];
+                column_sum += closeness[r];
             }
             *(vector *)(sums + block * LANES) += column_sum;
         }
-        for (size_t r = 0; r < ROWS; r++)
-            sums[i + r] += NAME(sum_of_lanes)(row_sums[r]);
+        NAME(add_lanes)(row_sums, sums + i);
     }
     NAME(scatter)(sums, shape.kernels, shape.examples, 1, LANES, (REAL *)result + kernel);
 }
@@ -138,11 +166,12 @@ TARGET static void NAME(backward)(const void *activations, const void *grad_outp
         const REAL *row = blocks + diagonal * pitch + i % LANES;
         /* First what each pair weighs, (g[i] + g[j]) exp(-d[i,j]); then, for each channel, its sign. */
         for (size_t block = diagonal; block < count; block++) {
-            vector distances[ROWS];
-            NAME(distances)(row, blocks + block * pitch, channels, distances);
+            vector closeness[ROWS];
+            NAME(distances)(row, blocks + block * pitch, channels, closeness);
+            NAME(exp_of_minus)(closeness);
             for (size_t r = 0; r < ROWS; r++)
                 *(vector *)(weights + (block * ROWS + r) * LANES) =
-                    (*(vector *)(upstream + block * LANES) + upstream[i + r]) * NAME(exp_of_minus)(distances[r]);
+                    (*(vector *)(upstream + block * LANES) + upstream[i + r]) * closeness[r];
         }
         for (size_t c = 0; c < channels; c++) {
             const REAL *others = blocks + c * LANES, *own = row + c * LANES;
@@ -160,8 +189,7 @@ TARGET static void NAME(backward)(const void *activations, const void *grad_outp
                 }
                 *(vector *)(gradient + block * pitch + c * LANES) -= column_sum;
             }
-            for (size_t r = 0; r < ROWS; r++)
-                gradient[diagonal * pitch + c * LANES + i % LANES + r] += NAME(sum_of_lanes)(row_sums[r]);
+            NAME(add_lanes)(row_sums, gradient + diagonal * pitch + c * LANES + i % LANES);
         }
     }
     NAME(scatter)(gradient, step, shape.examples, channels, pitch, (REAL *)result + kernel * channels);
@@ -171,4 +199,6 @@ TARGET static void NAME(backward)(const void *activations, const void *grad_outp
 #undef ROWS
 #undef vector
 #undef integers
+#undef quad
+#undef quad_integers
 #undef INLINE
