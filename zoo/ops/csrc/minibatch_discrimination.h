@@ -26,7 +26,7 @@ struct implementation {
     kernel_function *backward[PRECISIONS];
 };
 
-/* Returns the implementations that this processor can run, slowest first; there is always one. The list ends with NULL. */
+/* Returns the implementations that this processor can run, slowest first, and then NULL. There is always one. */
 const struct implementation *const *usable_implementations(void);
 
 /* Runs forward (grad_output is NULL) or backward for all kernels on so many threads. Each kernel is computed by one

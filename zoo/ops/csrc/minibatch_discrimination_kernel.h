@@ -1,7 +1,8 @@
 /* One kernel of minibatch discrimination, as a template: included once for each precision and instruction set.
  *
- * Expects REAL, INTEGER (as wide as REAL) with INTEGER_MIN and INTEGER_MAX, VECTOR_BYTES, TARGET (a function attribute),
- * NAME(symbol), and of the number format MANTISSA_BITS, EXPONENT_BIAS, LARGEST_DISTANCE, LN2_HIGH, LN2_LOW, EXP_TERMS.
+ * Expects REAL, INTEGER (as wide as REAL) with INTEGER_MIN and INTEGER_MAX, VECTOR_BYTES, TARGET (a function
+ * attribute), NAME(symbol), SHUFFLE, and of the number format MANTISSA_BITS, EXPONENT_BIAS, LARGEST_DISTANCE, LN2_HIGH,
+ * LN2_LOW and EXP_TERMS.
  *
  * Activations are first transposed to [blocks, channels, LANES], a block being as many examples as a vector has lanes,
  * so that the loop over j is a loop over vectors. Lanes beyond the last example hold infinity: their distance to every
@@ -23,8 +24,8 @@ typedef REAL quad __attribute__((vector_size(4 * sizeof(REAL)), may_alias));
 typedef INTEGER quad_integers __attribute__((vector_size(4 * sizeof(REAL))));
 
 /* Turns distances from 0 on to exp(-distance): 0 where that would not be a normal number, NaN for NaN.
- * exp(-d) = 2^n exp(r), n = round(-d / ln 2), r = -d - n ln 2, and exp(r) is a polynomial on |r| <= ln(2) / 2. Each step
- * is one long dependency, so the rows take their steps together. */
+ * exp(-d) = 2^n exp(r), n = round(-d / ln 2), r = -d - n ln 2, and exp(r) is a polynomial on |r| <= ln(2) / 2. The
+ * steps depend on one another, so the rows take each step together. */
 INLINE void NAME(exp_of_minus)(vector rows[ROWS])
 {
     /* Adding this rounds to an integer and leaves n + EXPONENT_BIAS in the lowest bits. */
@@ -124,7 +125,8 @@ TARGET static void NAME(forward)(const void *activations, const void *grad_outpu
     const size_t count = (shape.examples + LANES - 1) / LANES;
     REAL *blocks = scratch;              /* [count, channels, LANES] */
     REAL *sums = blocks + count * pitch; /* [count, LANES] */
-    NAME(gather)((const REAL *)activations + kernel * channels, step, shape.examples, channels, pitch, INFINITY, blocks);
+    NAME(gather)((const REAL *)activations + kernel * channels, step, shape.examples, channels, pitch, INFINITY,
+                 blocks);
     memset(sums, 0, count * sizeof(vector));
 
     for (size_t i = 0; i < shape.examples; i += ROWS) {
@@ -157,7 +159,8 @@ TARGET static void NAME(backward)(const void *activations, const void *grad_outp
     REAL *gradient = blocks + count * pitch;  /* [count, channels, LANES] */
     REAL *upstream = gradient + count * pitch; /* [count, LANES] */
     REAL *weights = upstream + count * LANES; /* [count, ROWS, LANES] */
-    NAME(gather)((const REAL *)activations + kernel * channels, step, shape.examples, channels, pitch, INFINITY, blocks);
+    NAME(gather)((const REAL *)activations + kernel * channels, step, shape.examples, channels, pitch, INFINITY,
+                 blocks);
     NAME(gather)((const REAL *)grad_output + kernel, shape.kernels, shape.examples, 1, LANES, 0, upstream);
     memset(gradient, 0, count * pitch * sizeof(REAL));
 

@@ -1,5 +1,5 @@
 /* The extension module igan_zoo.ops._kernels, for every CPython from 3.11 on (limited API, see setup.py). Arrays come
- * and go through the buffer protocol; every shape and type is checked here once more, because C would read past the end. */
+ * and go through the buffer protocol; every shape and type is checked here again, because C would read past an end. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -39,7 +39,8 @@ static PyObject *compute(const Py_buffer *activations, const Py_buffer *grad_out
         fit = activations->shape[dimension] > 0 &&
               (grad_output == NULL || activations->shape[dimension] == result->shape[dimension]);
     if (!fit) {
-        PyErr_SetString(PyExc_ValueError, "the arrays must be float32 or float64 alike, not empty, M [N, B, C] and o [N, B].");
+        PyErr_SetString(PyExc_ValueError,
+                        "the arrays must be float32 or float64 alike, not empty, M [N, B, C] and o [N, B].");
         return NULL;
     }
     if (threads < 1) {
@@ -87,7 +88,8 @@ static PyObject *backward(PyObject *module, PyObject *arguments)
     int threads;
     const char *instruction_set;
     Py_buffer m, grad_o, grad_m;
-    if (!PyArg_ParseTuple(arguments, "OOOis", &activations, &grad_output, &grad_activations, &threads, &instruction_set))
+    if (!PyArg_ParseTuple(arguments, "OOOis", &activations, &grad_output, &grad_activations, &threads,
+                          &instruction_set))
         return NULL;
     if (PyObject_GetBuffer(activations, &m, READ) < 0)
         return NULL;
@@ -115,7 +117,8 @@ static int add_instruction_sets(PyObject *module)
     if (list == NULL)
         return -1;
     int status = 0;
-    for (const struct implementation *const *usable = usable_implementations(); status == 0 && *usable != NULL; usable++) {
+    const struct implementation *const *usable = usable_implementations();
+    for (; status == 0 && *usable != NULL; usable++) {
         PyObject *name = PyUnicode_FromString((*usable)->name);
         status = name == NULL ? -1 : PyList_Append(list, name);
         Py_XDECREF(name);
@@ -131,7 +134,8 @@ static PyMethodDef functions[] = {
     {"forward", forward, METH_VARARGS, "forward(activations, output, threads, instruction_set): writes output."},
     {"backward", backward, METH_VARARGS,
      "backward(activations, grad_output, grad_activations, threads, instruction_set): writes grad_activations."},
-    {"default_threads", default_threads, METH_NOARGS, "How many threads OpenMP would use: OMP_NUM_THREADS or all cores."},
+    {"default_threads", default_threads, METH_NOARGS,
+     "How many threads OpenMP would use: OMP_NUM_THREADS or all cores."},
     {NULL, NULL, 0, NULL},
 };
 
