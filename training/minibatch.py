@@ -9,20 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def pairwise_similarity_reference(activations: Tensor) -> Tensor:
-    """Returns ``Σ_j exp(-Σ_c |M_ibc - M_jbc|)`` over all ``j``, ``i`` itself included, one ``i`` after the other.
-
-    Shapes: ``activations [N, B, C]``, floating point; the result is ``[N, B]``, from 1 to ``N``.
-    """
-    rows = [torch.exp(-(own - activations).abs().sum(dim=2)).sum(dim=0) for own in activations]
-    return torch.stack(rows)
-
-
-def pairwise_similarity(activations: Tensor) -> Tensor:
-    """The same function as :func:`pairwise_similarity_reference`, without ever holding ``N · N · B · C`` values."""
-    kernels = activations.transpose(0, 1)  # (B, N, C)
-    return torch.exp(-torch.cdist(kernels, kernels, p=1)).sum(dim=2).T
+from igan_zoo.ops.minibatch_discrimination import minibatch_discrimination
 
 
 def cross_similarity(activations: Tensor, others: Tensor) -> Tensor:
@@ -45,9 +32,9 @@ def joint_minibatch_features(activations_real: Tensor, activations_fake: Tensor)
     # Differs from the paper: that computes the features of real and of generated examples separately.
     """
     reals, fakes = len(activations_real), len(activations_fake)
-    within_real = pairwise_similarity(activations_real)
-    within_fake = pairwise_similarity(activations_fake)
-    to_all = pairwise_similarity(torch.cat([activations_real, activations_fake]))
+    within_real = minibatch_discrimination(activations_real)
+    within_fake = minibatch_discrimination(activations_fake)
+    to_all = minibatch_discrimination(torch.cat([activations_real, activations_fake]))
     real_pairs = (reals + fakes) * reals - reals
     fake_pairs = (reals + fakes) * fakes - fakes
     real = torch.cat([(within_real - 1) / real_pairs, (to_all[:reals] - within_real) / fake_pairs], dim=1)
@@ -88,7 +75,7 @@ class MinibatchDiscrimination2016(nn.Module):
         self.bias = nn.Parameter(torch.full((kernels,), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        similarity = pairwise_similarity(self._activations(x)) - 1  # itself: exp(0)
+        similarity = minibatch_discrimination(self._activations(x)) - 1  # itself: exp(0)
         return torch.cat([x, similarity + self.bias], dim=1)
 
     @torch.no_grad()
@@ -105,7 +92,7 @@ class MinibatchDiscrimination2016(nn.Module):
         if not (radius > 0).all():
             raise ValueError(f"minibatch discrimination cannot be initialised on {len(x)} examples that do not differ")
         self.log_weight_scale.sub_(radius.log()[:, None])
-        similarity = pairwise_similarity(activations / radius[:, None]) - 1
+        similarity = minibatch_discrimination(activations / radius[:, None]) - 1
         self.bias.copy_(-similarity.mean(dim=0))
         return torch.cat([x, similarity + self.bias], dim=1)
 
@@ -130,7 +117,7 @@ class PlainMinibatchDiscrimination(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inputs, kernels, dimensions = self.tensor.shape
         activations = (x @ self.tensor.reshape(inputs, -1)).reshape(-1, kernels, dimensions)
-        return torch.cat([x, pairwise_similarity(activations)], dim=1)
+        return torch.cat([x, minibatch_discrimination(activations)], dim=1)
 
 
 def _nearest_distances(activations: Tensor) -> Tensor:

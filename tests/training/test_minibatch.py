@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from igan_zoo.ops.minibatch_discrimination import minibatch_discrimination
 from igan_zoo.training.layers import initialize_from_data
 from igan_zoo.training.minibatch import (
     MinibatchDiscrimination2016,
@@ -15,8 +16,6 @@ from igan_zoo.training.minibatch import (
     cross_similarity,
     frozen_minibatch_features,
     joint_minibatch_features,
-    pairwise_similarity,
-    pairwise_similarity_reference,
 )
 
 # In float64; both sides add up in different orders.
@@ -42,24 +41,10 @@ def summed(example: Tensor, others: list[Tensor], kernels: int) -> Tensor:
     return torch.tensor(total, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 5), (2, 100, 5), (33, 2, 50)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_the_fast_similarity_equals_the_reference(
-    shape: tuple[int, int, int], dtype: torch.dtype, tolerance: float
-) -> None:
-    """Values and gradients, relative to the largest of each."""
-    activations = numbers(*shape).to(dtype).requires_grad_()
-    grad = numbers(*shape[:2], seed=1).to(dtype)
-    fast, slow = pairwise_similarity(activations), pairwise_similarity_reference(activations)
-    gradients = [torch.autograd.grad(result, activations, grad)[0] for result in (fast, slow)]
-    for result, reference in ((fast, slow), gradients):
-        assert (result - reference).abs().max() <= tolerance * reference.abs().max().clamp(min=1)
-
-
 def test_similarities_by_plain_loops() -> None:
     here, there = numbers(4, 3, 2), numbers(5, 3, 2, seed=1)
     expected = torch.stack([summed(example, list(here), 3) for example in here])
-    torch.testing.assert_close(pairwise_similarity_reference(here), expected, **TOLERANCE)
+    torch.testing.assert_close(minibatch_discrimination(here), expected, **TOLERANCE)
     expected = torch.stack([summed(example, list(there), 3) for example in here])
     torch.testing.assert_close(cross_similarity(here, there), expected, **TOLERANCE)
 
