@@ -57,8 +57,8 @@ class Position:
             self.sums[name] = self.sums[name] + loss if name in self.sums else loss.double()
 
     def means(self) -> dict[str, float]:
-        """Returns the means over the steps so far."""
-        return {name: total.item() / self.step for name, total in self.sums.items()}
+        """Returns the means over the steps so far, by name; a checkpoint keeps no other order."""
+        return {name: self.sums[name].item() / self.step for name in sorted(self.sums)}
 
 
 class Training:

@@ -1,0 +1,234 @@
+"""Every recipe through the command line on small data of the real formats: it trains, stops half way, and goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from igan_zoo.training.game import Losses
+from igan_zoo.training.loop import Position
+from igan_zoo.training.recipes import RECIPES, find_recipe
+from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import Recipe
+
+Cli = Callable[..., tuple[int, str, str]]
+
+# The real recipe in everything but size: two epochs of three steps take a second or two.
+TINY = ["batch_size=4", "epochs=2", "epoch_images=12", "initialization_images=16", "validation_images=8"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> dict[str, Path]:
+    """Data in the format of each data set, by the Hub id that recipes name."""
+    import datasets
+    from scipy.io import savemat
+
+    root = tmp_path_factory.mktemp("sources")
+    generator = np.random.default_rng(0)
+    labels = np.arange(60) % 10
+    colours = generator.integers(0, 256, (60, 32, 32, 3), np.uint8)
+
+    # CIFAR-10: the Hub's parquet files, columns img and label.
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdefghij"))})
+    (root / "cifar10" / "plain_text").mkdir(parents=True)
+    rows = datasets.Dataset.from_dict(
+        {"img": [Image.fromarray(image) for image in colours], "label": labels.tolist()}, features=features
+    )
+    for split in ("train", "test"):
+        rows.to_parquet(root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet")
+
+    # SVHN: the original .mat files, whose label 10 is the digit 0.
+    (root / "svhn").mkdir()
+    for split in ("train", "test"):
+        content = {"X": colours.transpose(1, 2, 3, 0), "y": np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)}
+        savemat(root / "svhn" / f"{split}_32x32.mat", content)
+
+    # Photos in class folders, as ImageNet's.
+    for split, count in (("train", 8), ("val", 2)):
+        for name in ("n01440764", "n02102040", "n03888257"):
+            folder = root / "photos" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                photo = generator.integers(0, 256, (140, 150, 3), np.uint8)
+                Image.fromarray(photo).save(folder / f"{name}_{index}.JPEG", quality=80)
+    return {
+        "ylecun/mnist": data_directory,
+        "uoft-cs/cifar10": root / "cifar10",
+        "ufldl-stanford/svhn": root / "svhn",
+        "ILSVRC/imagenet-1k": root / "photos",
+        "your own images": root / "photos",
+    }
+
+
+def arguments(recipe: Recipe, sources: dict[str, Path], out: Path, *more: str) -> list[str]:
+    settings = [*TINY, *([] if recipe.network == "mnist-dense" else ["network_width=0.0625"]), *more]
+    size = ["--size", "32"] if recipe.network == "multi-scale" else []
+    labels = {"0": "0", "all": "all", "25-per-class": "2-per-class"}.get(recipe.labels, "20")
+    given = [argument for setting in settings for argument in ("--set", setting)]
+    where = ["--data", str(sources[recipe.dataset]), "--out", str(out), "--labels", labels]
+    return ["train", recipe.name, *where, "--threads", "1", "--checkpoint-seconds", "0", *size, *given]
+
+
+class Killed(BaseException):
+    """What nothing catches, as a kill."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_is_killed_within_an_epoch_and_goes_on_to_the_same_bits(
+    name: str, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = find_recipe(name)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, _, errors = igan_zoo(*arguments(recipe, sources, whole))
+    assert code == 0, errors
+    assert [row["epoch"] for row in Run(whole).log()] == [1, 2]
+
+    # Killed twice: after the fifth step, and then after the next.
+    honest = Position.add
+    for steps in (5, 1):
+        left = iter(range(steps - 1))
+
+        def stopping(self: Position, losses: Losses, left: object = left) -> None:
+            if next(left, None) is None:  # type: ignore[call-overload]
+                raise Killed
+            honest(self, losses)
+
+        monkeypatch.setattr(Position, "add", stopping)
+        with pytest.raises(Killed):
+            igan_zoo(*arguments(recipe, sources, broken), "--resume")
+    monkeypatch.setattr(Position, "add", honest)
+    code, _, errors = igan_zoo(*arguments(recipe, sources, broken), "--resume")
+    assert code == 0, errors
+    assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+    assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
+
+
+def test_no_run_without_a_generator_draws_samples(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    """The supervised baseline: the same labels and network, nothing else."""
+    recipe = find_recipe("custom")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path, "generator=false", "unlabeled_weight=0"))
+    assert code == 0, errors
+    row = Run(tmp_path).log()[-1]
+    assert {"labelled_loss", "labelled_error"} < row.keys()
+    assert not {"unlabelled_loss", "feature_matching_loss"} & row.keys()
+    assert not (tmp_path / "samples.png").exists()
+
+
+@pytest.mark.parametrize("name", ["mnist-ssl", "cifar10-table3-ours", "imagenet128"])
+def test_bfloat16_trains_close_to_float32(name: str, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    """Mean losses within 25 %: six steps of a game carry 8-bit differences along, but a broken cast would show."""
+    recipe = find_recipe(name)
+    logs = []
+    for precision in ("float32", "bfloat16"):
+        code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / precision, f"precision={precision}"))
+        assert code == 0, errors
+        logs.append(Run(tmp_path / precision).log()[-1])
+    for key in logs[0]:
+        if key.endswith("_loss"):
+            assert logs[1][key] == pytest.approx(logs[0][key], rel=0.25, abs=0.02), key
+            assert logs[1][key] != logs[0][key], key
+
+
+def test_an_ensemble_trains_seeds_in_turn_and_resumes(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    recipe = find_recipe("cifar10-ssl")
+    command = [*arguments(recipe, sources, tmp_path / "members"), "--ensemble", "2", "--seed", "4"]
+    assert igan_zoo(*command)[0] == 0
+    members = [Run(tmp_path / "members" / f"seed{seed}") for seed in (4, 5)]
+    assert [member.facts().recipe.seed for member in members] == [4, 5]
+    assert {member.facts().recipe.subset_seed for member in members} == {4}, "one labelled subset for all"
+    assert members[0].log() != members[1].log()
+    before = [(member.path / "checkpoint.safetensors").stat().st_mtime_ns for member in members]
+    code, _, errors = igan_zoo(*command)
+    assert code == 1
+    assert "add --resume" in errors
+    assert igan_zoo(*command, "--resume")[0] == 0
+    assert [(member.path / "checkpoint.safetensors").stat().st_mtime_ns for member in members] == before
+
+
+def test_pictures_and_events_on_request(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
+    recipe = find_recipe("mnist-mbd")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path), "--picture-steps", "2", "--tensorboard")
+    assert code == 0, errors
+    frames = sorted(path.name for path in (tmp_path / "progress").iterdir())
+    assert frames == ["step-00000002.png", "step-00000004.png", "step-00000006.png"]
+    with Image.open(tmp_path / "progress.webp") as animation:
+        assert animation.n_frames >= 1  # equal frames become one
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_run_is_evaluated_before_any_export(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    recipe = find_recipe("custom")
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "run"))[0] == 0
+    command = ("evaluate", tmp_path / "run", "--data", sources[recipe.dataset], "--split", "val", "--json")
+    code, output, errors = igan_zoo(*command)
+    assert code == 0, errors
+    assert json.loads(output)["total"] == 6
+    code, _, errors = igan_zoo("evaluate", tmp_path / "run", "--data", sources["uoft-cs/cifar10"])
+    assert code == 1
+    assert "knows the classes n01440764, n02102040, n03888257, but the data has a, b" in errors
+
+
+def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    """A flat folder of photos and a CSV of some labels; all other photos are unlabelled."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, path in enumerate(sorted((sources["your own images"] / "train").rglob("*.JPEG"))):
+        (photos / f"{index}.jpg").write_bytes(path.read_bytes())
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n")
+    command = arguments(find_recipe("custom"), {"your own images": photos}, tmp_path / "run")
+    command[command.index("--labels") + 1] = str(tmp_path / "labels.csv")
+    code, _, errors = igan_zoo(*command)
+    assert code == 0, errors
+    facts = Run(tmp_path / "run").facts()
+    assert (facts.classes, facts.labelled_images, facts.training_images) == (("cat", "dog"), 4, 24)
+    assert "validation_error" not in Run(tmp_path / "run").log()[-1], "there is no label that training does not see"
+
+
+@pytest.mark.parametrize(
+    ("damage", "more", "message"),
+    [
+        (lambda root: (root / "train" / "empty").mkdir(), [], "empty"),
+        (lambda root: [path.unlink() for path in (root / "train").rglob("n0[23]*.JPEG")], [], "n02102040"),
+        (lambda root: None, ["--labels", "9-per-class"], "n01440764' has 8 labelled images, but 9"),
+        (lambda root: None, ["--size", "33"], "choose one|square images of 28, 32"),
+        (lambda root: (root / "train" / "n01440764" / "bad.JPEG").write_bytes(b"no"), ["--strict"], "bad.JPEG"),
+        (lambda root: None, ["--data", "/nowhere"], "/nowhere"),
+    ],
+    ids=["empty class", "one class", "too few labels", "size", "corrupt and strict", "no data"],
+)
+def test_bad_data_gives_a_sentence(
+    damage: Callable[[Path], object],
+    more: list[str],
+    message: str,
+    sources: dict[str, Path],
+    igan_zoo: Cli,
+    tmp_path: Path,
+) -> None:
+    import re
+    import shutil
+
+    photos = tmp_path / "photos"
+    shutil.copytree(sources["your own images"], photos)
+    damage(photos)
+    code, _, errors = igan_zoo(*arguments(find_recipe("custom"), {"your own images": photos}, tmp_path / "run"), *more)
+    assert code == 1
+    assert re.search(message, errors.splitlines()[-1]), errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_photo_is_named_and_skipped(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    import shutil
+
+    photos = tmp_path / "photos"
+    shutil.copytree(sources["your own images"], photos)
+    (photos / "train" / "n01440764" / "bad.JPEG").write_bytes(b"no image")
+    code, _, errors = igan_zoo(*arguments(find_recipe("custom"), {"your own images": photos}, tmp_path / "run"))
+    assert code == 0
+    assert "bad.JPEG" in errors
+    assert Run(tmp_path / "run").facts().training_images == 24
