@@ -1,10 +1,11 @@
-"""The MNIST training step against a straightforward PyTorch version of the same step, interleaved in one process.
+"""A training step against a straightforward PyTorch version of the same step, interleaved in one process.
 
 The plain version is what one writes from the paper first: separate passes for labelled, unlabelled and generated
 images, the weight built in every forward pass, gradients of both players wherever autograd leads, torch's default Adam,
-and a parameter average in a loop. The same networks, batch sizes and data types.
+and a parameter average in a loop; convolutions in torch's default order of memory. The same networks, batch sizes and
+data types.
 
-    python benchmarks/train_step.py [--rounds 7] [--steps 30] [--threads 1]
+    python benchmarks/train_step.py [--recipe mnist-ssl] [--batch-size 100] [--rounds 7] [--steps 30] [--threads 1]
 """
 
 from __future__ import annotations
@@ -12,28 +13,40 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
-from igan_zoo.training.loop import Game
-from igan_zoo.training.recipes import MNIST_SSL
-
-BATCH = MNIST_SSL.batch_size
+from igan_zoo.training.game import Batches
+from igan_zoo.training.games import new_game
+from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.settings import customize
 
 
 class PlainWeightNorm(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+    """Weight normalization around any layer whose outputs are the first dimension of its weight, or the second."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.direction = nn.Parameter(torch.randn(outputs, inputs) * 0.1)
-        self.scale = nn.Parameter(torch.ones(outputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.layer = layer
+        self.outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+        self.scale = nn.Parameter(torch.ones(layer.weight.shape[self.outputs]))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.direction * (self.scale / self.direction.norm(dim=1))[:, None]
-        return F.linear(x, weight, self.bias)
+        direction, bias = self.layer.weight, self.layer.bias
+        over = [dimension for dimension in range(direction.dim()) if dimension != self.outputs]
+        along = [-1 if dimension == self.outputs else 1 for dimension in range(direction.dim())]
+        weight = direction * (self.scale.view(along) / direction.square().sum(dim=over, keepdim=True).sqrt())
+        match self.layer:
+            case nn.Linear():
+                return F.linear(x, weight, bias)
+            case nn.Conv2d():
+                return F.conv2d(x, weight, bias, stride=self.layer.stride, padding=self.layer.padding)
+            case _:
+                return F.conv_transpose2d(x, weight, bias, stride=2, padding=2, output_padding=1)
 
 
 class PlainNoise(nn.Module):
@@ -45,30 +58,77 @@ class PlainNoise(nn.Module):
         return x + torch.randn_like(x) * self.stddev
 
 
+def mnist_networks() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+    def hidden(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs, eps=1e-6), nn.Softplus()]
+
+    layers: list[nn.Module] = []
+    for index, (inputs, outputs) in enumerate(pairwise((784, 1000, 500, 250, 250, 250))):
+        layers += [PlainNoise(0.3 if index == 0 else 0.5), PlainWeightNorm(nn.Linear(inputs, outputs)), nn.ReLU()]
+    generator = nn.Sequential(*hidden(100, 500), *hidden(500, 500), PlainWeightNorm(nn.Linear(500, 784)), nn.Sigmoid())
+    head = nn.Sequential(PlainNoise(0.5), PlainWeightNorm(nn.Linear(250, 10)))
+    return generator, nn.Sequential(*layers), head
+
+
+def cifar10_networks() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+    def up(inputs: int, outputs: int) -> list[nn.Module]:
+        deconvolution = nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
+        return [deconvolution, nn.BatchNorm2d(outputs, eps=1e-6), nn.ReLU()]
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        return [*layer(inputs, outputs), *layer(outputs, outputs), *layer(outputs, outputs, stride=2), nn.Dropout(0.5)]
+
+    def layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
+        return [PlainWeightNorm(convolution), nn.LeakyReLU(0.2)]
+
+    last = nn.ConvTranspose2d(128, 3, 5, stride=2, padding=2, output_padding=1)
+    generator = nn.Sequential(
+        nn.Linear(100, 8192, bias=False),
+        nn.BatchNorm1d(8192, eps=1e-6),
+        nn.ReLU(),
+        nn.Unflatten(1, (512, 4, 4)),
+        *up(512, 256),
+        *up(256, 128),
+        PlainWeightNorm(last),
+        nn.Tanh(),
+    )
+    body = nn.Sequential(
+        nn.Dropout(0.2),
+        *block(3, 96),
+        *block(96, 192),
+        *layer(192, 192, padding=0),
+        *layer(192, 192, kernel=1, padding=0),
+        *layer(192, 192, kernel=1, padding=0),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return generator, body, nn.Sequential(PlainWeightNorm(nn.Linear(192, 10)))
+
+
+NETWORKS = {"mnist-ssl": mnist_networks, "cifar10-ssl": cifar10_networks}
+SHAPES = {"mnist-ssl": (784,), "cifar10-ssl": (3, 32, 32)}
+
+
 class PlainGame:
     """The straightforward version."""
 
-    def __init__(self) -> None:
-        def hidden(inputs: int, outputs: int) -> list[nn.Module]:
-            return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs, eps=1e-6), nn.Softplus()]
+    def __init__(self, recipe: str, batch_size: int, learning_rate: float) -> None:
+        self.generator, self.body, self.head = NETWORKS[recipe]()
+        self.batch_size = batch_size
+        self.absolute = recipe == "cifar10-ssl"
+        self.parameters = [*self.body.parameters(), *self.head.parameters()]
+        self.d_optimizer = self._adam(self.parameters, learning_rate)
+        self.g_optimizer = self._adam(self.generator.parameters(), learning_rate)
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
 
-        layers: list[nn.Module] = []
-        widths = (784, 1000, 500, 250, 250, 250)
-        for i in range(5):
-            layers += [PlainNoise(0.3 if i == 0 else 0.5), PlainWeightNorm(widths[i], widths[i + 1]), nn.ReLU()]
-        self.generator = nn.Sequential(*hidden(100, 500), *hidden(500, 500), PlainWeightNorm(500, 784), nn.Sigmoid())
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(PlainNoise(0.5), PlainWeightNorm(250, 10))
-        discriminator = [*self.body.parameters(), *self.head.parameters()]
-        self.d_optimizer = torch.optim.Adam(discriminator, lr=0.003, betas=(0.5, 0.999))
-        self.g_optimizer = torch.optim.Adam(self.generator.parameters(), lr=0.003, betas=(0.5, 0.999))
-        self.parameters = discriminator
-        self.average = [parameter.detach().clone() for parameter in discriminator]
+    def _adam(self, parameters: Iterable[Tensor], rate: float) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999))
 
     def step(self, labelled: Tensor, labels: Tensor, unlabelled: Tensor, other: Tensor) -> None:
         """One step of each player."""
         # The discriminator.
-        fake = self.generator(torch.rand(BATCH, 100)).detach()
+        fake = self.generator(torch.rand(self.batch_size, 100)).detach()
         logits_labelled = self.head(self.body(labelled))
         logits_real, logits_fake = self.head(self.body(unlabelled)), self.head(self.body(fake))
         supervised = F.cross_entropy(logits_labelled, labels)
@@ -81,8 +141,9 @@ class PlainGame:
             for average, parameter in zip(self.average, self.parameters, strict=True):
                 average += 0.0001 * (parameter - average)
         # The generator.
-        matched = self.body(self.generator(torch.rand(BATCH, 100))).mean(dim=0)
-        loss = (self.body(other).mean(dim=0).detach() - matched).square().mean()
+        matched = self.body(self.generator(torch.rand(self.batch_size, 100))).mean(dim=0)
+        difference = self.body(other).mean(dim=0).detach() - matched
+        loss = difference.abs().mean() if self.absolute else difference.square().mean()
         self.g_optimizer.zero_grad()
         loss.backward()
         self.g_optimizer.step()
@@ -90,6 +151,8 @@ class PlainGame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", choices=NETWORKS, default="mnist-ssl")
+    parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
@@ -98,20 +161,21 @@ def main() -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
 
-    images = [torch.rand(BATCH, 784) for _ in range(3)]
-    labels = torch.arange(BATCH) % 10
-    plain, ours = PlainGame(), Game(MNIST_SSL, 10)
-
-    def our_step() -> None:
-        ours.discriminator_step(images[0], labels, images[1])
-        ours.generator_step(images[2])
-
-    def plain_step() -> None:
-        plain.step(images[0], labels, images[1], images[2])
+    size = arguments.batch_size
+    recipe = customize(find_recipe(arguments.recipe), [f"batch_size={size}"])
+    images = [torch.rand(size, *SHAPES[recipe.name]) for _ in range(3)]
+    labels = torch.arange(size) % 10
+    plain = PlainGame(recipe.name, size, recipe.learning_rate)
+    ours = new_game(recipe, 10)
+    laid_out = images if images[0].dim() == 2 else [x.contiguous(memory_format=torch.channels_last) for x in images]
+    seen = Batches((laid_out[0], labels), (laid_out[1], laid_out[2]))
 
     # CPU time leaves out what other processes take, but adds up threads.
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
-    contestants: dict[str, Callable[[], None]] = {"plain": plain_step, "igan-zoo": our_step}
+    contestants: dict[str, Callable[[], object]] = {
+        "plain": lambda: plain.step(images[0], labels, images[1], images[2]),
+        "igan-zoo": lambda: ours.step(seen),
+    }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for round_number in range(arguments.rounds + 1):
         for name, step in contestants.items():
