@@ -74,12 +74,14 @@ def convolutional_discriminator(
     classes: int,
     filters: int,
     input_dropout: float,
+    dropout: float,
     input_noise: float,
     minibatch_discrimination: str | None,
 ) -> Discriminator:
     """The 2016 CIFAR-10 discriminator: two blocks of three convolutions, three more, and a global average.
 
-    ``filters`` are those of the first block; the rest has twice as many. The averages are the matched features.
+    ``filters`` are those of the first block; the rest has twice as many. The averages are the matched features. There
+    is ``dropout`` after each of the two blocks, and ``input_dropout`` or ``input_noise`` before the first.
     ``minibatch_discrimination`` is a key of ``MINIBATCH_LAYERS`` or None.
     """
     wide = 2 * filters
@@ -92,10 +94,10 @@ def convolutional_discriminator(
     # MNIST's 28 pixels are padded to 32.
     layers += _convolution(inputs, filters, padding=3 if size == 28 else 1)
     layers += _convolution(filters, filters)
-    layers += [*_convolution(filters, filters, stride=2), nn.Dropout(0.5)]
+    layers += [*_convolution(filters, filters, stride=2), nn.Dropout(dropout)]
     layers += _convolution(filters, wide)
     layers += _convolution(wide, wide)
-    layers += [*_convolution(wide, wide, stride=2), nn.Dropout(0.5)]
+    layers += [*_convolution(wide, wide, stride=2), nn.Dropout(dropout)]
     layers += _convolution(wide, wide, padding=0)
     layers += _convolution(wide, wide, kernel=1, padding=0)
     layers += _convolution(wide, wide, kernel=1, padding=0)

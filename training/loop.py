@@ -295,7 +295,7 @@ def train(
     last = run.log()[-1:]
     error = last[0].get("validation_error") if last else None
     done = position.epoch * training.steps + position.step
-    with Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done) as progress:
+    with Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done, shown=leads) as progress:
         while position.epoch < recipe.epochs:
             started = time.time()
             record = training.epoch(progress, error)

@@ -40,6 +40,7 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
         classes=classes,
         filters=scaled(recipe.discriminator_filters, recipe.network_width),
         input_dropout=recipe.input_dropout,
+        dropout=recipe.dropout,
         input_noise=recipe.input_noise,
         minibatch_discrimination=recipe.minibatch_discrimination,
     )

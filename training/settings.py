@@ -66,6 +66,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sigmoid_from: Index | None = None  # epoch from which that output is a sigmoid, whatever it was before
     input_dropout: Probability = 0.0  # of the convolutional discriminator
     input_noise: Weight = 0.0
+    dropout: Probability = 0.5  # after each block of the convolutional discriminator
     initialization_images: Count = 500  # of the data-dependent initialization
 
     # The techniques of the paper, each a switch of its own.

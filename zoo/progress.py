@@ -16,10 +16,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Shows how far work of ``total`` units has come; use it as a context manager.
 
-    ``done`` is where a resumed piece of work starts. Nothing is shown for work that ends within the first second.
+    ``done`` is where a resumed piece of work starts. Nothing is shown for work that ends within the first second, or
+    where ``shown`` is false, as in all but one of several processes that do the same.
     """
 
-    def __init__(self, title: str, total: int, *, unit: str, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, *, unit: str, done: int = 0, shown: bool = True) -> None:
+        self._shown = shown
         self._title, self._total, self._unit = title, total, unit
         self._done = self._first = done
         self._started = self._last_line = time.monotonic()
@@ -37,6 +39,8 @@ class Progress:
     def advance(self, units: int, note: str = "") -> None:
         """Counts ``units`` more as done; ``note`` says what is worth seeing just now."""
         self._done += units
+        if not self._shown:
+            return
         now = time.monotonic()
         if sys.stderr.isatty():
             if self._bar is None and now - self._started > 1.0:

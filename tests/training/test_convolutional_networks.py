@@ -20,6 +20,7 @@ def discriminator(size: int = 32, filters: int = 8, channels: int = 3, form: str
         classes=10,
         filters=filters,
         input_dropout=0.2,
+        dropout=0.5,
         input_noise=0.0,
         minibatch_discrimination=form,
     )

@@ -232,3 +232,27 @@ def test_a_corrupt_photo_is_named_and_skipped(sources: dict[str, Path], igan_zoo
     assert code == 0
     assert "bad.JPEG" in errors
     assert Run(tmp_path / "run").facts().training_images == 24
+
+
+def test_two_processes_under_torchrun_train_one_game_and_resume(sources: dict[str, Path], tmp_path: Path) -> None:
+    """One of them writes and speaks; the finished run, started again with --resume, stays as it is."""
+    import subprocess
+    import sys
+
+    recipe = find_recipe("cifar10-mbd")
+
+    def launch(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [*launcher, "-m", "igan_zoo", *arguments(recipe, sources, out), *more]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    whole = launch(tmp_path / "run", "--set", "epoch_images=16")
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.count("2 epochs done") == 1, "one process speaks for both"
+    run = Run(tmp_path / "run")
+    assert run.facts().processes == 2
+    assert [row["epoch"] for row in run.log()] == [1, 2]
+    before = run.log_file.read_bytes()
+    again = launch(tmp_path / "run", "--set", "epoch_images=16", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert run.log_file.read_bytes() == before

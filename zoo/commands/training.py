@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def train(
             start_training(recipe, source, path, **how)
     except KeyboardInterrupt:
         raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
-    click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
+    # Under torchrun one process speaks for all.
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
 
 
 @click.command()
