@@ -77,12 +77,14 @@ def convolutional_discriminator(
     dropout: float,
     input_noise: float,
     minibatch_discrimination: str | None,
+    logit_stddev: float = 0.1,
 ) -> Discriminator:
     """The 2016 CIFAR-10 discriminator: two blocks of three convolutions, three more, and a global average.
 
     ``filters`` are those of the first block; the rest has twice as many. The averages are the matched features. There
     is ``dropout`` after each of the two blocks, and ``input_dropout`` or ``input_noise`` before the first.
-    ``minibatch_discrimination`` is a key of ``MINIBATCH_LAYERS`` or None.
+    ``minibatch_discrimination`` is a key of ``MINIBATCH_LAYERS`` or None. ``logit_stddev`` is the spread of the logits
+    after data-dependent initialization.
     """
     wide = 2 * filters
     layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
@@ -108,7 +110,7 @@ def convolutional_discriminator(
     if minibatch_discrimination is not None:
         head.append(MINIBATCH_LAYERS[minibatch_discrimination](features, _KERNELS, _DIMENSIONS))
         features += _KERNELS
-    head.append(WeightNormDense(features, classes, train_scale=True, initial_stddev=0.1))
+    head.append(WeightNormDense(features, classes, train_scale=True, initial_stddev=logit_stddev))
     mixes = minibatch_discrimination is not None
     return Discriminator(nn.Sequential(*layers), nn.Sequential(*head), mixes_examples=mixes)
 

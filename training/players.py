@@ -43,6 +43,7 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
         dropout=recipe.dropout,
         input_noise=recipe.input_noise,
         minibatch_discrimination=recipe.minibatch_discrimination,
+        logit_stddev=recipe.logit_stddev,
     )
 
 

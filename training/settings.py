@@ -67,6 +67,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     input_dropout: Probability = 0.0  # of the convolutional discriminator
     input_noise: Weight = 0.0
     dropout: Probability = 0.5  # after each block of the convolutional discriminator
+    logit_stddev: Annotated[float, Meta(gt=0)] = 0.1  # of the convolutional discriminator after its initialization
     initialization_images: Count = 500  # of the data-dependent initialization
 
     # The techniques of the paper, each a switch of its own.
