@@ -27,8 +27,11 @@ def weight_norm_linear(x: Tensor, direction: Tensor, scale: Tensor, bias: Tensor
     """The same function as :func:`weight_norm_linear_reference`, scaling the outputs and not the weights.
 
     Forward reads the weights twice and writes none; backward adds the norm's share of the gradient inside the matrix
-    product. Not differentiable twice.
+    product. Not differentiable twice. Where a compiler fuses operations, or autocast chooses their precision, the plain
+    formula serves better.
     """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        return weight_norm_linear_reference(x, direction, scale, bias, epsilon)
     result: Tensor = _WeightNormLinear.apply(x, direction, scale, bias, epsilon)  # type: ignore[no-untyped-call]
     return result
 

@@ -108,7 +108,7 @@ MNIST_MBD = replace(
     decay_from=0.6,  # from epoch 300
     averaging_rate=None,
 )
-# In a run of a thousand steps the minimax objective stands still as soon as either player leads. The one of the ImageNet
+# In a run of a thousand steps the minimax objective stands still as soon as either player leads. That of the ImageNet
 # code does not, and with it one step of the generator is enough; logits that start larger learn the classes sooner.
 MNIST_MBD_SMALL = replace(
     MNIST_MBD,

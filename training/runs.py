@@ -95,12 +95,7 @@ class Run:
             TrainingError: there is no run here.
             SpecificationError: the file is not a run's.
         """
-        try:
-            return msgspec.json.decode(self.recipe_file.read_bytes(), type=RunFacts)
-        except FileNotFoundError:
-            raise TrainingError(f"{self.path} is not a run directory: it has no recipe.json.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SpecificationError(f"{self.recipe_file} is not a run's recipe: {error}.") from error
+        return read_facts(self.recipe_file)
 
     def clean(self) -> None:
         """Removes what a killed process was writing; nothing of it has a final name."""
@@ -148,6 +143,21 @@ class Run:
         """Writes ``progress.webp``, the pictures drawn on the way one after the other, if there are any."""
         if frames := sorted(self.frames.glob("step-*.png")):
             draw_progress(self.path / "progress.webp", frames)
+
+
+def read_facts(path: Path) -> RunFacts:
+    """Reads a run's ``recipe.json``, wherever it is.
+
+    Raises:
+        TrainingError: there is no such file.
+        SpecificationError: the file is not a run's.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunFacts)
+    except (FileNotFoundError, NotADirectoryError):
+        raise TrainingError(f"{path.parent} is not a run directory: it has no {path.name}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path} is not a run's recipe: {error}.") from error
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -112,6 +112,8 @@ def test_two_processes_step_like_one_that_averages_their_losses(name: str, tmp_p
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     expected = mean_step(name)
     start = quiet_game(name, None)
+    if "generator.reference" in first:
+        assert torch.equal(first["generator.reference"], second["generator.reference"]), "one reference batch for all"
     for player, network in expected.players():
         moved = dict(dict(start.players())[player].named_parameters())
         for key, parameter in network.named_parameters():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from igan_zoo.training.game import Losses
@@ -160,6 +161,44 @@ def test_pictures_and_events_on_request(sources: dict[str, Path], igan_zoo: Cli,
     with Image.open(tmp_path / "progress.webp") as animation:
         assert animation.n_frames >= 1  # equal frames become one
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_runs_recipe_file_makes_the_run_again(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    assert igan_zoo(*arguments(find_recipe("mnist-ssl"), sources, tmp_path / "first"))[0] == 0
+    recipe_file = tmp_path / "first" / "recipe.json"
+    assert igan_zoo("train", recipe_file, "--out", tmp_path / "second", "--threads", 1)[0] == 0
+    for name in ("log.jsonl", "checkpoint.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    code, _, errors = igan_zoo("train", tmp_path / "recipe.json")
+    assert code == 1
+    assert "is not a run directory" in errors
+
+
+@pytest.mark.parametrize("name", ["mnist-ssl", "cifar10-mbd", "imagenet128"])
+def test_compiled_losses_are_the_losses(
+    name: str, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced and differentiated ahead of time, without a backend that generates code; the random numbers are the same.
+
+    Two steps within 1 %: sums are taken in other orders.
+    """
+    honest = torch.compile
+    calls: list[str] = []
+
+    def traced(function: Callable[..., object], mode: str) -> object:
+        calls.append(mode)
+        return honest(function, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    recipe, few = find_recipe(name), ("epochs=1", "epoch_images=8")
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "plain", *few))[0] == 0
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "traced", *few), "--compile", "reduce-overhead")
+    assert code == 0, errors
+    assert set(calls) == {"reduce-overhead"}
+    plain, compiled = (Run(tmp_path / run).log()[-1] for run in ("plain", "traced"))
+    for key in plain:
+        if key.endswith("_loss"):
+            assert compiled[key] == pytest.approx(plain[key], rel=0.01, abs=0.001), key
 
 
 def test_a_run_is_evaluated_before_any_export(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:

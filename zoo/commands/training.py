@@ -14,7 +14,7 @@ from igan_zoo.terminal import print_json
 
 
 @click.command()
-@click.argument("recipe_name", metavar="RECIPE")
+@click.argument("recipe_name", metavar="RECIPE|recipe.json")
 @click.option("--data", help="A Hub id, a copy in the Hub's layout, a folder of images, or shards.")
 @click.option("--labels", metavar="N|N-per-class|all|0|FILE.csv", help="Labelled images, by the seed or by a file.")
 @click.option("--size", type=click.IntRange(min=1), help="Pixels a side.")
@@ -56,7 +56,10 @@ def train(
     tensorboard: bool,
     dry_run: bool,
 ) -> None:
-    """Train an experiment of the paper by name, or the same method on your own images with the recipe "custom"."""
+    """Train an experiment of the paper by name, or the same method on your own images with the recipe "custom".
+
+    The recipe.json of a run makes that run again.
+    """
     import msgspec
 
     from igan_zoo.training.recipes import find_recipe
@@ -71,7 +74,14 @@ def train(
         "seed": seed,
     }
     given = [f"{key}={value}" for key, value in shorthands.items() if value is not None]
-    recipe = customize(find_recipe(recipe_name), [*settings, *given])
+    if recipe_name.endswith(".json"):
+        from igan_zoo.training.runs import read_facts
+
+        facts = read_facts(Path(recipe_name))
+        base, data = facts.recipe, data or facts.data
+    else:
+        base = find_recipe(recipe_name)
+    recipe = customize(base, [*settings, *given])
     if dry_run:
         print_json(msgspec.to_builtins(recipe))
         return
