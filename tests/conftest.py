@@ -88,6 +88,50 @@ def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> dict[str, Path]:
+    """Data in the format of each data set, by the Hub id that recipes name."""
+    import datasets
+    from PIL import Image
+    from scipy.io import savemat
+
+    root = tmp_path_factory.mktemp("sources")
+    generator = np.random.default_rng(0)
+    labels = np.arange(60) % 10
+    colours = generator.integers(0, 256, (60, 32, 32, 3), np.uint8)
+
+    # CIFAR-10: the Hub's parquet files, columns img and label.
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdefghij"))})
+    (root / "cifar10" / "plain_text").mkdir(parents=True)
+    rows = datasets.Dataset.from_dict(
+        {"img": [Image.fromarray(image) for image in colours], "label": labels.tolist()}, features=features
+    )
+    for split in ("train", "test"):
+        rows.to_parquet(root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet")
+
+    # SVHN: the original .mat files, whose label 10 is the digit 0.
+    (root / "svhn").mkdir()
+    for split in ("train", "test"):
+        content = {"X": colours.transpose(1, 2, 3, 0), "y": np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)}
+        savemat(root / "svhn" / f"{split}_32x32.mat", content)
+
+    # Photos in class folders, as ImageNet's.
+    for split, count in (("train", 26), ("val", 2)):
+        for name in ("n01440764", "n02102040", "n03888257"):
+            folder = root / "photos" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                photo = generator.integers(0, 256, (140, 150, 3), np.uint8)
+                Image.fromarray(photo).save(folder / f"{name}_{index}.JPEG", quality=80)
+    return {
+        "ylecun/mnist": data_directory,
+        "uoft-cs/cifar10": root / "cifar10",
+        "ufldl-stanford/svhn": root / "svhn",
+        "ILSVRC/imagenet-1k": root / "photos",
+        "your own images": root / "photos",
+    }
+
+
+@pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> Path:
     """A run of the real recipe on the small data, three epochs long."""
     from igan_zoo.training.recipes import find_recipe

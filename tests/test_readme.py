@@ -36,18 +36,24 @@ def run(command: list[str], folder: Path) -> str:
     return result.stdout
 
 
-def test_the_commands_work_in_the_order_given(tmp_path: Path, data_directory: Path) -> None:
+def test_the_commands_work_in_the_order_given(tmp_path: Path, sources: dict[str, Path]) -> None:
+    """Data sets are replaced by small ones of the same format, and trainings by small ones of the same recipe."""
     for folder in ("docs", "models"):
         (tmp_path / folder).mkdir()
         for path in (REPOSITORY / folder).iterdir():
             (tmp_path / folder / path.name).symlink_to(path.resolve())
-    tiny = [argument for setting in [*TINY, "epochs=2"] for argument in ("--set", setting)]
+    small = {**sources, "my_photos": sources["your own images"]}
     for command in commands():
-        arguments = [str(data_directory) if word == "ylecun/mnist" else word for word in shlex.split(command)]
-        run([*arguments, *(tiny if arguments[1] == "train" else [])], tmp_path)
+        arguments = [str(small.get(word, word)) for word in shlex.split(command)]
+        if arguments[1] == "train":
+            narrow = [] if arguments[2].startswith("mnist") else ["network_width=0.0625", "epoch_images=40"]
+            arguments += [word for setting in [*TINY, "epochs=2", *narrow] for word in ("--set", setting)]
+            arguments = ["20" if word == "4000" else word for word in arguments]
+        run(arguments, tmp_path)
     assert (tmp_path / "samples.npz").exists()
     assert len(list((tmp_path / "pictures").iterdir())) == 100
     assert (tmp_path / "models" / "my-mnist" / "onnx" / "classifier.onnx").exists()
+    assert (tmp_path / "toy-game" / "toy-game.png").exists()
 
 
 def test_the_client_without_igan_zoo_reads_the_seven() -> None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,49 +20,6 @@ Cli = Callable[..., tuple[int, str, str]]
 
 # The real recipe in everything but size: two epochs of three steps take a second or two.
 TINY = ["batch_size=4", "epochs=2", "epoch_images=12", "initialization_images=16", "validation_images=8"]
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> dict[str, Path]:
-    """Data in the format of each data set, by the Hub id that recipes name."""
-    import datasets
-    from scipy.io import savemat
-
-    root = tmp_path_factory.mktemp("sources")
-    generator = np.random.default_rng(0)
-    labels = np.arange(60) % 10
-    colours = generator.integers(0, 256, (60, 32, 32, 3), np.uint8)
-
-    # CIFAR-10: the Hub's parquet files, columns img and label.
-    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdefghij"))})
-    (root / "cifar10" / "plain_text").mkdir(parents=True)
-    rows = datasets.Dataset.from_dict(
-        {"img": [Image.fromarray(image) for image in colours], "label": labels.tolist()}, features=features
-    )
-    for split in ("train", "test"):
-        rows.to_parquet(root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet")
-
-    # SVHN: the original .mat files, whose label 10 is the digit 0.
-    (root / "svhn").mkdir()
-    for split in ("train", "test"):
-        content = {"X": colours.transpose(1, 2, 3, 0), "y": np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)}
-        savemat(root / "svhn" / f"{split}_32x32.mat", content)
-
-    # Photos in class folders, as ImageNet's.
-    for split, count in (("train", 8), ("val", 2)):
-        for name in ("n01440764", "n02102040", "n03888257"):
-            folder = root / "photos" / split / name
-            folder.mkdir(parents=True)
-            for index in range(count):
-                photo = generator.integers(0, 256, (140, 150, 3), np.uint8)
-                Image.fromarray(photo).save(folder / f"{name}_{index}.JPEG", quality=80)
-    return {
-        "ylecun/mnist": data_directory,
-        "uoft-cs/cifar10": root / "cifar10",
-        "ufldl-stanford/svhn": root / "svhn",
-        "ILSVRC/imagenet-1k": root / "photos",
-        "your own images": root / "photos",
-    }
 
 
 def arguments(recipe: Recipe, sources: dict[str, Path], out: Path, *more: str) -> list[str]:
@@ -225,7 +181,7 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     code, _, errors = igan_zoo(*command)
     assert code == 0, errors
     facts = Run(tmp_path / "run").facts()
-    assert (facts.classes, facts.labelled_images, facts.training_images) == (("cat", "dog"), 4, 24)
+    assert (facts.classes, facts.labelled_images, facts.training_images) == (("cat", "dog"), 4, 78)
     assert "validation_error" not in Run(tmp_path / "run").log()[-1], "there is no label that training does not see"
 
 
@@ -234,7 +190,7 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     [
         (lambda root: (root / "train" / "empty").mkdir(), [], "empty"),
         (lambda root: [path.unlink() for path in (root / "train").rglob("n0[23]*.JPEG")], [], "n02102040"),
-        (lambda root: None, ["--labels", "9-per-class"], "n01440764' has 8 labelled images, but 9"),
+        (lambda root: None, ["--labels", "27-per-class"], "n01440764' has 26 labelled images, but 27"),
         (lambda root: None, ["--size", "33"], "choose one|square images of 28, 32"),
         (lambda root: (root / "train" / "n01440764" / "bad.JPEG").write_bytes(b"no"), ["--strict"], "bad.JPEG"),
         (lambda root: None, ["--data", "/nowhere"], "/nowhere"),
@@ -270,7 +226,7 @@ def test_a_corrupt_photo_is_named_and_skipped(sources: dict[str, Path], igan_zoo
     code, _, errors = igan_zoo(*arguments(find_recipe("custom"), {"your own images": photos}, tmp_path / "run"))
     assert code == 0
     assert "bad.JPEG" in errors
-    assert Run(tmp_path / "run").facts().training_images == 24
+    assert Run(tmp_path / "run").facts().training_images == 78
 
 
 def test_two_processes_under_torchrun_train_one_game_and_resume(sources: dict[str, Path], tmp_path: Path) -> None:
