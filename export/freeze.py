@@ -1,15 +1,20 @@
 """Turning trained networks into plain ones that compute the same function in evaluation mode.
 
-Weight normalization is folded into the weights, batch normalization with its population statistics into the dense
-layer before it, and noise disappears. Only standard ``torch.nn`` layers are left.
+Weight normalization is folded into the weights, batch normalization with its population statistics into the layer
+before it, and noise and dropout disappear. What depends on the example itself stays: virtual batch normalization, with
+the reference batch's statistics as constants.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from igan_zoo import latents
+from igan_zoo.training.imagenet_networks import MultiScaleGenerator
 from igan_zoo.training.layers import (
     BatchNormShift,
     GaussianNoise,
@@ -17,47 +22,87 @@ from igan_zoo.training.layers import (
     WeightNormLinear,
     set_population_statistics,
 )
-from igan_zoo.training.networks import Discriminator
+from igan_zoo.training.networks import Discriminator, Generator
+from igan_zoo.training.settings import PIXEL_RANGES, Recipe
+from igan_zoo.training.weight_norm import (
+    WeightNormConv2d,
+    WeightNormConvTranspose2d,
+    WeightNormDense,
+    normalized_weight,
+)
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 # Of the population statistics: the sampling error of a mean over this many is below 1 % of a standard deviation.
 POPULATION = 20_000
 POPULATION_SEED = 2**63
+# Of the largest layer: fewer latents are enough where every one of them gives many places to average over.
+_MOST_ACTIVATIONS = 2**28
 
 
-def measure_population(generator: nn.Module, latent_size: int) -> None:
-    """Sets the population statistics of the generator's batch normalizations, over 20,000 latents of their own seed."""
-    z = latents.latents(latent_size, "uniform", seed=POPULATION_SEED, start=0, count=POPULATION)
-    generator.train()
-    set_population_statistics(generator, torch.from_numpy(z))
+def measure_population(generator: nn.Module, latent_size: int, distribution: latents.Distribution = "uniform") -> None:
+    """Sets the statistics that the generator's normalizations use in evaluation.
+
+    Batch normalization: over up to 20,000 latents of their own seed. Virtual batch normalization: over the reference
+    batch, exactly.
+    """
+    if isinstance(generator, MultiScaleGenerator):
+        generator.measure()
+    elif isinstance(generator, Generator) and generator.reference is not None:
+        generator.train()
+        with torch.no_grad():
+            generator(generator.reference[:1])
+    else:
+        count = min(POPULATION, max(2_000, _MOST_ACTIVATIONS // _largest_layer(generator, latent_size)))
+        z = latents.latents(latent_size, distribution, seed=POPULATION_SEED, start=0, count=count)
+        generator.train()
+        set_population_statistics(generator, torch.from_numpy(z))
     generator.eval()
 
 
-def frozen_generator(generator: nn.Module) -> nn.Sequential:
-    """Returns the generator as plain dense layers and nonlinearities; the input is left unchanged."""
-    return nn.Sequential(*_frozen(list(generator.children())))
+@torch.no_grad()
+def _largest_layer(generator: nn.Module, latent_size: int) -> int:
+    """Returns the most activations that a layer has for one image."""
+    rows, largest = torch.zeros(2, latent_size), latent_size
+    for layer in generator.children():
+        rows = layer(rows)
+        largest = max(largest, rows[0].numel())
+    return largest
 
 
-def frozen_discriminator(discriminator: Discriminator) -> nn.Sequential:
-    """Returns the discriminator's logits as plain dense layers and nonlinearities."""
-    return nn.Sequential(*_frozen([*discriminator.body.children(), *discriminator.head.children()]))
+def frozen_generator(generator: nn.Module) -> nn.Module:
+    """Returns the generator as plain layers and nonlinearities; the input is left unchanged."""
+    if isinstance(generator, MultiScaleGenerator):
+        return generator
+    return nn.Sequential(*_frozen(generator.children()))
+
+
+def frozen_discriminator(discriminator: nn.Module) -> nn.Module:
+    """Returns the discriminator's logits as plain layers and nonlinearities."""
+    if isinstance(discriminator, Discriminator):
+        return nn.Sequential(*_frozen([*discriminator.body.children(), *discriminator.head.children()]))
+    return discriminator
 
 
 @torch.no_grad()
-def _frozen(layers: list[nn.Module]) -> list[nn.Module]:
+def _frozen(layers: Iterable[nn.Module]) -> list[nn.Module]:
     plain: list[nn.Module] = []
     for layer in layers:
         match layer:
-            case GaussianNoise():
+            case GaussianNoise() | nn.Dropout():
                 continue
             case WeightNormLinear() | L2NormLinear():
                 norm = torch.sqrt(layer.epsilon + layer.direction.double().square().sum(dim=1))
                 weight = layer.direction.double() * (layer.scale.double() / norm)[:, None]
                 plain.append(_linear(weight, layer.bias.double()))
+            case WeightNormDense():
+                plain.append(_linear(_normalized(layer), layer.bias.double()))
+            case WeightNormConv2d():
+                plain.append(_convolution(_normalized(layer), layer.bias.double(), layer.stride, layer.padding))
+            case WeightNormConvTranspose2d():
+                plain.append(_transposed(_normalized(layer), layer.bias.double(), layer.padding))
             case BatchNormShift():
-                before = plain.pop()
-                if not isinstance(before, nn.Linear) or "bias" in dict(before.named_parameters()):
-                    raise TypeError(f"batch normalization cannot be folded into {before}")
-                plain.append(_folded(before, layer))
+                plain.append(_folded(plain.pop(), layer))
             case nn.Softplus():
                 plain.append(StableSoftplus())
             case _:
@@ -65,18 +110,42 @@ def _frozen(layers: list[nn.Module]) -> list[nn.Module]:
     return plain
 
 
-def _folded(linear: nn.Linear, normalization: BatchNormShift) -> nn.Linear:
+def _normalized(layer: WeightNormDense | WeightNormConv2d | WeightNormConvTranspose2d) -> Tensor:
+    return normalized_weight(layer.direction.double(), layer.scale.double(), layer.output_dimension)
+
+
+def _folded(before: nn.Module, normalization: BatchNormShift) -> nn.Module:
+    """Returns the layer ``before``, which has no bias, with the normalization that follows it."""
     inverse_stddev = torch.rsqrt(normalization.population_variance.double() + normalization.epsilon)
     shift = normalization.shift.double() - normalization.population_mean.double() * inverse_stddev
-    return _linear(linear.weight.double() * inverse_stddev[:, None], shift)
+    if getattr(before, "bias", None) is None:
+        if isinstance(before, nn.Linear):
+            return _linear(before.weight.double() * inverse_stddev[:, None], shift)
+        if isinstance(before, nn.ConvTranspose2d):
+            weight = before.weight.double() * inverse_stddev[:, None, None]
+            return _transposed(weight, shift, int(before.padding[0]))
+    raise TypeError(f"batch normalization cannot be folded into {before}")
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     outputs, inputs = weight.shape
-    linear = nn.Linear(inputs, outputs)
-    linear.weight.copy_(weight)
-    linear.bias.copy_(bias)
-    return linear
+    return _filled(nn.Linear(inputs, outputs), weight, bias)
+
+
+def _convolution(weight: Tensor, bias: Tensor, stride: int, padding: int) -> nn.Conv2d:
+    outputs, inputs, kernel, _ = weight.shape
+    return _filled(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), weight, bias)
+
+
+def _transposed(weight: Tensor, bias: Tensor, padding: int) -> nn.ConvTranspose2d:
+    inputs, outputs, kernel, _ = weight.shape
+    layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=padding, output_padding=1)
+    return _filled(layer, weight, bias)
+
+
+def _filled(layer: Layer, weight: Tensor, bias: Tensor) -> Layer:
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer
 
 
 class StableSoftplus(nn.Module):
@@ -93,29 +162,40 @@ class StableSoftplus(nn.Module):
 class ImageGenerator(nn.Module):
     """Contract 2's generator: ``latent`` float32 ``[N, L]`` to ``images`` uint8 ``[N, H, W, C]``."""
 
-    def __init__(self, network: nn.Module, shape: tuple[int, int, int]) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.network = network
-        self.shape = shape
+        self.shape = (recipe.height, recipe.width, recipe.channels)
+        self.offset, self.scale = PIXEL_RANGES[recipe.pixel_range]
 
     def pixels(self, latent: Tensor) -> Tensor:
-        """Returns grey levels before rounding, 0 to 255, ``[N, H*W*C]``."""
-        levels: Tensor = self.network(latent).clamp(0, 1) * 255
-        return levels
+        """Returns grey levels before rounding, 0 to 255, ``[N, H, W, C]``."""
+        values: Tensor = self.network(latent)
+        levels = (values * self.scale + self.offset).clamp(0, 255)
+        if levels.dim() == 4:
+            return levels.permute(0, 2, 3, 1)  # (N, H, W, C)
+        return levels.reshape(-1, *self.shape)  # (N, H, W, C)
 
     def forward(self, latent: Tensor) -> Tensor:
-        return self.pixels(latent).round().to(torch.uint8).reshape(-1, *self.shape)  # (N, H, W, C)
+        return self.pixels(latent).round().to(torch.uint8)
 
 
 class ImageClassifier(nn.Module):
     """Contract 2's classifier: ``images`` uint8 ``[N, H, W, C]`` to logits, probabilities and realness."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.network = network
+        self.dense = recipe.network == "mnist-dense"
+        self.explicit = recipe.explicit_generated_class
+        self.offset, self.scale = PIXEL_RANGES[recipe.pixel_range]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.network(images.flatten(start_dim=1).float() / 255)
+        values = (images.float() - self.offset) / self.scale
+        values = values.flatten(start_dim=1) if self.dense else values.permute(0, 3, 1, 2)  # (N, C, H, W)
+        logits: Tensor = self.network(values)
+        # Where "generated" has a logit, the others are taken relative to it: then it is zero, as elsewhere.
+        logits = logits[:, :-1] - logits[:, -1:] if self.explicit else logits
         # D(x) = Z / (Z + 1) = sigmoid(log Z); the largest logit is taken out so that no exponential overflows.
         largest = logits.amax(dim=1, keepdim=True)
         log_z = (logits - largest).exp().sum(dim=1).log() + largest.squeeze(1)

@@ -43,14 +43,23 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def classify(
-    engine: Engine, names: tuple[str, ...], files: Iterable[Path], *, top: int, batch_size: int = 100
+    engine: Engine,
+    names: tuple[str, ...],
+    files: Iterable[Path],
+    *,
+    top: int,
+    crop: bool = False,
+    batch_size: int = 100,
 ) -> Iterator[Classification | ImageError]:
-    """Yields the answer for each file in order, or the error of a file that is no usable image."""
+    """Yields the answer for each file in order, or the error of a file that is no usable image.
+
+    ``crop`` takes the largest central part of the classifier's aspect ratio before resizing.
+    """
     height, width, channels = engine.graphs["classifier"].input_shape
     batch: list[tuple[Path, NDArray[np.uint8] | ImageError]] = []
     for file in files:
         try:
-            batch.append((file, read_image(file, height=height, width=width, channels=channels)))
+            batch.append((file, read_image(file, height=height, width=width, channels=channels, crop=crop)))
         except ImageError as error:
             batch.append((file, error))
         if len(batch) == batch_size:

@@ -24,6 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 
 DISTRIBUTION_KEY = "igan_zoo.latent_distribution"
 CLASSES_KEY = "igan_zoo.classes"
+CROP_KEY = "igan_zoo.crop"
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -121,6 +122,13 @@ def class_names(model: Model, engine: Engine) -> tuple[str, ...]:
     if isinstance(names, list) and len(names) == count:
         return tuple(str(name) for name in names)
     return tuple(str(index) for index in range(count))
+
+
+def crops(model: Model, engine: Engine) -> bool:
+    """Returns whether images are cropped to their central part before they are resized for the classifier."""
+    if model.directory is not None:
+        return model.directory.spec.image.crop
+    return engine.graphs["classifier"].metadata.get(CROP_KEY) == "true"
 
 
 def _session(role: str, content: bytes, device: Device, threads: int | None) -> onnxruntime.InferenceSession:

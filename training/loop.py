@@ -162,12 +162,7 @@ class Training:
         every = self.options.picture_steps
         done = self.position.epoch * self.steps + self.position.step
         if every and done % every == 0 and self.world.leads and self.game.generator is not None:
-            self.run.draw_frame(done, self.game.samples(self.grid_images))
-
-    @property
-    def grid_images(self) -> int:
-        """How many samples a picture shows."""
-        return 100 if self.recipe.height <= 64 else 36
+            self.run.draw_frame(done, self.game.samples(grid_images(self.recipe)))
 
     def prepare_evaluation(self) -> None:
         """Measures what the networks need for evaluation, on the first training images."""
@@ -234,6 +229,11 @@ class Training:
             f"Training diverged in epoch {self.position.epoch + 1}: {what} is not finite; {self.run.checkpoint} is the "
             "last good state, and a lower --set learning_rate= in another --out may help."
         )
+
+
+def grid_images(recipe: Recipe) -> int:
+    """Returns how many samples a picture shows."""
+    return 100 if recipe.height <= 64 else 36
 
 
 def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run) -> None:
@@ -312,7 +312,7 @@ def train(
                 run.append(record, {"epoch": position.epoch, "seconds": round(time.time() - started, 2)})
             training.save()
             if leads:
-                samples = game.samples(training.grid_images) if game.generator is not None else None
+                samples = game.samples(grid_images(recipe)) if game.generator is not None else None
                 run.draw(samples)
                 if board is not None:
                     board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})

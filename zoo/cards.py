@@ -73,9 +73,7 @@ def _body(spec: ModelSpec, parity: dict[str, Any]) -> str:
     return f"""# {spec.name}
 
 {spec.summary}, of *Improved Techniques for Training GANs* (Salimans et al., 2016), trained by the igan-zoo project.
-
-![100 generated images](samples.png)
-
+{_picture(spec)}
 ## Result
 
 {_results(spec)}
@@ -96,19 +94,12 @@ Inputs and outputs are plain arrays; the preprocessing is inside the graphs.
 
 {_interfaces(spec)}
 
-    import numpy, onnxruntime
-    session = onnxruntime.InferenceSession("onnx/classifier.onnx", providers=["CPUExecutionProvider"])
-    images = numpy.zeros((1, {image.height}, {image.width}, {image.channels}), numpy.uint8)
-    logits, probabilities, realness = session.run(None, {{"images": images}})
-
-`realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: how much the discriminator
-takes the image for a real one.
+{_client(spec)}
 
 ## Limits
 
-The model knows images like those of {spec.dataset.id}, {image.height}x{image.width} pixels with black as 0, and calls
-everything one of its {len(spec.classes or ())} classes; `realness` is a hint for what lies outside, not a guarantee. It
-is an experiment of a paper, not a tested product: do not rest decisions about people on it.
+The model knows images like those of {spec.dataset.id}, {image.height}x{image.width} pixels with black as
+0{_outside(spec)} is an experiment of a paper, not a tested product: do not rest decisions about people on it.
 
 ## Exactness
 
@@ -126,6 +117,35 @@ Weights: {spec.license}. Data: {spec.dataset.id}, {spec.dataset.license}.
       year = {{2016}}
     }}
 """
+
+
+def _picture(spec: ModelSpec) -> str:
+    return "\n![generated images](samples.png)\n" if spec.latent is not None else ""
+
+
+def _client(spec: ModelSpec) -> str:
+    image = spec.image
+    if spec.classes is None and spec.latent is not None:
+        return f"""    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("onnx/generator.onnx", providers=["CPUExecutionProvider"])
+    latent = numpy.random.rand(1, {spec.latent.size}).astype(numpy.float32)
+    (images,) = session.run(None, {{"latent": latent}})"""
+    return f"""    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("onnx/classifier.onnx", providers=["CPUExecutionProvider"])
+    images = numpy.zeros((1, {image.height}, {image.width}, {image.channels}), numpy.uint8)
+    logits, probabilities, realness = session.run(None, {{"images": images}})
+
+`realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: how much the discriminator
+takes the image for a real one."""
+
+
+def _outside(spec: ModelSpec) -> str:
+    if spec.classes is None:
+        return ". It"
+    return (
+        f", and calls everything one of its {len(spec.classes)} classes; `realness` is a hint for what lies outside, "
+        "not a guarantee. It"
+    )
 
 
 def _interfaces(spec: ModelSpec) -> str:

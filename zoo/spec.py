@@ -19,7 +19,8 @@ CONFIG = "config.json"
 GENERATOR = "onnx/generator.onnx"
 CLASSIFIER = "onnx/classifier.onnx"
 WEIGHTS = "model.safetensors"
-REQUIRED = ("README.md", "parity.json", "samples.png")
+SAMPLES = "samples.png"
+REQUIRED = ("README.md", "parity.json")
 # Only training on needs the weights; a mirror or the bundled copy may leave them out.
 OPTIONAL = (WEIGHTS,)
 
@@ -29,11 +30,15 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageSpec(Strict, kw_only=True, frozen=True):
-    """Shape of the images: pixels are uint8, black 0; C is 1 (grey) or 3 (RGB)."""
+    """Shape of the images: pixels are uint8, black 0; C is 1 (grey) or 3 (RGB).
+
+    Images of another shape are resized, after ``crop`` to the largest central part of the same aspect ratio.
+    """
 
     height: Positive
     width: Positive
     channels: Literal[1, 3]
+    crop: bool = False
 
 
 class LatentSpec(Strict, kw_only=True, frozen=True):
@@ -55,7 +60,7 @@ class TrainingSpec(Strict, kw_only=True, frozen=True):
 
     recipe: Text
     command: Text
-    labels: Positive
+    labels: Annotated[int, Meta(ge=0)]
     seed: Annotated[int, Meta(ge=0)]
     epochs: Positive
     seconds: Annotated[int, Meta(ge=0)]
@@ -131,7 +136,8 @@ def read_spec(path: Path) -> ModelSpec:
         spec = msgspec.json.decode(content, type=ModelSpec)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SpecificationError(f"{path} is not a valid model specification: {error}.") from error
-    for name in (*spec.graphs.values(), *REQUIRED):
+    samples = () if spec.latent is None else (SAMPLES,)
+    for name in (*spec.graphs.values(), *REQUIRED, *samples):
         if name not in spec.files:
             raise SpecificationError(f"{path} names no file {name}, which this model must have.")
     return spec

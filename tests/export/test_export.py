@@ -28,6 +28,7 @@ from igan_zoo.export.parity import Subject, parity_report
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.networks import mnist_discriminator, mnist_generator
+from igan_zoo.training.recipes import MNIST_SSL
 from igan_zoo.training.runs import Run
 
 PLAIN = {nn.Linear, nn.ReLU, nn.Sigmoid, StableSoftplus}
@@ -75,7 +76,7 @@ def test_realness_is_z_over_z_plus_one_and_never_overflows() -> None:
             return (x * 255 - 100) * 10
 
     images = torch.tensor([[[[0], [0]]], [[[100], [99]]], [[[255], [255]]]], dtype=torch.uint8)
-    logits, probabilities, realness = ImageClassifier(Given())(images)
+    logits, probabilities, realness = ImageClassifier(Given(), MNIST_SSL)(images)
     z = logits.double().exp().sum(dim=1)
     torch.testing.assert_close(realness[:2], (z / (z + 1)).float()[:2])
     assert realness[2] == 1
@@ -114,7 +115,11 @@ def test_the_graphs_are_standard_frozen_and_say_nothing_of_where_they_were_made(
         assert graph.ir_version == 9
         assert not graph.functions
         assert not {node.op_type for node in graph.graph.node} & {"BatchNormalization", "Dropout", "RandomNormal"}
-        assert {prop.key for prop in graph.metadata_props} <= {"igan_zoo.latent_distribution", "igan_zoo.classes"}
+        assert {prop.key for prop in graph.metadata_props} <= {
+            "igan_zoo.latent_distribution",
+            "igan_zoo.classes",
+            "igan_zoo.crop",
+        }
         content = graph.SerializeToString()
         assert b"/site-packages/" not in content
         assert b".py" not in content
@@ -159,7 +164,7 @@ def test_a_graph_that_computes_something_else_has_no_parity(exported_model: Path
     content = (exported_model / "onnx" / "generator.onnx").read_bytes()
     z = latents(100, "uniform", seed=0, start=0, count=64)
     with pytest.raises(ParityError, match="generator's images at batch 1 differ"):
-        parity_report([Subject("generator", content, ImageGenerator(generator, (28, 28, 1)), z)])
+        parity_report([Subject("generator", content, ImageGenerator(generator, MNIST_SSL), z)])
 
 
 def test_batch_composition_changes_no_image(exported_model: Path) -> None:

@@ -73,7 +73,15 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
     chosen = resolve(model)
     engine = engines.load_engine(chosen, ["classifier"], device=device)
     announce(chosen, engine)
-    answers = list(classifying.classify(engine, engines.class_names(chosen, engine), files, top=top))
+    answers = list(
+        classifying.classify(
+            engine,
+            engines.class_names(chosen, engine),
+            files,
+            top=top,
+            crop=engines.crops(chosen, engine),
+        )
+    )
     good = [answer for answer in answers if isinstance(answer, classifying.Classification)]
     if as_json:
         print_json([asdict(answer) for answer in good])
@@ -118,7 +126,8 @@ def _evaluate_model(reference: str | None, data: str, split: str, device: Any) -
     engine = engines.load_engine(chosen, ["classifier"], device=device)
     announce(chosen, engine)
     height, width, channels = engine.graphs["classifier"].input_shape
-    labelled = load_images(data, split, height=height, width=width, channels=channels).with_labels()
+    shape: dict[str, Any] = {"height": height, "width": width, "channels": channels}
+    labelled = load_images(data, split, **shape, crop=engines.crops(chosen, engine)).with_labels()
     return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
 
 

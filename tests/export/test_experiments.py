@@ -1,0 +1,61 @@
+"""Every kind of network through the command line: trained, exported, verified, and used without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from igan_zoo.directory import ModelDirectory
+from igan_zoo.latents import latents
+from igan_zoo.serving.engine import Engine
+from igan_zoo.training.recipes import find_recipe
+from tests.training.test_experiments import Cli, arguments
+
+KINDS = {
+    "cifar10-ssl": ([], {"generator", "classifier"}),
+    "mnist-mbd": ([], {"generator"}),
+    "cifar10-table3-mbf": ([], {"generator", "classifier"}),
+    "cifar10-table3-l-ha": ([], {"generator"}),
+    "imagenet128": ([], {"generator", "classifier"}),
+    "custom": (["generator=false", "unlabeled_weight=0"], {"classifier"}),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_network_is_exported_and_used(name: str, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    """Parity is checked by the export itself, through the engine; images and answers do not depend on their batch."""
+    settings, roles = KINDS[name]
+    recipe = find_recipe(name)
+    photos = sources["your own images"]
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "run", *settings))[0] == 0
+    data = ["--data", sources[recipe.dataset]] if "classifier" in roles else []
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model", *data)
+    assert code == 0, errors
+    assert igan_zoo("verify", tmp_path / "model")[0] == 0
+    directory = ModelDirectory.open(tmp_path / "model")
+    spec = directory.spec
+    assert set(spec.graphs) == roles
+    assert (tmp_path / "model" / "samples.png").exists() == ("generator" in roles)
+    engine = Engine({role: directory.read(file) for role, file in spec.graphs.items()})
+
+    if spec.latent is not None:
+        z = latents(spec.latent.size, spec.latent.distribution, seed=7, start=0, count=6)
+        together = engine.run("generator", {"latent": z})["images"]
+        alone = np.concatenate([engine.run("generator", {"latent": row[None]})["images"] for row in z])
+        assert np.abs(together.astype(int) - alone).max() <= 1
+        assert together.std() > 1, "not one grey level"
+        code, _, errors = igan_zoo("sample", tmp_path / "model", "--n", 10, "--out", tmp_path / "samples.npz")
+        assert code == 0, errors
+    if spec.classes is not None:
+        assert len(spec.results) == 1
+        assert spec.image.crop == recipe.crop
+        code, output, errors = igan_zoo("classify", tmp_path / "model", photos / "val")
+        assert code == 0, errors
+        assert len(output.splitlines()) >= 7
+        single = next((photos / "val").rglob("*.JPEG"))
+        code, alone_output, errors = igan_zoo("classify", tmp_path / "model" / "onnx" / "classifier.onnx", single)
+        assert code == 0, errors
+        (row,) = [line for line in output.splitlines() if str(single) in line]
+        assert row.split() == alone_output.splitlines()[1].split(), "the file alone answers as in a folder"
