@@ -49,7 +49,7 @@ class AlternatingGame(Game):
 
     def initialize(self, images: Tensor) -> None:
         """Data-dependent initialization: the discriminator on ``images``, the generator on as many latents."""
-        if self.generator is not None and has_initialization(self.generator):
+        if self.generator is not None and _has_initialization(self.generator):
             initialize_from_data(self.generator, self.generator.joined(self._latents(len(images))))
         initialize_from_data(self.discriminator, images)
 
@@ -129,6 +129,6 @@ class AlternatingGame(Game):
         return equilibrium_loss(realness, self.recipe.real_target)
 
 
-def has_initialization(network: nn.Module) -> bool:
+def _has_initialization(network: nn.Module) -> bool:
     """Whether a layer of ``network`` has a data-dependent initialization."""
     return any(hasattr(module, "initialize") for module in network.modules())

@@ -6,7 +6,7 @@ Labels are int64 ``[N]``; -1 means that no label is known. All choices depend on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,23 +61,15 @@ def _labels_per_class(request: str, classes: int) -> int:
 
 
 def validation_subset(
-    labels: NDArray[np.int64], labelled: NDArray[np.int64], count: int, seed: int, *, exact: bool = False
+    labels: NDArray[np.int64], labelled: NDArray[np.int64], count: int, seed: int
 ) -> NDArray[np.int64]:
     """Returns the indices of at most ``count`` examples that have a label and are not in ``labelled``, int64.
 
     Only validation sees their labels. The images themselves stay in the unlabelled set, which is the complete training
     set as in the 2016 code.
-
-    Raises:
-        DataError: ``exact`` and there are fewer than ``count`` such examples.
     """
     order = _generator(seed, "validation").permutation(len(labels))
-    unseen = order[(labels[order] >= 0) & ~np.isin(order, labelled)]
-    if exact and len(unseen) < count:
-        raise DataError(
-            f"{count} validation images were asked for, but only {len(unseen)} have a label that training does not see."
-        )
-    return unseen[:count]
+    return order[(labels[order] >= 0) & ~np.isin(order, labelled)][:count]
 
 
 def epoch_order(total: int, seed: int, epoch: int, stream: str) -> NDArray[np.int64]:
@@ -89,12 +81,6 @@ def tiled_order(labelled: int, total: int, seed: int, epoch: int) -> NDArray[np.
     """Returns ``total`` indices into the labelled set: independent permutations of all of it, one after the other."""
     generator = _generator(seed, "tiles", epoch)
     return np.concatenate([generator.permutation(labelled) for _ in range(-(-total // labelled))])[:total]
-
-
-def batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Yields consecutive full batches; a remainder smaller than ``size`` is left out, as in the 2016 code."""
-    for start in range(0, len(order) - size + 1, size):
-        yield order[start : start + size]
 
 
 def _generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:

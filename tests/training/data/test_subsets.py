@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.data.subsets import batches, epoch_order, labelled_subset, tiled_order, validation_subset
+from igan_zoo.training.data.subsets import epoch_order, labelled_subset, tiled_order, validation_subset
 
 LABELS = np.random.default_rng(0).integers(0, 10, 3000)
 DIGITS = tuple("0123456789")
@@ -88,12 +88,10 @@ def test_validation_images_are_never_labelled_ones() -> None:
     assert not set(validation.tolist()) & set(labelled.tolist())
 
 
-def test_too_few_validation_images_are_an_error_only_where_the_number_is_meant_exactly() -> None:
+def test_there_are_as_many_validation_images_as_labels_are_left() -> None:
     labelled = labelled_subset(LABELS, "100", DIGITS, seed=1)
     assert len(validation_subset(LABELS, labelled, 2901, seed=1)) == 2900
     assert len(validation_subset(LABELS, np.arange(3000), 10, seed=1)) == 0
-    with pytest.raises(DataError, match="only 2900"):
-        validation_subset(LABELS, labelled, 2901, seed=1, exact=True)
 
 
 def test_the_choices_are_those_of_the_published_models() -> None:
@@ -126,7 +124,3 @@ def test_the_labelled_set_is_tiled_by_whole_permutations(labelled: int, total: i
     assert len(order) == total
     for start in range(0, total - labelled + 1, labelled):
         assert sorted(order[start : start + labelled].tolist()) == list(range(labelled))
-
-
-def test_batches_are_full() -> None:
-    assert [batch.tolist() for batch in batches(np.arange(7), 3)] == [[0, 1, 2], [3, 4, 5]]
