@@ -26,11 +26,14 @@ class World:
 
     @staticmethod
     def join(device: str) -> World:
-        """Joins the processes that ``torchrun`` started: over nccl on CUDA, over gloo elsewhere."""
+        """Joins the processes that ``torchrun`` started: over nccl between GPUs, over gloo between CPUs."""
         if "RANK" not in os.environ:
             return World()
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device == "cuda" else "gloo")
+            # States of the CPU's random numbers are exchanged on GPUs too.
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
         return World(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
@@ -74,6 +77,14 @@ class World:
         everybody = [torch.empty_like(tensor) for _ in range(self.size)]
         dist.all_gather(everybody, tensor)
         return everybody
+
+    def decide(self, decision: bool) -> bool:
+        """Returns the decision of the first process, the same to all."""
+        if self.size == 1:
+            return decision
+        first = torch.tensor([decision])
+        dist.broadcast(first, src=0)
+        return bool(first)
 
     def wait(self) -> None:
         """Waits until all processes have come this far."""

@@ -114,14 +114,16 @@ class Training:
 
             # Keep account.
             position.add(losses)
-            note = ""
-            if position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps:
-                note = self._note(validation_error)
-            progress.advance(1, note)
+            looking = position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps
+            progress.advance(1, self._note(validation_error) if looking else "")
             self._draw_picture()
-            if time.monotonic() - saved > self.options.checkpoint_seconds and self.world.size == 1:
-                self.save()
-                saved = time.monotonic()
+
+            # Save, if all processes can agree that it is time: a look is one of them.
+            if looking or self.world.size == 1:
+                due = time.monotonic() - saved > self.options.checkpoint_seconds
+                if self.world.decide(due):
+                    self.save()
+                    saved = time.monotonic()
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
 
     def _seen(
