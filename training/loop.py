@@ -278,8 +278,6 @@ def train(
         TrainingError: a loss or a parameter is not finite; the last good checkpoint stays.
     """
     options = options or Options()
-    # Denormal numbers, which a saturated generator makes in plenty, are many times slower and mean nothing here.
-    torch.set_flush_denormal(True)
     torch.manual_seed(recipe.seed)
     training = Training(recipe, data, run, options=options, world=world)
     game, position, leads = training.game, training.position, training.world.leads

