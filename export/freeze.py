@@ -24,6 +24,7 @@ from igan_zoo.training.layers import (
 )
 from igan_zoo.training.networks import Discriminator, Generator
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
+from igan_zoo.training.training_set import to_network
 from igan_zoo.training.weight_norm import (
     WeightNormConv2d,
     WeightNormConvTranspose2d,
@@ -186,16 +187,12 @@ class ImageClassifier(nn.Module):
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.network = network
-        self.dense = recipe.network == "mnist-dense"
-        self.explicit = recipe.explicit_generated_class
-        self.offset, self.scale = PIXEL_RANGES[recipe.pixel_range]
+        self.recipe = recipe
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        values = (images.float() - self.offset) / self.scale
-        values = values.flatten(start_dim=1) if self.dense else values.permute(0, 3, 1, 2)  # (N, C, H, W)
-        logits: Tensor = self.network(values)
+        logits: Tensor = self.network(to_network(images, self.recipe))
         # Where "generated" has a logit, the others are taken relative to it: then it is zero, as elsewhere.
-        logits = logits[:, :-1] - logits[:, -1:] if self.explicit else logits
+        logits = logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
         # D(x) = Z / (Z + 1) = sigmoid(log Z); the largest logit is taken out so that no exponential overflows.
         largest = logits.amax(dim=1, keepdim=True)
         log_z = (logits - largest).exp().sum(dim=1).log() + largest.squeeze(1)

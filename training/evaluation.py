@@ -7,7 +7,7 @@ import torch
 
 from igan_zoo.errors import DataError
 from igan_zoo.training.data.sources import LabelledImages
-from igan_zoo.training.loop import EVALUATION_BATCH, open_game
+from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.training_set import to_network
 
@@ -28,7 +28,7 @@ def count_run_errors(run: Run, data: LabelledImages) -> int:
         )
     game, _ = open_game(run)
     recipe = facts.recipe
-    size = recipe.batch_size if recipe.minibatch_discrimination else EVALUATION_BATCH
+    size = game.evaluation_batch
     wrong = 0
     for start in range(0, len(data), size):
         chosen = np.arange(start, min(start + size, len(data)))

@@ -25,6 +25,8 @@ from igan_zoo.training.training_set import to_pixels
 # What a step reports: scalars on the device, by the names of the log.
 Losses = dict[str, Tensor]
 
+_EVALUATION_BATCH = 500
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -146,6 +148,11 @@ class Game:
         if self.recipe.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device, torch.bfloat16)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many images are answered at once: as in training where an answer depends on the others of its batch."""
+        return self.recipe.batch_size if self.recipe.minibatch_discrimination else _EVALUATION_BATCH
 
     @torch.no_grad()
     def predictions(self, images: Tensor) -> Tensor:

@@ -28,7 +28,6 @@ from igan_zoo.training.training_set import TrainingSet
 
 # How often the losses are looked at: on a GPU every look waits for the device.
 _STEPS_BETWEEN_LOOKS = 20
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -176,8 +175,7 @@ class Training:
         if len(validation) == 0:
             return None
         wrong = torch.zeros((), dtype=torch.int64, device=self.options.device)
-        # Answers may depend on their batch with minibatch discrimination, so these are the batches of training.
-        size = self.recipe.batch_size if self.recipe.minibatch_discrimination else EVALUATION_BATCH
+        size = self.game.evaluation_batch
         starts = range(0, len(validation), size)[self.world.rank :: self.world.size]
         for start in starts:
             chosen = validation[start : start + size]

@@ -29,8 +29,8 @@ def start_training(
     options: Options | None = None,
     labels_file: Path | None = None,
     strict: bool = False,
-) -> LabelledImages:
-    """Trains ``recipe`` on ``source`` in the run directory ``path`` and returns the data it was trained on.
+) -> None:
+    """Trains ``recipe`` on ``source`` in the run directory ``path``.
 
     With ``resume`` an existing run goes on from its checkpoint, with its number of threads unless ``threads`` says
     otherwise; one that has no checkpoint, or does not exist yet, starts. Under ``torchrun`` all processes train one
@@ -84,7 +84,6 @@ def start_training(
     finally:
         torch.set_flush_denormal(False)
         world.leave()
-    return data
 
 
 def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, resume: bool, **how: Any) -> None:
