@@ -1,33 +1,40 @@
-"""A finished run becomes a model directory."""
+"""A finished run, or an ensemble of runs, becomes a model directory."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from igan_zoo import cards
 from igan_zoo.directory import ModelDirectory, seal
 from igan_zoo.errors import TrainingError
 from igan_zoo.export.freeze import (
     ImageClassifier,
+    ImageEnsemble,
     ImageGenerator,
     frozen_discriminator,
     frozen_generator,
-    measure_population,
 )
 from igan_zoo.export.graphs import classes_metadata, to_onnx
-from igan_zoo.export.parity import BATCHES, Subject, parity_report
+from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
+from igan_zoo.export.trained import TrainedNetworks, networks_of_ensemble, networks_of_run, save_networks
 from igan_zoo.files import atomic_directory
 from igan_zoo.images import grid, write_image
 from igan_zoo.latents import latents
-from igan_zoo.serving.classifying import count_errors
 from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, Engine
 from igan_zoo.spec import (
+    CLASSIFIER,
+    DISCRIMINATOR,
+    GENERATOR,
+    PARITY,
     SAMPLES,
     WEIGHTS,
     DatasetSpec,
@@ -38,140 +45,193 @@ from igan_zoo.spec import (
     TrainingSpec,
 )
 from igan_zoo.training.data.sources import LabelledImages
-from igan_zoo.training.game import Game
-from igan_zoo.training.loop import grid_images, open_game
-from igan_zoo.training.runs import Run, RunFacts
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.loop import grid_images
+from igan_zoo.training.runs import Run
+
+_FILES = {"generator": GENERATOR, "classifier": CLASSIFIER, "discriminator": DISCRIMINATOR}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported: the runs, their networks, and how the model is called."""
+
+    members: list[Run]
+    networks: TrainedNetworks
+    name: str
 
 
 def export_run(
-    run: Run, out: Path, *, test: LabelledImages | None, name: str | None = None, replace: bool = False
+    path: Path,
+    out: Path,
+    *,
+    test: LabelledImages | None,
+    name: str | None = None,
+    discriminator: bool = False,
+    replace: bool = False,
 ) -> ModelDirectory:
-    """Exports the last checkpoint of ``run`` to the model directory ``out`` and returns it.
+    """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
 
+    A directory of runs, as ``--ensemble`` makes them, gives one classifier: the mean of its members' probabilities.
     A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
-    run without a generator gives a classifier alone. ``test`` are labelled images that no choice was made on; the
-    exported classifier's errors on them go on the card.
+    run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
+    beside the generator. ``test`` are labelled images that no choice was made on; the errors on them go on the card.
 
     Raises:
-        TrainingError: the run has no checkpoint, is not finished, or has nothing to export.
+        TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
         ParityError: a graph does not compute what its torch module computes.
         OutputError: ``out`` exists, without ``replace``, or cannot be written.
     """
-    facts = run.facts()
-    recipe = facts.recipe
-    game, epochs = open_game(run)
-    if epochs < recipe.epochs:
-        raise TrainingError(f"{run.path} has {epochs} of {recipe.epochs} epochs; finish it first with --resume.")
-    if game.average is not None:
-        game.discriminator.load_state_dict(game.average.value(), strict=False)
-    game.discriminator.eval()
+    members = find_members(path)
+    networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
+    roles = _roles(networks, path, discriminator=discriminator)
 
     # Make the graphs, with everything an onnxruntime script needs inside.
-    subjects = []
-    shape = (max(BATCHES), recipe.height, recipe.width, recipe.channels)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    if game.generator is not None:
-        measure_population(game.generator, game.latent_size, recipe.latent_distribution)
-        subject = _generator(game.generator, game.latent_size, recipe)
-        subjects.append(subject)
-        with torch.no_grad():
-            images = subject.module(torch.from_numpy(subject.inputs)).numpy()
-    if recipe.labels != "0" and not getattr(game.discriminator, "mixes_examples", False):
-        subjects.append(_classifier(game.discriminator, facts, images))
-    if not subjects:
-        raise TrainingError(f"{run.path} has no generator, and its classifier compares the images of a batch.")
+    contents = {role: _graph(networks, role) for role in roles}
 
     # Compare them with the training networks in evaluation mode, nothing folded.
-    parity = parity_report(subjects)
-    engine = Engine({subject.role: subject.content for subject in subjects})
-    spec = _specification(run, facts, game, name or recipe.name, engine, test)
+    recipe = networks.recipe
+    images = TestImages(recipe.dataset, "test", test) if test is not None else None
+    parity = parity_report(parity_subjects(networks, {_FILES[role]: graph for role, graph in contents.items()}), images)
+    spec = _specification(Export(members, networks, name or recipe.name), roles, parity)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     with atomic_directory(out, replace=replace) as temporary:
         (temporary / "onnx").mkdir()
-        for subject in subjects:
-            (temporary / spec.graphs[subject.role]).write_bytes(subject.content)
-        (temporary / "parity.json").write_text(json.dumps(parity, indent=2) + "\n")
+        for role, content in contents.items():
+            (temporary / _FILES[role]).write_bytes(content)
+        (temporary / PARITY).write_text(json.dumps(parity, indent=2) + "\n")
         if spec.latent is not None:
-            count = grid_images(recipe)
-            z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=count)
+            z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=grid_images(recipe))
+            engine = Engine({"generator": contents["generator"]})
             write_image(temporary / SAMPLES, grid(engine.run("generator", {"latent": z})["images"]))
-        _write_weights(temporary / WEIGHTS, game)
+        save_networks(temporary / WEIGHTS, networks)
         cards.write_card(temporary, spec, parity)
         seal(temporary, spec).verify()
     return ModelDirectory.open(out)
 
 
-def _generator(network: nn.Module, latent_size: int, recipe: Recipe) -> Subject:
-    z = latents(latent_size, recipe.latent_distribution, seed=0, start=0, count=max(BATCHES))
-    content = to_onnx(
-        ImageGenerator(frozen_generator(network), recipe),
-        torch.from_numpy(z[:2]),
-        input_name="latent",
-        outputs=["images"],
-        metadata={DISTRIBUTION_KEY: recipe.latent_distribution},
-    )
-    return Subject("generator", content, ImageGenerator(network, recipe).eval(), z)
+def find_members(path: Path) -> list[Run]:
+    """Returns the run in ``path``, or the runs of the ensemble there, by seed."""
+    if (path / "recipe.json").is_file():
+        return [Run(path)]
+    members = [Run(file.parent) for file in path.glob("seed*/recipe.json")]
+    return sorted(members, key=lambda run: run.facts().recipe.seed) or [Run(path)]
 
 
-def _classifier(network: nn.Module, facts: RunFacts, images: NDArray[np.uint8]) -> Subject:
-    recipe = facts.recipe
-    content = to_onnx(
-        ImageClassifier(frozen_discriminator(network), recipe),
-        torch.from_numpy(images[:2]),
+def _roles(networks: TrainedNetworks, path: Path, *, discriminator: bool) -> list[str]:
+    """Returns what there is to export: a classifier only if it answers each image for itself."""
+    answers = networks.recipe.labels != "0"
+    mixes = any(getattr(network, "mixes_examples", False) for network in networks.discriminators)
+    if discriminator and not (answers and mixes):
+        raise TrainingError(f"{path} has no discriminator with minibatch discrimination and labels to add.")
+    roles = [
+        *(["generator"] if networks.generator is not None else []),
+        *(["classifier"] if answers and not mixes else []),
+        *(["discriminator"] if discriminator else []),
+    ]
+    if not roles:
+        raise TrainingError(f"{path} has no generator, and its classifier compares the images of a batch.")
+    return roles
+
+
+def _graph(networks: TrainedNetworks, role: str) -> bytes:
+    """Returns the ONNX graph of a role, everything folded that can be."""
+    recipe = networks.recipe
+    if role == "generator":
+        return to_onnx(
+            ImageGenerator(frozen_generator(_generator(networks)), recipe),
+            torch.from_numpy(_latents(networks)[:2]),
+            input_name="latent",
+            outputs=["images"],
+            metadata={DISTRIBUTION_KEY: recipe.latent_distribution},
+        )
+    return to_onnx(
+        _classifier([ImageClassifier(frozen_discriminator(network), recipe) for network in networks.discriminators]),
+        torch.zeros(2, recipe.height, recipe.width, recipe.channels, dtype=torch.uint8),
         input_name="images",
         outputs=["logits", "probabilities", "realness"],
-        metadata={CLASSES_KEY: classes_metadata(facts.classes), CROP_KEY: json.dumps(recipe.crop)},
+        metadata={CLASSES_KEY: classes_metadata(networks.classes), CROP_KEY: json.dumps(recipe.crop)},
     )
-    return Subject("classifier", content, ImageClassifier(network, recipe).eval(), images)
 
 
-def _test_results(engine: Engine, facts: RunFacts, test: LabelledImages | None) -> tuple[ResultSpec, ...]:
-    if test is None or "classifier" not in engine.graphs:
-        return ()
-    wrong = count_errors(engine, test.images, test.labels)
-    return (ResultSpec(dataset=facts.recipe.dataset, split="test", wrong=wrong, total=len(test)),)
-
-
-def _specification(
-    run: Run, facts: RunFacts, game: Game, name: str, engine: Engine, test: LabelledImages | None
-) -> ModelSpec:
-    recipe = facts.recipe
-    parts = [
-        *(["classifier"] if "classifier" in engine.graphs else []),
-        *(["generator"] if "generator" in engine.graphs else []),
+def parity_subjects(networks: TrainedNetworks, contents: Mapping[str, bytes]) -> list[Subject]:
+    """Returns, for the files of a model directory, what each must compute."""
+    return [
+        Subject(file, role, contents[file], *_reference(networks, role))
+        for role, file in _FILES.items()
+        if file in contents
     ]
+
+
+def _reference(networks: TrainedNetworks, role: str) -> tuple[nn.Module, NDArray[Any]]:
+    """Returns the module of a role, nothing folded, and the inputs that it is compared on."""
+    if role == "generator":
+        return ImageGenerator(_generator(networks), networks.recipe).eval(), _latents(networks)
+    members = [ImageClassifier(network, networks.recipe) for network in networks.discriminators]
+    return _classifier(members).eval(), _images(networks)
+
+
+def _classifier(members: list[ImageClassifier]) -> ImageClassifier | ImageEnsemble:
+    return members[0] if len(members) == 1 else ImageEnsemble(members)
+
+
+def _generator(networks: TrainedNetworks) -> nn.Module:
+    assert networks.generator is not None  # noqa: S101 - whoever asks has looked
+    return networks.generator
+
+
+def _latents(networks: TrainedNetworks) -> NDArray[np.float32]:
+    distribution = networks.recipe.latent_distribution
+    return latents(networks.latent_size, distribution, seed=0, start=0, count=max(BATCHES))
+
+
+def _images(networks: TrainedNetworks) -> NDArray[np.uint8]:
+    """Returns images that a classifier is compared on: the generator's, or noise."""
+    recipe = networks.recipe
+    if networks.generator is None:
+        shape = (max(BATCHES), recipe.height, recipe.width, recipe.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with torch.no_grad():
+        generated = ImageGenerator(networks.generator, recipe)(torch.from_numpy(_latents(networks)))
+    images: NDArray[np.uint8] = generated.numpy()
+    return images
+
+
+def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
+    """Returns the errors that were counted beside the comparison."""
+    tested = [report["test"] for report in parity["files"].values() if "test" in report]
+    return tuple(
+        ResultSpec(
+            dataset=test["dataset"], split=test["split"], wrong=test["wrong"]["onnxruntime"], total=test["images"]
+        )
+        for test in tested
+    )
+
+
+def _specification(export: Export, roles: list[str], parity: Mapping[str, Any]) -> ModelSpec:
+    networks, facts = export.networks, export.members[0].facts()
+    recipe = networks.recipe
+    count = len(export.members)
+    parts = [role for role in ("classifier", "generator") if role in roles]
+    kind = f"ensemble of {count} semi-supervised classifiers" if count > 1 else f"semi-supervised {' and '.join(parts)}"
     return ModelSpec(
-        name=name,
-        summary=f"Semi-supervised {' and '.join(parts)} of {recipe.dataset} ({facts.labelled_images} labels)",
+        name=export.name,
+        summary=f"{kind[0].upper()}{kind[1:]} of {recipe.dataset} ({facts.labelled_images} labels)",
         license="apache-2.0",
         dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
         image=ImageSpec(height=recipe.height, width=recipe.width, channels=recipe.channels, crop=recipe.crop),
-        latent=LatentSpec(size=game.latent_size, distribution=recipe.latent_distribution)
-        if "generator" in engine.graphs
+        latent=LatentSpec(size=networks.latent_size, distribution=recipe.latent_distribution)
+        if "generator" in roles
         else None,
-        classes=facts.classes if "classifier" in engine.graphs else None,
+        classes=networks.classes if "classifier" in roles else None,
         training=TrainingSpec(
             recipe=recipe.name,
-            command=facts.command(),
+            command=facts.command() + (f" --ensemble {count}" if count > 1 else ""),
             labels=facts.labelled_images,
             seed=recipe.seed,
             epochs=recipe.epochs,
-            seconds=round(sum(row["seconds"] for row in run.timings())),
+            seconds=round(sum(row["seconds"] for run in export.members for row in run.timings())),
             versions=facts.versions,
         ),
-        results=_test_results(engine, facts, test),
+        results=_results(parity),
     )
-
-
-def _write_weights(path: Path, game: Game) -> None:
-    """Writes the generator, with its population statistics, and the averaged discriminator."""
-    from safetensors.torch import save
-
-    tensors: dict[str, Tensor] = {
-        f"{prefix}.{name}": tensor.contiguous()
-        for prefix, network in game.players()
-        for name, tensor in network.state_dict().items()
-    }
-    path.write_bytes(save(tensors))

@@ -7,7 +7,9 @@ the reference batch's statistics as constants.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import math
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
@@ -22,7 +24,9 @@ from igan_zoo.training.layers import (
     WeightNormLinear,
     set_population_statistics,
 )
+from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks import Discriminator, Generator
+from igan_zoo.training.normalization import VirtualBatchNorm
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
 from igan_zoo.training.training_set import to_network
 from igan_zoo.training.weight_norm import (
@@ -78,6 +82,38 @@ def frozen_generator(generator: nn.Module) -> nn.Module:
     return nn.Sequential(*_frozen(generator.children()))
 
 
+def with_affine_normalization(generator: nn.Module) -> nn.Module:
+    """Returns a copy of a generator whose virtual batch normalizations use the reference statistics alone.
+
+    That is not the same function: an example's own moments, of weight 1 / (n + 1), are left out.
+    """
+    affine = copy.deepcopy(generator)
+    for parent in list(affine.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, VirtualBatchNorm):
+                setattr(parent, name, AffineNormalization(layer))
+    return affine
+
+
+class AffineNormalization(nn.Module):
+    """A virtual batch normalization with the reference batch's statistics alone: a scale and a shift per channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, layer: VirtualBatchNorm) -> None:
+        super().__init__()
+        mean, mean_square = layer.population_mean.double(), layer.population_mean_square.double()
+        scale = torch.rsqrt((mean_square - mean.square()).clamp(min=0) + layer.epsilon)
+        scale = scale if layer.gain is None else scale * layer.gain.double()
+        self.register_buffer("scale", scale.detach().float())
+        self.register_buffer("shift", (layer.shift.double() - mean * scale).detach().float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        per_channel = (1, -1) + (1,) * (x.dim() - 2)
+        return x * self.scale.reshape(per_channel) + self.shift.reshape(per_channel)
+
+
 def frozen_discriminator(discriminator: nn.Module) -> nn.Module:
     """Returns the discriminator's logits as plain layers and nonlinearities."""
     if isinstance(discriminator, Discriminator):
@@ -104,6 +140,8 @@ def _frozen(layers: Iterable[nn.Module]) -> list[nn.Module]:
                 plain.append(_transposed(_normalized(layer), layer.bias.double(), layer.padding))
             case BatchNormShift():
                 plain.append(_folded(plain.pop(), layer))
+            case MinibatchDiscrimination2016() | PlainMinibatchDiscrimination():
+                plain.append(FrozenMinibatchDiscrimination(layer))
             case nn.Softplus():
                 plain.append(StableSoftplus())
             case _:
@@ -160,6 +198,28 @@ class StableSoftplus(nn.Module):
         return x.relu() + (1 + (-x.abs()).exp()).log()
 
 
+class FrozenMinibatchDiscrimination(nn.Module):
+    """Minibatch discrimination of standard operators: ``x [N, inputs]`` to ``x`` and its similarities.
+
+    The batch's ``N · N · kernels · dimensions`` differences stand in memory at once: 20 MB at the 2016 batch of 100.
+    """
+
+    projection: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: MinibatchDiscrimination2016 | PlainMinibatchDiscrimination) -> None:
+        super().__init__()
+        projection, bias = layer.projection(), layer.offset()
+        self.register_buffer("projection", projection.detach().flatten(start_dim=1))  # (inputs, kernels * dimensions)
+        self.register_buffer("bias", bias.detach())
+        self.shape = projection.shape[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        activations = (x @ self.projection).reshape(-1, *self.shape)  # (N, kernels, dimensions)
+        distances = (activations.unsqueeze(1) - activations.unsqueeze(0)).abs().sum(dim=3)  # (N, N, kernels)
+        return torch.cat([x, (-distances).exp().sum(dim=1) + self.bias], dim=1)
+
+
 class ImageGenerator(nn.Module):
     """Contract 2's generator: ``latent`` float32 ``[N, L]`` to ``images`` uint8 ``[N, H, W, C]``."""
 
@@ -189,11 +249,43 @@ class ImageClassifier(nn.Module):
         self.network = network
         self.recipe = recipe
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def logits(self, images: Tensor) -> Tensor:
+        """Returns the logits of the real classes ``[N, K]``, beside which "generated" has the logit zero."""
         logits: Tensor = self.network(to_network(images, self.recipe))
-        # Where "generated" has a logit, the others are taken relative to it: then it is zero, as elsewhere.
-        logits = logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
-        # D(x) = Z / (Z + 1) = sigmoid(log Z); the largest logit is taken out so that no exponential overflows.
-        largest = logits.amax(dim=1, keepdim=True)
-        log_z = (logits - largest).exp().sum(dim=1).log() + largest.squeeze(1)
-        return logits, logits.softmax(dim=1), log_z.sigmoid()
+        return logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = self.logits(images)
+        # D(x) = Z / (Z + 1) = sigmoid(log Z), Z the sum of the exponentials.
+        return logits, logits.softmax(dim=1), _log_sum_exp(logits, dim=1).sigmoid()
+
+
+class ImageEnsemble(nn.Module):
+    """Several classifiers as one: the means of their probabilities and of their realness.
+
+    The logits are those that belong to these means: their softmax and their Z / (Z + 1) give them again.
+    """
+
+    def __init__(self, members: Sequence[ImageClassifier]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.softplus = StableSoftplus()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        classes, real, generated = [], [], []
+        for member in self.members:
+            logits = member.logits(images)  # type: ignore[operator]
+            log_z = _log_sum_exp(logits, dim=1)
+            classes.append(logits - log_z.unsqueeze(1))  # log of the softmax
+            real.append(-self.softplus(-log_z))  # log of the sigmoid
+            generated.append(-self.softplus(log_z))
+        # Of means over equally many members the count cancels in the ratio, and softmax takes it out.
+        log_classes = _log_sum_exp(torch.stack(classes), dim=0) - math.log(len(self.members))
+        log_z = _log_sum_exp(torch.stack(real), dim=0) - _log_sum_exp(torch.stack(generated), dim=0)
+        return log_classes + log_z.unsqueeze(1), log_classes.softmax(dim=1), log_z.sigmoid()
+
+
+def _log_sum_exp(values: Tensor, dim: int) -> Tensor:
+    """``log Σ exp`` over a dimension; the largest value is taken out so that no exponential overflows."""
+    largest = values.amax(dim=dim, keepdim=True)
+    return (values - largest).exp().sum(dim=dim).log() + largest.squeeze(dim)

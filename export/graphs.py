@@ -7,13 +7,13 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.errors import ParityError
+from igan_zoo.errors import ParityError, first_line
 
 # Loaded by onnxruntime 1.17 and later.
 OPSET = 18
@@ -53,6 +53,46 @@ def to_onnx(
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def interface(content: bytes) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
+    """Returns the inputs and the outputs of an ONNX model by name, each with its shape, in which names are free sizes.
+
+    Raises:
+        ParityError: the bytes are no ONNX model.
+    """
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except Exception as error:
+        raise ParityError(f"This is no ONNX model: {first_line(error)}") from error
+
+    def shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, list[int | str]]:
+        return {
+            value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
+        }
+
+    return shapes(graph.input), shapes(graph.output)
+
+
+def with_levels(content: bytes) -> bytes:
+    """Returns a generator that also gives ``levels``: its grey levels before they are rounded, ``[N, H, W, C]``.
+
+    Raises:
+        ParityError: the graph rounds nothing on the way to ``images``.
+    """
+    model = onnx.load_model_from_string(content)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    node = makers.get("images")
+    while node is not None and node.op_type != "Round":
+        node = makers.get(node.input[0])
+    if node is None:
+        raise ParityError("The generator's images do not come from grey levels that are rounded.")
+    model.graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], ["levels"]))
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info("levels", onnx.TensorProto.FLOAT, ["N", None, None, None])
+    )
+    exposed: bytes = model.SerializeToString()
+    return exposed
 
 
 def classes_metadata(classes: Sequence[str]) -> str:

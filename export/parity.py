@@ -1,8 +1,9 @@
-"""The parity report: what an ONNX graph computes in the engine beside what its torch module computes."""
+"""The parity report: what every ONNX file computes in the engine beside what its torch module computes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -10,76 +11,206 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from igan_zoo.errors import ParityError
-from igan_zoo.export.graphs import IR_VERSION, OPSET
-from igan_zoo.serving.engine import Engine
+from igan_zoo.errors import (
+    InterfaceError,
+    ParityBatchError,
+    ParityError,
+    ParityNamesError,
+    ParityShapeError,
+    ParityToleranceError,
+)
+from igan_zoo.export.freeze import ImageGenerator
+from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
+from igan_zoo.progress import Progress
+from igan_zoo.serving.engine import INPUTS, OUTPUTS, Engine
+from igan_zoo.training.data.sources import LabelledImages
 
 BATCHES = (1, 2, 7, 64)
 
 # The largest absolute difference allowed, by output. Images are grey levels after rounding: a level that lies within
-# float32 rounding of a half may go either way, but at most 0.05 % of them.
-TOLERANCES = {"images": 1.0, "logits": 1e-4, "probabilities": 1e-5, "realness": 1e-5}
+# float32 rounding of a half may go either way, but at most 0.05 % of them. Pixels are what is rounded, in the units of
+# the network's output.
+TOLERANCES = {"images": 1.0, "pixels": 1e-4, "logits": 1e-4, "probabilities": 1e-5, "realness": 1e-5}
 DIFFERING_PIXELS = 5e-4
+# Of the classes that both give to real test images: two logits that tie within rounding may go either way.
+ARGMAX_AGREEMENT = 0.9995
+
+_TEST_BATCH = 500
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A graph under test: its role and bytes, the torch module in evaluation mode, and inputs ``[64, ...]``."""
+    """A file under test: its path in the model directory, its role and bytes, and what it must compute.
 
+    ``module`` is in evaluation mode with nothing folded; ``inputs`` are ``[64, ...]``.
+    """
+
+    file: str
     role: str
     content: bytes
     module: nn.Module
     inputs: NDArray[Any]
 
 
-def parity_report(subjects: list[Subject]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TestImages:
+    """Real labelled images that no choice was made on, and where they are from."""
+
+    __test__ = False
+
+    dataset: str
+    split: str
+    data: LabelledImages
+
+
+def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -> dict[str, Any]:
     """Runs every subject at batches of 1, 2, 7 and 64 in torch and in the engine, and returns the differences.
 
+    Classifiers also answer the ``test`` images, in both.
+
     Raises:
-        ParityError: a name, a shape or a difference is not as it must be.
+        ParityNamesError: an input or output is not the role's.
+        ParityShapeError: an output has another shape than in torch.
+        ParityBatchError: a batch size does not run.
+        ParityToleranceError: a difference is larger than allowed.
     """
-    engine = Engine({subject.role: subject.content for subject in subjects})
+    for subject in subjects:
+        _check_interface(subject)
+    engines = [Engine({subject.role: subject.content}) for subject in subjects]
     return {
-        "format": 1,
+        "format": 2,
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "provider": engine.provider,
+        "provider": engines[0].provider,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
-        "tolerances": {**TOLERANCES, "differing_pixels": DIFFERING_PIXELS},
-        "graphs": {subject.role: _compare(engine, subject) for subject in subjects},
+        "tolerances": {**TOLERANCES, "differing_pixels": DIFFERING_PIXELS, "argmax_agreement": ARGMAX_AGREEMENT},
+        "files": {
+            subject.file: _file_report(engine, subject, test) for engine, subject in zip(engines, subjects, strict=True)
+        },
     }
 
 
-def _compare(engine: Engine, subject: Subject) -> dict[str, Any]:
-    input_name = engine.graphs[subject.role].input_name
-    batches = {}
-    for size in BATCHES:
-        inputs = subject.inputs[:size]
-        with torch.no_grad():
-            expected = subject.module(torch.from_numpy(inputs))
-        expected = expected if isinstance(expected, tuple) else (expected,)
-        actual = engine.run(subject.role, {input_name: inputs})
-        if len(expected) != len(actual):
-            raise ParityError(f"The {subject.role} has {len(actual)} outputs, its module {len(expected)}.")
-        batches[str(size)] = {
-            name: _difference(subject.role, name, size, reference.numpy(), result)
-            for (name, result), reference in zip(actual.items(), expected, strict=True)
-        }
-    return {"sha256": hashlib.sha256(subject.content).hexdigest(), "batches": batches}
+def _file_report(engine: Engine, subject: Subject, test: TestImages | None) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "sha256": hashlib.sha256(subject.content).hexdigest(),
+        "batches": {str(size): _compare(engine, subject, size) for size in BATCHES},
+    }
+    if isinstance(subject.module, ImageGenerator):
+        levels = _Levels(subject)
+        for size, measured in report["batches"].items():
+            measured["pixels"] = levels.compare(int(size))
+    if test is not None and subject.role == "classifier":
+        report["test"] = _test(engine, subject, test)
+    return report
 
 
-def _difference(role: str, name: str, size: int, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
-    where = f"The {role}'s {name} at batch {size}"
+def _check_interface(subject: Subject) -> None:
+    """Checks names and the batch dimension on the graph itself, which says more than a runtime that refuses it."""
+    inputs, outputs = interface(subject.content)
+    for side, actual, expected in (
+        ("inputs", inputs, list(INPUTS[subject.role])),
+        ("outputs", outputs, list(OUTPUTS[subject.role])),
+    ):
+        if list(actual) != expected:
+            raise ParityNamesError(
+                f"{subject.file} has the {side} {', '.join(actual)}; a {subject.role} has {', '.join(expected)}."
+            )
+        for name, shape in actual.items():
+            if not shape or isinstance(shape[0], int):
+                raise ParityBatchError(f"{subject.file} has a fixed batch: its {name} has the shape {shape}.")
+
+
+def _compare(engine: Engine, subject: Subject, size: int) -> dict[str, dict[str, float]]:
+    inputs = subject.inputs[:size]
+    expected = _expected(subject.module, inputs)
+    try:
+        actual = engine.run(subject.role, {engine.graphs[subject.role].input_name: inputs})
+    except InterfaceError as error:
+        raise ParityBatchError(f"{subject.file} does not run a batch of {size}: {error}") from error
+    if len(expected) != len(actual):
+        raise ParityNamesError(f"{subject.file} has {len(actual)} outputs, its module {len(expected)}.")
+    return {
+        name: _difference(f"{subject.file}: {name} at batch {size}", name, reference, result)
+        for (name, result), reference in zip(actual.items(), expected, strict=True)
+    }
+
+
+@torch.no_grad()
+def _expected(module: nn.Module, inputs: NDArray[Any]) -> list[NDArray[Any]]:
+    outputs = module(torch.from_numpy(inputs))
+    return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+def _difference(where: str, name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
     if expected.shape != actual.shape:
-        raise ParityError(f"{where} have the shape {actual.shape}, in torch {expected.shape}.")
+        raise ParityShapeError(f"{where} have the shape {actual.shape}, in torch {expected.shape}.")
     difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
     measured = {"max": float(difference.max()), "mean": float(difference.mean())}
     if not measured["max"] <= TOLERANCES[name]:
-        raise ParityError(f"{where} differ from torch by {measured['max']:.2g}, more than {TOLERANCES[name]:.2g}.")
+        raise ParityToleranceError(
+            f"{where} differ from torch by {measured['max']:.2g}, more than {TOLERANCES[name]:.2g}."
+        )
     if name == "images":
         measured["differing_pixels"] = float((difference > 0).mean())
         if measured["differing_pixels"] > DIFFERING_PIXELS:
-            raise ParityError(f"{where} differ from torch in {measured['differing_pixels']:.2%} of the pixels.")
+            raise ParityToleranceError(
+                f"{where} differ from torch in {measured['differing_pixels']:.2%} of the pixels."
+            )
     return measured
+
+
+class _Levels:
+    """A generator's grey levels before they are rounded, which the file itself does not give away."""
+
+    def __init__(self, subject: Subject) -> None:
+        import onnxruntime
+
+        assert isinstance(subject.module, ImageGenerator)  # noqa: S101 - for the type checker
+        self.file, self.module, self.inputs = subject.file, subject.module, subject.inputs
+        self.session = onnxruntime.InferenceSession(with_levels(subject.content), providers=["CPUExecutionProvider"])
+
+    def compare(self, size: int) -> dict[str, float]:
+        """Returns the differences at a batch of ``size``, in the units of the network's output."""
+        inputs = self.inputs[:size]
+        (actual,) = self.session.run(["levels"], {"latent": inputs})
+        with torch.no_grad():
+            expected: Tensor = self.module.pixels(torch.from_numpy(inputs))
+        scale = self.module.scale
+        return _difference(f"{self.file}: pixels at batch {size}", "pixels", expected.numpy() / scale, actual / scale)
+
+
+def _test(engine: Engine, subject: Subject, test: TestImages) -> dict[str, Any]:
+    """Returns how many test images both get wrong, and the share that both give the same class."""
+    labels, count = test.data.labels, len(test.data)
+    agreeing, wrong = 0, {"torch": 0, "onnxruntime": 0}
+    with Progress(f"testing {subject.file}", count, unit="images") as bar:
+        for start in range(0, count, _TEST_BATCH):
+            chosen = np.arange(start, min(start + _TEST_BATCH, count))
+            images = test.data.images[chosen]
+            expected = _expected(subject.module, images)[0].argmax(axis=1)
+            actual = engine.run(subject.role, {"images": images})["logits"].argmax(axis=1)
+            agreeing += int((expected == actual).sum())
+            wrong["torch"] += int((expected != labels[chosen]).sum())
+            wrong["onnxruntime"] += int((actual != labels[chosen]).sum())
+            bar.advance(len(chosen))
+    if agreeing / count < ARGMAX_AGREEMENT:
+        raise ParityToleranceError(
+            f"{subject.file} and torch give the same class to {agreeing} of {count} test images, fewer than "
+            f"{ARGMAX_AGREEMENT:.2%}."
+        )
+    where = {"dataset": test.dataset, "split": test.split, "images": count}
+    return {**where, "argmax_agreement": agreeing / count, "wrong": wrong}
+
+
+def check_same_files(report: dict[str, Any], subjects: Sequence[Subject]) -> None:
+    """Checks that a stored report is about these bytes.
+
+    Raises:
+        ParityError: it has no entry for a file, or one of other bytes.
+    """
+    for subject in subjects:
+        said = report.get("files", {}).get(subject.file, {}).get("sha256")
+        if said != hashlib.sha256(subject.content).hexdigest():
+            raise ParityError(f"parity.json is not about this {subject.file}; export the run again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +29,12 @@ CROP_KEY = "igan_zoo.crop"
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
-# Contract 2: every tensor's type and rank, by role.
-_INPUTS = {"generator": {"latent": ("tensor(float)", 2)}, "classifier": {"images": ("tensor(uint8)", 4)}}
-_OUTPUTS = {
-    "generator": {"images": ("tensor(uint8)", 4)},
-    "classifier": {
-        "logits": ("tensor(float)", 2),
-        "probabilities": ("tensor(float)", 2),
-        "realness": ("tensor(float)", 1),
-    },
-}
+# Contract 2: every tensor's type and rank, by role. A discriminator answers as a classifier does, but an answer depends
+# on the others of its batch.
+_IMAGES = {"images": ("tensor(uint8)", 4)}
+_ANSWERS = {"logits": ("tensor(float)", 2), "probabilities": ("tensor(float)", 2), "realness": ("tensor(float)", 1)}
+INPUTS = {"generator": {"latent": ("tensor(float)", 2)}, "classifier": _IMAGES, "discriminator": _IMAGES}
+OUTPUTS = {"generator": _IMAGES, "classifier": _ANSWERS, "discriminator": _ANSWERS}
 
 
 @dataclass(frozen=True)
@@ -145,6 +142,8 @@ def _session(role: str, content: bytes, device: Device, threads: int | None) -> 
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Weights stand inside the file. Without a folder onnxruntime would look for others from the working directory on.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     if threads is not None:
         options.intra_op_num_threads = threads
     if device == "cuda":
@@ -159,8 +158,8 @@ def _session(role: str, content: bytes, device: Device, threads: int | None) -> 
         if device == "cuda":
             raise DeviceError(f"CUDA cannot be used: {first_line(error)}") from error
         raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {first_line(error)}") from error
-    _check("inputs", role, session.get_inputs(), _INPUTS[role])
-    _check("outputs", role, session.get_outputs(), _OUTPUTS[role])
+    _check("inputs", role, session.get_inputs(), INPUTS[role])
+    _check("outputs", role, session.get_outputs(), OUTPUTS[role])
     return session
 
 
@@ -178,12 +177,12 @@ def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
 
 def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
-    fixed = [shapes[next(iter(tensors[role]))] for tensors in (_INPUTS, _OUTPUTS)]
+    fixed = [shapes[next(iter(tensors[role]))] for tensors in (INPUTS, OUTPUTS)]
     for shape in fixed:
         if not all(isinstance(size, int) for size in shape):
             raise InterfaceError(f"The {role} has a shape that is not fixed beside the batch: {['N', *shape]}.")
     metadata = session.get_modelmeta().custom_metadata_map
-    (input_name,) = _INPUTS[role]
+    (input_name,) = INPUTS[role]
     return Graph(role, input_name, tuple(fixed[0]), tuple(fixed[1]), metadata)
 
 

@@ -149,11 +149,10 @@ def exported_model(tmp_path_factory: pytest.TempPathFactory, data_directory: Pat
     """The model directory of that run, with its errors on the test split."""
     from igan_zoo.export.exporter import export_run
     from igan_zoo.training.data.sources import load_images
-    from igan_zoo.training.runs import Run
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     test = load_images(str(data_directory), "test", height=28, width=28, channels=1)
-    export_run(Run(finished_run), path, test=test, name="tiny")
+    export_run(finished_run, path, test=test, name="tiny")
     return path
 
 

@@ -25,7 +25,7 @@ OUTSIDE = {
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "onnxruntime"},
-    "export": {"numpy", "torch", "safetensors", "onnx"},
+    "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime"},
 }
 # The commands' own imports, inside functions.
 COMMANDS = REPOSITORY / "zoo" / "commands"

@@ -96,10 +96,23 @@ class MinibatchDiscrimination2016(nn.Module):
         self.bias.copy_(-similarity.mean(dim=0))
         return torch.cat([x, similarity + self.bias], dim=1)
 
+    def projection(self) -> Tensor:
+        """Returns the tensor that :meth:`forward` multiplies with, ``[inputs, kernels, dimensions]``."""
+        projection: Tensor = self.theta * self._scale()
+        return projection
+
+    def offset(self) -> Tensor:
+        """Returns what is added to the sums over the whole batch, ``[kernels]``."""
+        offset: Tensor = self.bias - 1  # itself: exp(0)
+        return offset
+
+    def _scale(self) -> Tensor:
+        scale: Tensor = self.log_weight_scale.exp() / torch.linalg.vector_norm(self.theta, dim=0)
+        return scale
+
     def _activations(self, x: Tensor) -> Tensor:
         inputs, kernels, dimensions = self.theta.shape
-        scale = self.log_weight_scale.exp() / torch.linalg.vector_norm(self.theta, dim=0)
-        activations: Tensor = (x @ self.theta.reshape(inputs, -1)).reshape(-1, kernels, dimensions) * scale
+        activations: Tensor = (x @ self.theta.reshape(inputs, -1)).reshape(-1, kernels, dimensions) * self._scale()
         return activations
 
 
@@ -118,6 +131,14 @@ class PlainMinibatchDiscrimination(nn.Module):
         inputs, kernels, dimensions = self.tensor.shape
         activations = (x @ self.tensor.reshape(inputs, -1)).reshape(-1, kernels, dimensions)
         return torch.cat([x, minibatch_discrimination(activations)], dim=1)
+
+    def projection(self) -> Tensor:
+        """Returns the tensor that :meth:`forward` multiplies with, ``[inputs, kernels, dimensions]``."""
+        return self.tensor
+
+    def offset(self) -> Tensor:
+        """Returns what is added to the sums over the whole batch, ``[kernels]``."""
+        return self.tensor.new_zeros(self.tensor.shape[1])
 
 
 def _nearest_distances(activations: Tensor) -> Tensor:

@@ -192,12 +192,20 @@ def _versions(versions: dict[str, str]) -> str:
 
 def _parity(parity: dict[str, Any]) -> str:
     worst: dict[str, float] = {}
-    for graph in parity["graphs"].values():
-        for outputs in graph["batches"].values():
+    lines = []
+    for file, report in parity["files"].items():
+        for outputs in report["batches"].values():
             for name, measured in outputs.items():
                 worst[name] = max(worst.get(name, 0.0), measured["max"])
+        if "test" in report:
+            test = report["test"]
+            lines.append(
+                f"On the {test['images']:,} test images `{file}` and PyTorch give the same class to "
+                f"{test['argmax_agreement']:.2%}; PyTorch makes {test['wrong']['torch']} errors."
+            )
     listed = ", ".join(f"{name} {value:.2g}" for name, value in worst.items())
-    return (
+    differences = (
         f"Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: {listed} "
-        "(images in grey levels of 255). Details in `parity.json`."
+        "(images in grey levels of 255, pixels before rounding in the network's units). Details in `parity.json`."
     )
+    return "\n\n".join([differences, *lines])

@@ -18,12 +18,12 @@ CATALOGUE = (
     CatalogueEntry(
         name="mnist-ssl-warm",
         summary="MNIST classifier from 100 labels, and its generator (feature matching, softplus start, then sigmoid)",
-        config_sha256="e825d1f82cc199b709cf9d8eb3f6e971b3c6fa4def266f06ae17a2472f3912f9",
+        config_sha256="2769e3c0712502c5accf7f5202d6310e053c66f8bd958add5c320eae3d96489b",
     ),
     CatalogueEntry(
         name="mnist-ssl-fast",
         summary="MNIST classifier from 100 labels, and its generator (feature matching, softplus output)",
-        config_sha256="f54245a6f191359f23ec1db23c808b68a65cb1f148e5f3aa7762ecdb28e5fa15",
+        config_sha256="d22ae6c252792b97162d0eda16d6bde34232001b4080087512b18c1096c5172f",
     ),
 )
 

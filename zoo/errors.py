@@ -51,6 +51,22 @@ class ParityError(IganZooError):
     """An exported graph that does not compute what its PyTorch module computes."""
 
 
+class ParityNamesError(ParityError):
+    """Its inputs or outputs have other names than its role's."""
+
+
+class ParityShapeError(ParityError):
+    """An output has another shape than the module's."""
+
+
+class ParityToleranceError(ParityError):
+    """An output differs from the module's by more than is allowed."""
+
+
+class ParityBatchError(ParityError):
+    """It does not run at every batch size."""
+
+
 class OperatorError(IganZooError):
     """An operator that was given what it does not take, or that is not built here."""
 

@@ -18,9 +18,12 @@ Positive = Annotated[int, Meta(ge=1)]
 CONFIG = "config.json"
 GENERATOR = "onnx/generator.onnx"
 CLASSIFIER = "onnx/classifier.onnx"
+# On request: a classifier whose answers depend on the others of their batch. No command uses it.
+DISCRIMINATOR = "onnx/discriminator.onnx"
 WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
-REQUIRED = ("README.md", "parity.json")
+PARITY = "parity.json"
+REQUIRED = ("README.md", PARITY)
 # Only training on needs the weights; a mirror or the bundled copy may leave them out.
 OPTIONAL = (WEIGHTS,)
 

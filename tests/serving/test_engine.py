@@ -105,3 +105,23 @@ def test_an_onnx_file_without_metadata(exported_model: Path, tmp_path: Path) -> 
         latent_distribution(generator, load_engine(generator, ["generator"]))
     classifier = store.resolve(str(tmp_path / "classifier.onnx"))
     assert class_names(classifier, load_engine(classifier, ["classifier"])) == tuple("0123456789")
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../outside.bin", "absolute"])
+def test_a_graph_whose_weights_are_in_other_files_is_refused(
+    location: str, exported_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would read any file that the process may read, and its outputs would show it."""
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    model = onnx.load(exported_model / "onnx" / "classifier.onnx")
+    (tensor,) = [tensor for tensor in model.graph.initializer if list(tensor.dims) == [250]][:1]
+    for path in (tmp_path / "inside" / "weights.bin", tmp_path / "outside.bin"):
+        path.write_bytes(tensor.raw_data)
+    place = str(tmp_path / "outside.bin") if location == "absolute" else location
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", place), ("offset", "0"), ("length", "1000")):
+        tensor.external_data.add(key=key, value=value)
+    with pytest.raises(InterfaceError, match="not an ONNX graph that onnxruntime loads: .*[Ee]xternal data"):
+        Engine({"classifier": model.SerializeToString()})

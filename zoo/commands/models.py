@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from igan_zoo.commands.options import json_option
 from igan_zoo.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from igan_zoo.directory import ModelDirectory
 
 
 @click.command("list")
@@ -64,8 +68,13 @@ def info(model: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...")
-def verify(directories: tuple[str, ...]) -> None:
-    """Check every file of model directories against its checksum."""
+@click.option("--sums-only", is_flag=True, help="Do not compare the ONNX files with the training weights.")
+def verify(directories: tuple[str, ...], sums_only: bool) -> None:
+    """Check model directories: every file's checksum, and what the ONNX files compute.
+
+    The second wants the train extra and the training weights; without them only the checksums are looked at, and the
+    answer says so.
+    """
     from igan_zoo import store
 
     for reference in directories:
@@ -75,6 +84,21 @@ def verify(directories: tuple[str, ...]) -> None:
         absent = directory.verify()
         without = f", without {', '.join(absent)} (needed only for training)" if absent else ""
         click.echo(f"{directory.path}: {len(directory.spec.files) - len(absent)} files match{without}")
+        if not sums_only:
+            click.echo(f"{directory.path}: {_verified_parity(directory)}")
+
+
+def _verified_parity(directory: ModelDirectory) -> str:
+    from igan_zoo.spec import WEIGHTS
+
+    if not (directory.path / WEIGHTS).exists():
+        return f"not compared with PyTorch, for want of {WEIGHTS}"
+    try:
+        from igan_zoo.export.verification import verify_parity
+    except ImportError:
+        return "not compared with PyTorch, for want of the train extra"
+    report = verify_parity(directory)
+    return f"{', '.join(report['files'])} compute what PyTorch computes"
 
 
 @click.command()

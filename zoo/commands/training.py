@@ -120,20 +120,25 @@ def train(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The model directory to write.")
 @click.option("--data", help="Labelled test images, for the card; the split named test is used.")
 @click.option("--name", help="Name of the model.  [default: the recipe's]")
+@click.option(
+    "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
+)
 @force_option
-def export(run: Path, out: Path, data: str | None, name: str | None, force: bool) -> None:
-    """Turn a finished training run into a model directory of ONNX files."""
+def export(run: Path, out: Path, data: str | None, name: str | None, discriminator: bool, force: bool) -> None:
+    """Turn a finished training run into a model directory of ONNX files.
+
+    RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
+    """
     try:
-        from igan_zoo.export.exporter import export_run
+        from igan_zoo.export.exporter import export_run, find_members
     except ImportError as error:
         raise missing_train(error) from error
     from igan_zoo.training.data.sources import load_images
-    from igan_zoo.training.runs import Run
 
-    recipe = Run(run).facts().recipe
+    recipe = find_members(run)[0].facts().recipe
     shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
     test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
-    directory = export_run(Run(run), out, test=test, name=name, replace=force)
+    directory = export_run(run, out, test=test, name=name, discriminator=discriminator, replace=force)
     for result in directory.spec.results:
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {result.dataset} {result.split}")
     click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")

@@ -1,0 +1,132 @@
+"""The trained networks of a run, an ensemble of runs, or a model directory, as they are in evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from igan_zoo.errors import ModelDirectoryError, TrainingError
+from igan_zoo.export.freeze import measure_population
+from igan_zoo.training.games import new_game
+from igan_zoo.training.loop import open_game
+from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import Recipe
+
+_FACTS_KEY = "igan_zoo.networks"
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """Networks in evaluation mode: averaged discriminators, and a generator with its population statistics.
+
+    Several ``discriminators`` are an ensemble, which has no generator; ``recipe`` is the first member's.
+    """
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    latent_size: int
+    generator: nn.Module | None
+    discriminators: tuple[nn.Module, ...]
+
+
+class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What it takes to build the networks whose tensors a weights file holds."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    generator: bool
+    discriminators: int
+
+
+def networks_of_run(run: Run) -> TrainedNetworks:
+    """Returns the networks of a finished run's last checkpoint.
+
+    Raises:
+        TrainingError: the run has no checkpoint, or is not finished.
+    """
+    facts = run.facts()
+    game, epochs = open_game(run)
+    if epochs < facts.recipe.epochs:
+        raise TrainingError(f"{run.path} has {epochs} of {facts.recipe.epochs} epochs; finish it first with --resume.")
+    if game.average is not None:
+        game.discriminator.load_state_dict(game.average.value(), strict=False)
+    game.discriminator.eval()
+    if game.generator is not None:
+        measure_population(game.generator, game.latent_size, facts.recipe.latent_distribution)
+    return TrainedNetworks(facts.recipe, facts.classes, game.latent_size, game.generator, (game.discriminator,))
+
+
+def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
+    """Returns the discriminators of the runs of an ensemble.
+
+    Raises:
+        TrainingError: a run is not finished, or was made from another recipe or other classes than the first.
+    """
+    networks = [networks_of_run(member) for member in members]
+    first = networks[0]
+    seedless = msgspec.structs.replace(first.recipe, seed=0, data_seed=0)
+    for member, other in zip(members, networks, strict=True):
+        if (msgspec.structs.replace(other.recipe, seed=0, data_seed=0), other.classes) != (seedless, first.classes):
+            raise TrainingError(f"{member.path} was made from another recipe than {members[0].path}; remove one.")
+    discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
+    return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators)
+
+
+def save_networks(path: Path, networks: TrainedNetworks) -> None:
+    """Writes all tensors to a safetensors file, with the recipe and the classes in its metadata."""
+    facts = _Facts(
+        networks.recipe, networks.classes, networks.generator is not None, discriminators=len(networks.discriminators)
+    )
+    tensors = {name: tensor.contiguous() for name, tensor in _tensors(networks).items()}
+    path.write_bytes(save(tensors, metadata={_FACTS_KEY: msgspec.json.encode(facts).decode()}))
+
+
+def load_networks(path: Path) -> TrainedNetworks:
+    """Returns the networks of a weights file that :func:`save_networks` wrote.
+
+    Raises:
+        ModelDirectoryError: the file is missing, damaged, or does not say which networks it holds.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            facts = msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=_Facts)
+    except KeyError:
+        raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
+    except (OSError, SafetensorError, msgspec.DecodeError) as error:
+        raise ModelDirectoryError(f"{path} is no weights file of a model: {error}.") from error
+    networks = _new_networks(facts)
+    live = _tensors(networks)
+    if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
+        raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; take it anew.")
+    with torch.no_grad():
+        for name, tensor in live.items():
+            tensor.copy_(saved[name])
+    return networks
+
+
+def _new_networks(facts: _Facts) -> TrainedNetworks:
+    games = [new_game(facts.recipe, len(facts.classes)) for _ in range(facts.discriminators)]
+    for game in games:
+        game.set_output(facts.recipe.output_at(facts.recipe.epochs - 1))
+    generator = games[0].generator if facts.generator else None
+    if generator is not None:
+        generator.eval()
+    discriminators = tuple(game.discriminator.eval() for game in games)
+    return TrainedNetworks(facts.recipe, facts.classes, games[0].latent_size, generator, discriminators)
+
+
+def _tensors(networks: TrainedNetworks) -> dict[str, Tensor]:
+    several = len(networks.discriminators) > 1
+    named = {"generator": networks.generator} if networks.generator is not None else {}
+    for index, discriminator in enumerate(networks.discriminators):
+        named[f"discriminator.{index}" if several else "discriminator"] = discriminator
+    return {
+        f"{prefix}.{name}": tensor for prefix, network in named.items() for name, tensor in network.state_dict().items()
+    }
