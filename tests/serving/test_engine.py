@@ -123,5 +123,5 @@ def test_a_graph_whose_weights_are_in_other_files_is_refused(
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", place), ("offset", "0"), ("length", "1000")):
         tensor.external_data.add(key=key, value=value)
-    with pytest.raises(InterfaceError, match="not an ONNX graph that onnxruntime loads: .*[Ee]xternal data"):
+    with pytest.raises(InterfaceError, match=r"not an ONNX graph that onnxruntime loads: .*[Ee]xternal data"):
         Engine({"classifier": model.SerializeToString()})
