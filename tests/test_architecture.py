@@ -24,7 +24,7 @@ OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
-    "serving": {"numpy", "onnxruntime"},
+    "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors"},
     "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime"},
 }
 # The commands' own imports, inside functions.
@@ -65,7 +65,7 @@ def test_files_import_only_what_their_folder_may(path: Path) -> None:
             assert package in sys.stdlib_module_names or package in outside, f"{path} imports {name}"
 
 
-HEAVY = ("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec")
+HEAVY = ("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec", "pyarrow")
 
 
 def loaded_after(code: str) -> set[str]:
@@ -84,9 +84,9 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_serving_modules_load_no_training_stack() -> None:
-    modules = ["engine", "sampling", "classifying"]
+    modules = ["engine", "sampling", "sample_writers", "classifying", "image_sources", "image_batches"]
     code = "\n".join(f"import igan_zoo.serving.{module}" for module in modules)
-    assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL"}
+    assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL", "pyarrow"}
 
 
 def test_the_operators_load_neither_torch_nor_numpy_before_a_face_is_imported() -> None:

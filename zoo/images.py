@@ -11,7 +11,7 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,17 @@ def image_files(folder: Path) -> list[str]:
 
 
 def read_image(
-    path: Path, *, height: int, width: int, channels: int, crop: bool = False, upscale: bool = True
+    path: Path,
+    *,
+    channels: int,
+    height: int | None = None,
+    width: int | None = None,
+    crop: bool = False,
+    upscale: bool = True,
 ) -> NDArray[np.uint8]:
     """Returns the image file as uint8 ``[height, width, channels]``, brought to that shape as ``conform`` does.
 
+    Without ``height`` and ``width`` the image keeps its own.
     Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels. A camera's note of how
     it was held (EXIF) is followed.
 
@@ -79,14 +86,27 @@ def read_image(
 
 
 def decode_image(
-    content: bytes, name: str, *, height: int, width: int, channels: int, crop: bool = False, upscale: bool = True
+    content: bytes,
+    name: str,
+    *,
+    channels: int,
+    height: int | None = None,
+    width: int | None = None,
+    crop: bool = False,
+    upscale: bool = True,
 ) -> NDArray[np.uint8]:
     """Does what ``read_image`` does with the bytes of a file; errors call it ``name``."""
     return _decode(io.BytesIO(content), name, height, width, channels, crop, upscale)
 
 
 def _decode(
-    file: Path | io.BytesIO, name: str, height: int, width: int, channels: int, crop: bool, upscale: bool
+    file: Path | io.BytesIO,
+    name: str,
+    height: int | None,
+    width: int | None,
+    channels: int,
+    crop: bool,
+    upscale: bool,
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -101,6 +121,7 @@ def _decode(
                 raise _too_large(name)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
+            height, width = height or image.height, width or image.width
             if not upscale:
                 refuse_small(image.width, image.height, name, height=height, width=width)
             return conform(image, height=height, width=width, channels=channels, crop=crop)
@@ -175,11 +196,25 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         encode_png(temporary, image)
 
 
-def encode_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Writes uint8 ``[H, W, C]`` to ``path`` as a PNG, whatever its suffix."""
+def encode_png(target: Path | IO[bytes], image: NDArray[np.uint8]) -> None:
+    """Writes uint8 ``[H, W, C]`` to a path or an open file as a PNG, whatever the suffix."""
+    _to_pillow(image).save(target, format="PNG")
+
+
+def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Returns uint8 ``[H, W, C]`` with 1 or 3 channels, made as ``conform`` makes them of a decoded image."""
+    height, width, has_channels = image.shape
+    if has_channels == channels:
+        return image
+    if has_channels == 1:
+        return np.repeat(image, channels, axis=2)
+    return conform(_to_pillow(image), height=height, width=width, channels=channels)
+
+
+def _to_pillow(image: NDArray[np.uint8]) -> Image.Image:
     from PIL import Image
 
-    Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image).save(path, format="PNG")
+    return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, *, border: int = 1) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections import deque
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.progress import Progress
 from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
@@ -62,11 +62,6 @@ def decode(pictures: Iterator[Picture], shape: Shape) -> Iterator[Decoded]:
         return iter(())
     large = isinstance(first.content, Path) or len(first.content) >= _LARGE_BYTES
     return (decode_in_threads if large else decode_plainly)(chain([first], pictures), shape)
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

@@ -20,7 +20,11 @@ from igan_zoo.terminal import print_json, print_seconds_since, print_table
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Image i of a seed is always the same.")
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first image.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default="samples.npz", show_default=True, help="X.npz or a folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    default="samples.npz",
+    show_default=True,
+    help="X.npz, X.tar, X.parquet or a folder of PNG files.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=250, show_default=True)
 @device_option
@@ -32,6 +36,7 @@ def sample(
     from igan_zoo.images import grid, write_image
     from igan_zoo.serving import engine as engines
     from igan_zoo.serving import sampling
+    from igan_zoo.serving.sample_writers import write_samples
 
     began = time.perf_counter()
     chosen = resolve(model)
@@ -46,7 +51,7 @@ def sample(
         batch_size=batch_size,
     )
     shape = engine.graphs["generator"].output_shape
-    first = sampling.write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=force)
+    first = write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=force)
     picture = out.with_name(f"{out.stem}-grid.png")
     write_image(picture, grid(first))
     size = "x".join(map(str, shape))

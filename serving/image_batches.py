@@ -1,0 +1,190 @@
+"""Batches of images of one size from a source of any sizes, decoded while the batch before is being answered."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.cores import cores
+from igan_zoo.errors import DataError, ImageError
+from igan_zoo.serving.stored_images import ImageSource, StoredImage
+
+# Images wait for others of their size until so many batches, or so many bytes, wait.
+_BATCHES_WAITING = 8
+_BYTES_WAITING = 64 * 2**20
+# How many images are one piece of work: decoding takes long and makes them large, copying pixels neither.
+_ENCODED_AT_ONCE = 8
+_PIXELS_AT_ONCE = 100
+
+Pixels = NDArray[np.uint8]
+Order = Sequence[int] | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size, uint8 ``[n, H, W, C]``, and the index of each in its source, int64 ``[n]``."""
+
+    indices: NDArray[np.int64]
+    images: Pixels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that does not decode, and the sentence that names it and says why."""
+
+    index: int
+    reason: str
+
+
+@dataclass
+class ImageBatches:
+    """Goes through the images ``order[start:]`` of a source in batches: ``for batch in ImageBatches(...)``.
+
+    Images keep their own size, so that a batch is not always full and not always in order: an image that waits for
+    others of its size comes later, by at most eight batches or 64 MiB of images. Memory is bounded by that and by
+    eight encoded images for each thread. Which images share a batch depends on nothing but the source,
+    ``order[start:]`` and ``batch_size``.
+
+    In the loop's body ``done`` is how much of ``order`` is finished once this batch is, and ``skipped`` has the images
+    among those that do not decode; behind the loop both are complete. ``done`` moves only where no image waits, so that
+    a caller which keeps both with its sums goes on from ``start=done`` to the same batches.
+    """
+
+    source: ImageSource
+    order: Order
+    batch_size: int
+    channels: int = 3
+    start: int = 0
+    strict: bool = False
+    threads: int | None = None
+    done: int = field(init=False)
+    skipped: list[Skipped] = field(init=False)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches.
+
+        Raises:
+            ImageError: an image does not decode, and ``strict`` is true.
+            DataError: the source broke, or none of all its images decodes.
+        """
+        self.done, self.skipped = self.start, []
+        position, bad, waiting, useless = self.start, list[Skipped](), _Waiting(self.batch_size), True
+        with (
+            closing(decode_ahead(self.source, self.order[self.start :], self.channels, self.threads)) as decoded,
+            warnings.catch_warnings(),
+        ):
+            # Pillow warns of damaged camera notes; the pixels are whole.
+            warnings.filterwarnings("ignore", module="PIL")
+            for position, (index, result) in enumerate(decoded, start=self.start + 1):
+                if isinstance(result, ImageError):
+                    if self.strict:
+                        raise result
+                    bad.append(Skipped(index, str(result)))
+                    continue
+                useless = False
+                for batch in waiting.add(index, result):
+                    if not waiting.count:
+                        self._finish(position, bad)
+                    yield batch
+        for batch in waiting.drain():
+            if not waiting.count:
+                self._finish(position, bad)
+            yield batch
+        self._finish(position, bad)
+        if useless and bad and len(bad) == len(self.source):
+            raise DataError(f"None of the {len(bad)} images of {self.source.reference} can be used: {bad[0].reason}")
+
+    def _finish(self, position: int, bad: list[Skipped]) -> None:
+        self.done = position
+        self.skipped += bad
+        bad.clear()
+
+
+class _Waiting:
+    """Images by their shape, in the order in which the shapes came."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.count = 0
+        self._bytes, self._batch_size = 0, batch_size
+        self._groups: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+
+    def add(self, index: int, image: Pixels) -> Iterator[Batch]:
+        """Takes an image in and yields what need not or must not wait any longer."""
+        group = self._groups.setdefault(image.shape, [])
+        group.append((index, image))
+        self.count += 1
+        self._bytes += image.nbytes
+        if len(group) == self._batch_size:
+            yield self._take(image.shape)
+        elif self.count >= _BATCHES_WAITING * self._batch_size or self._bytes >= _BYTES_WAITING:
+            yield from self.drain()
+
+    def drain(self) -> Iterator[Batch]:
+        """Yields all images."""
+        while self._groups:
+            yield self._take(next(iter(self._groups)))
+
+    def _take(self, shape: tuple[int, ...]) -> Batch:
+        group = self._groups.pop(shape)
+        images = np.stack([image for _, image in group])
+        self.count -= len(group)
+        self._bytes -= images.nbytes
+        return Batch(np.array([index for index, _ in group], np.int64), images)
+
+
+Decoded = tuple[int, Pixels | ImageError]
+
+
+def decode_plainly(source: ImageSource, order: Order, channels: int) -> Iterator[Decoded]:
+    """Yields index and pixels, uint8 ``[H, W, channels]``, of every image in order, or the error of one without."""
+    for index in map(int, order):
+        (image,) = source.fetch([index])
+        yield index, _decode(image, channels)
+
+
+def decode_ahead(source: ImageSource, order: Order, channels: int, threads: int | None = None) -> Generator[Decoded]:
+    """Does what ``decode_plainly`` does in the background, as far ahead as keeps ``threads`` (all cores) busy.
+
+    One thread fetches, in order. Encoded images are decoded in others: Pillow lets them run meanwhile.
+    """
+    threads = threads or cores()
+    at_once, ahead = (_ENCODED_AT_ONCE, threads + 1) if source.encoded else (_PIXELS_AT_ONCE, 2)
+    pieces = ([int(index) for index in order[first : first + at_once]] for first in range(0, len(order), at_once))
+    waiting: deque[tuple[list[int], Future[list[Pixels | ImageError]]]] = deque()
+    with ThreadPoolExecutor(1) as fetching, ThreadPoolExecutor(threads) as decoding:
+
+        def start(piece: list[int]) -> Future[list[Pixels | ImageError]]:
+            if not source.encoded:
+                return fetching.submit(lambda: [_decode(image, channels) for image in source.fetch(piece)])
+            fetched = fetching.submit(source.fetch, piece)
+            return decoding.submit(lambda: [_decode(image, channels) for image in fetched.result()])
+
+        try:
+            for piece in pieces:
+                waiting.append((piece, start(piece)))
+                if len(waiting) > ahead:
+                    indices, future = waiting.popleft()
+                    yield from zip(indices, future.result(), strict=True)
+            while waiting:
+                indices, future = waiting.popleft()
+                yield from zip(indices, future.result(), strict=True)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _decode(image: StoredImage, channels: int) -> Pixels | ImageError:
+    try:
+        return image.decode(channels)
+    except ImageError as error:
+        return error

@@ -1,0 +1,158 @@
+"""Images to score from parquet files as the Hub stores image data sets, a few rows in memory at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
+from igan_zoo.files import sha256_of
+from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
+
+_ROWS_AT_ONCE = 64
+_BUFFER_BYTES = 2**20
+_USUAL_NAMES = ("image", "img")
+
+
+class ParquetSource:
+    """The rows of several parquet files, one behind the other.
+
+    Rows are streamed inside a row group, since a file may be a single one: reading in ascending order is cheap, and a
+    step back reads the row group from its start again.
+    """
+
+    encoded = True
+
+    def __init__(self, paths: Sequence[Path], files: Sequence[Any], column: str, reference: str) -> None:
+        self.paths, self.reference = tuple(paths), reference
+        self._column = column
+        self._groups = [(file, group) for file in files for group in range(file.num_row_groups)]
+        self._starts = [0]
+        for file, group in self._groups:
+            self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
+        self._group, self._first = -1, 0
+        self._rows: list[dict[str, Any] | None] = []
+        self._batches: Iterator[Any] = iter(())
+        for file in files:
+            weakref.finalize(self, file.close)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def name(self, index: int) -> str:
+        return f"image {index} of {self.reference}"
+
+    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
+        check_indices(indices, len(self))
+        return [StoredImage(self.name(index), self._content(index, self._row(index))) for index in indices]
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 over the sha256 of each file and the column that is read."""
+        sums = [sha256_of(path) for path in self.paths]
+        return hashlib.sha256("\n".join([self._column, *sums]).encode()).hexdigest()
+
+    def _row(self, index: int) -> dict[str, Any] | None:
+        try:
+            self._go_to(index)
+        except (OSError, ValueError, StopIteration) as error:
+            raise DataError(f"{self.reference} is damaged at image {index}: {first_line(error)}") from error
+        return self._rows[index - self._first]
+
+    def _go_to(self, index: int) -> None:
+        """Has the rows around ``index`` in memory."""
+        group = bisect_right(self._starts, index) - 1
+        if group != self._group or index < self._first:
+            file, number = self._groups[group]
+            self._group, self._first, self._rows = group, self._starts[group], []
+            self._batches = file.iter_batches(
+                _ROWS_AT_ONCE, row_groups=[number], columns=[self._column], use_threads=False
+            )
+        while index >= self._first + len(self._rows):
+            self._first += len(self._rows)
+            self._rows = []
+            batch = next(self._batches)
+            if index < self._first + len(batch):
+                self._rows = batch.column(0).to_pylist()
+            else:
+                self._first += len(batch)
+
+    def _content(self, index: int, row: dict[str, Any] | None) -> bytes | ImageError:
+        content = row["bytes"] if row is not None else None
+        if content is None:
+            return ImageError(f"{self.name(index)} is not in the file: it has no bytes.")
+        if len(content) > MAX_ENCODED_BYTES:
+            return ImageError(
+                f"{self.name(index)} has {len(content):,} bytes; an image has at most {MAX_ENCODED_BYTES:,}."
+            )
+        return bytes(content)
+
+
+def open_parquet(paths: Sequence[Path], reference: str) -> ParquetSource:
+    """Opens parquet files of one data set without reading their images.
+
+    The images are in the column of the Hub's type Image, or in the only column that is a struct with the field
+    ``bytes``.
+
+    Raises:
+        DataError: a file is missing, damaged, has no such column or several, or there are no rows.
+        MissingExtraError: ``pyarrow`` is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingExtraError("Reading parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
+
+    files: list[Any] = []
+    try:
+        files.extend(_open_file(parquet, path) for path in paths)
+        columns = {_image_column(path, file.schema_arrow) for path, file in zip(paths, files, strict=True)}
+        if len(columns) != 1:
+            raise DataError(f"The files of {reference} name their column of images differently: {', '.join(columns)}.")
+        if sum(file.metadata.num_rows for file in files) == 0:
+            raise DataError(f"{reference} has no images: its files have no rows.")
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    return ParquetSource(paths, files, columns.pop(), reference)
+
+
+def _open_file(parquet: Any, path: Path) -> Any:
+    try:
+        return parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {first_line(error)}") from error
+    except ValueError as error:
+        # pyarrow's ArrowInvalid.
+        raise DataError(f"{path} is not a whole parquet file: {first_line(error)}") from error
+
+
+def _image_column(path: Path, schema: Any) -> str:
+    structs = [field.name for field in schema if _holds_bytes(field.type)]
+    typed = [name for name in _columns_of_hub_type(schema) if name in structs]
+    usual = [name for name in _USUAL_NAMES if name in structs]
+    for names in (typed, structs, usual):
+        if len(names) == 1:
+            return names[0]
+    if structs:
+        raise DataError(f"{path} has several columns of images ({', '.join(structs)}); keep one, or call it image.")
+    raise DataError(f"{path} has no column of images, a struct with bytes and path, but {', '.join(schema.names)}.")
+
+
+def _holds_bytes(kind: Any) -> bool:
+    names = [kind.field(index).name for index in range(kind.num_fields)]
+    return str(kind).startswith("struct<") and "bytes" in names and "binary" in str(kind.field("bytes").type)
+
+
+def _columns_of_hub_type(schema: Any) -> list[str]:
+    """Returns the columns that the metadata of ``datasets`` says are images."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return [name for name, feature in features.items() if feature.get("_type") == "Image"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []

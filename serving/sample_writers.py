@@ -1,0 +1,194 @@
+"""Writing a stream of samples to one of several formats, in bounded memory, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import MissingExtraError, OutputError
+from igan_zoo.files import atomic_directory, atomic_file
+from igan_zoo.images import encode_png
+from igan_zoo.progress import Progress
+
+_ROWS_PER_GROUP = 1000
+_FEATURES = {"info": {"features": {"image": {"_type": "Image"}}}}
+
+Images = NDArray[np.uint8]
+Add = Callable[[Images], None]
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Which images are to come: uint8 ``[count, *image_shape]``, numbers ``start`` on of ``seed``."""
+
+    image_shape: tuple[int, ...]
+    seed: int
+    start: int
+    count: int
+
+
+def write_samples(
+    out: Path,
+    batches: Iterator[Images],
+    *,
+    image_shape: tuple[int, ...],
+    seed: int,
+    start: int,
+    count: int,
+    replace: bool,
+) -> Images:
+    """Writes a stream of images to ``out`` and returns the first hundred, for a grid.
+
+    The suffix says the format. ``.npz``: ``images`` uint8 ``[N, H, W, C]``, ``seed`` and ``start``. ``.tar``: PNG files
+    named by index. ``.parquet``: a column ``image`` of the Hub's type Image, which ``datasets`` loads as images. None:
+    a folder of PNG files named by index. The same images give the same bytes, however they are batched.
+
+    Raises:
+        OutputError: another suffix, an existing folder without ``replace``, or a place that cannot be written.
+        MissingExtraError: ``.parquet`` without ``pyarrow``.
+    """
+    samples = _Samples(image_shape, seed, start, count)
+    if out.suffix == "":
+        writer: AbstractContextManager[Add] = _folder(out, samples, replace)
+    elif out.suffix in _WRITERS:
+        writer = _WRITERS[out.suffix](out, samples)
+    else:
+        listed = ", ".join(_WRITERS)
+        raise OutputError(
+            f"Cannot write samples as {out.suffix}: end --out in one of {listed}, or name a folder for PNG files."
+        )
+    shown = _FirstImages()
+    with writer as add, Progress("sampling", count, unit="images") as progress:
+        for images in batches:
+            add(images)
+            shown.add(images)
+            progress.advance(len(images))
+    return shown.images
+
+
+@contextmanager
+def _npz(out: Path, samples: _Samples) -> Iterator[Add]:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (samples.count, *samples.image_shape)}
+    with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, number in (("seed", np.uint64(samples.seed)), ("start", np.int64(samples.start))):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(number))
+        with archive.open("images.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_2_0(member, header)
+
+            def add(images: Images) -> None:
+                member.write(np.ascontiguousarray(images).data)
+
+            yield add
+
+
+@contextmanager
+def _folder(out: Path, samples: _Samples, replace: bool) -> Iterator[Add]:
+    with atomic_directory(out, replace=replace) as temporary:
+        index = samples.start
+
+        def add(images: Images) -> None:
+            nonlocal index
+            for image in images:
+                encode_png(temporary / _file_name(index), image)
+                index += 1
+
+        yield add
+
+
+@contextmanager
+def _tar(out: Path, samples: _Samples) -> Iterator[Add]:
+    """Writes header and content of each file as ``tarfile`` does, which would keep every header in memory."""
+    with atomic_file(out) as temporary, temporary.open("wb") as file:
+        index = samples.start
+
+        def add(images: Images) -> None:
+            nonlocal index
+            for image in images:
+                content = _png(image)
+                member = tarfile.TarInfo(_file_name(index))
+                member.size = len(content)
+                file.write(member.tobuf(tarfile.USTAR_FORMAT))
+                file.write(content)
+                file.write(bytes(-len(content) % tarfile.BLOCKSIZE))
+                index += 1
+
+        yield add
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+
+
+@contextmanager
+def _parquet(out: Path, samples: _Samples) -> Iterator[Add]:
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingExtraError("Writing parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
+
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    said = {"huggingface": json.dumps(_FEATURES), "igan_zoo.seed": str(samples.seed)}
+    schema = pyarrow.schema([("image", kind)], metadata=said)
+    # PNG does not get smaller.
+    with atomic_file(out) as temporary, parquet.ParquetWriter(temporary, schema, compression="none") as writer:
+        rows: list[dict[str, bytes | str]] = []
+        index = samples.start
+
+        def flush() -> None:
+            writer.write_table(pyarrow.table({"image": pyarrow.array(rows, kind)}, schema=schema))
+            rows.clear()
+
+        def add(images: Images) -> None:
+            nonlocal index
+            for image in images:
+                rows.append({"bytes": _png(image), "path": _file_name(index)})
+                index += 1
+                if len(rows) == _ROWS_PER_GROUP:
+                    flush()
+
+        yield add
+        if rows:
+            flush()
+
+
+_WRITERS: dict[str, Callable[[Path, _Samples], AbstractContextManager[Add]]] = {
+    ".npz": _npz,
+    ".tar": _tar,
+    ".parquet": _parquet,
+}
+
+
+def _file_name(index: int) -> str:
+    return f"{index:08d}.png"
+
+
+def _png(image: Images) -> bytes:
+    content = io.BytesIO()
+    encode_png(content, image)
+    return content.getvalue()
+
+
+class _FirstImages:
+    """Keeps the first hundred images of a stream."""
+
+    def __init__(self) -> None:
+        self._kept: list[Images] = []
+        self._missing = 100
+
+    def add(self, images: Images) -> None:
+        if self._missing > 0:
+            self._kept.append(images[: self._missing].copy())
+            self._missing -= len(self._kept[-1])
+
+    @property
+    def images(self) -> Images:
+        return np.concatenate(self._kept)

@@ -1,0 +1,121 @@
+"""Images to score from a plain tar archive, each read from where it lies; nothing is extracted."""
+
+from __future__ import annotations
+
+import tarfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from igan_zoo.errors import DataError, ImageError, first_line
+from igan_zoo.files import sha256_of
+from igan_zoo.images import SUFFIXES
+from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
+
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """Names, first bytes and lengths of the images in an archive, in the order in which they lie there."""
+
+    names: list[str]
+    offsets: list[int]
+    sizes: list[int]
+
+
+class TarSource:
+    """PNG and JPEG files in a tar archive."""
+
+    encoded = True
+
+    def __init__(self, path: Path, file: IO[bytes], index: TarIndex) -> None:
+        self.path, self.reference = path, str(path)
+        self._file, self._index = file, index
+        weakref.finalize(self, file.close)
+
+    def __len__(self) -> int:
+        return len(self._index.names)
+
+    def name(self, index: int) -> str:
+        return self._index.names[index]
+
+    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
+        check_indices(indices, len(self))
+        return [StoredImage(self.name(index), self._content(index)) for index in indices]
+
+    def _content(self, index: int) -> bytes | ImageError:
+        size = self._index.sizes[index]
+        if size > MAX_ENCODED_BYTES:
+            return ImageError(f"{self.name(index)} has {size:,} bytes; an image has at most {MAX_ENCODED_BYTES:,}.")
+        self._file.seek(self._index.offsets[index])
+        content = self._file.read(size)
+        if len(content) != size:
+            raise DataError(f"{self.path} ended while it was read; it was changed.")
+        return content
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 of the archive."""
+        return sha256_of(self.path)
+
+
+def open_tar(path: Path) -> TarSource:
+    """Goes through the headers of a tar archive once and opens the images that it has, in the order of the archive.
+
+    Raises:
+        DataError: it is missing, compressed, damaged, cut off, or has no PNG or JPEG file.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    try:
+        _refuse_compressed(path, file)
+        index = _index(path, file)
+        if not index.names:
+            raise DataError(f"There is no PNG or JPEG file in {path}.")
+    except BaseException:
+        file.close()
+        raise
+    return TarSource(path, file, index)
+
+
+def _refuse_compressed(path: Path, file: IO[bytes]) -> None:
+    start = file.read(6)
+    file.seek(0)
+    for magic, compression in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            raise DataError(f"{path} is compressed with {compression}, so that no image is reached alone; unpack it.")
+
+
+def _index(path: Path, file: IO[bytes]) -> TarIndex:
+    index = TarIndex([], [], [])
+    length = path.stat().st_size
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                # The module keeps every header that it has seen; ours are three lists.
+                archive.members.clear()  # type: ignore[attr-defined]
+                if not member.isreg() or member.issparse() or not _is_image(member.name):
+                    continue
+                if member.offset_data + member.size > length:
+                    raise DataError(f"{path} is cut off inside {member.name}.")
+                index.names.append(member.name)
+                index.offsets.append(member.offset_data)
+                index.sizes.append(member.size)
+            file.seek(archive.offset)
+            end = file.read(tarfile.BLOCKSIZE)
+            if len(end) < tarfile.BLOCKSIZE or any(end):
+                # The module takes the first header that is none for the end.
+                kind = "damaged" if any(end) else "cut off"
+                raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {len(index.names)} images.")
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        raise DataError(f"{path} is not a whole tar archive: {first_line(error)}") from error
+    return index
+
+
+def _is_image(name: str) -> bool:
+    last = PurePosixPath(name).name
+    return last.lower().endswith(SUFFIXES) and not last.startswith(".")
