@@ -16,8 +16,8 @@ from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
-# Images wait for others of their size until so many batches, or so many bytes, wait.
-_BATCHES_WAITING = 8
+# Images wait for others of their size until so many batches have come meanwhile, or so many bytes wait.
+_BATCHES_MEANWHILE = 8
 _BYTES_WAITING = 64 * 2**20
 # How many images are one piece of work: decoding takes long and makes them large, copying pixels neither.
 _ENCODED_AT_ONCE = 8
@@ -51,9 +51,9 @@ class ImageBatches:
     """Goes through the images ``order[start:]`` of a source in batches: ``for batch in ImageBatches(...)``.
 
     Images keep their own size, so that a batch is not always full and not always in order: an image that waits for
-    others of its size comes later, by at most eight batches or 64 MiB of images. Memory is bounded by that and by
-    eight encoded images for each thread. Which images share a batch depends on nothing but the source,
-    ``order[start:]`` and ``batch_size``.
+    others of its size comes later, but before eight batches of images have followed it and before 64 MiB wait. Memory
+    is bounded by that and by eight encoded images for each thread. Which images share a batch depends on nothing but
+    the source, ``order[start:]`` and ``batch_size``.
 
     In the loop's body ``done`` is how much of ``order`` is finished once this batch is, and ``skipped`` has the images
     among those that do not decode; behind the loop both are complete. ``done`` moves only where no image waits, so that
@@ -101,8 +101,9 @@ class ImageBatches:
                 self._finish(position, bad)
             yield batch
         self._finish(position, bad)
-        if useless and bad and len(bad) == len(self.source):
-            raise DataError(f"None of the {len(bad)} images of {self.source.reference} can be used: {bad[0].reason}")
+        if useless and len(self.source) == len(self.skipped) > 0:
+            first = self.skipped[0].reason
+            raise DataError(f"None of the {len(self.source)} images of {self.source.reference} can be used: {first}")
 
     def _finish(self, position: int, bad: list[Skipped]) -> None:
         self.done = position
@@ -115,7 +116,7 @@ class _Waiting:
 
     def __init__(self, batch_size: int) -> None:
         self.count = 0
-        self._bytes, self._batch_size = 0, batch_size
+        self._came, self._bytes, self._batch_size = 0, 0, batch_size
         self._groups: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
 
     def add(self, index: int, image: Pixels) -> Iterator[Batch]:
@@ -123,10 +124,11 @@ class _Waiting:
         group = self._groups.setdefault(image.shape, [])
         group.append((index, image))
         self.count += 1
+        self._came += 1
         self._bytes += image.nbytes
         if len(group) == self._batch_size:
             yield self._take(image.shape)
-        elif self.count >= _BATCHES_WAITING * self._batch_size or self._bytes >= _BYTES_WAITING:
+        if self._came >= _BATCHES_MEANWHILE * self._batch_size or self._bytes >= _BYTES_WAITING:
             yield from self.drain()
 
     def drain(self) -> Iterator[Batch]:
@@ -139,6 +141,7 @@ class _Waiting:
         images = np.stack([image for _, image in group])
         self.count -= len(group)
         self._bytes -= images.nbytes
+        self._came = self._came if self.count else 0
         return Batch(np.array([index for index, _ in group], np.int64), images)
 
 
