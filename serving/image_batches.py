@@ -70,6 +70,9 @@ class ImageBatches:
     done: int = field(init=False)
     skipped: list[Skipped] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.done, self.skipped = self.start, []
+
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from igan_zoo import store
-from igan_zoo.errors import DataError
+from igan_zoo.errors import DataError, UnknownNameError
 from igan_zoo.hub_layout import download_parquet, has_hub_layout, parquet_files
 from igan_zoo.serving.array_source import open_npy, open_npz
 from igan_zoo.serving.engine import Device
@@ -43,9 +43,10 @@ def open_source(
     """
     path = Path(reference)
     if is_model(reference):
+        model = _resolve(reference)
         if count is None:
             raise DataError(f"{reference} is a model; say with --n how many images it is to draw.")
-        return open_model(store.resolve(reference), count=count, seed=seed, device=device, threads=threads)
+        return open_model(model, count=count, seed=seed, device=device, threads=threads)
     if path.is_dir():
         return _open_directory(path, split, reference)
     if path.exists():
@@ -61,6 +62,16 @@ def is_model(reference: str) -> bool:
     if path.exists():
         return path.suffix == ".onnx" or (path / CONFIG).is_file()
     return path.suffix == ".onnx" or (path.name == reference and path.suffix == "")
+
+
+def _resolve(reference: str) -> store.Model:
+    try:
+        return store.resolve(reference)
+    except UnknownNameError as error:
+        reason = str(error)
+        raise UnknownNameError(
+            f"There is no file or folder {reference}, and {reason[:1].lower()}{reason[1:]}"
+        ) from None
 
 
 def _open_directory(root: Path, split: str | None, reference: str) -> ImageSource:

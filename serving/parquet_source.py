@@ -23,7 +23,8 @@ class ParquetSource:
     """The rows of several parquet files, one behind the other.
 
     Rows are streamed inside a row group, since a file may be a single one: reading in ascending order is cheap, and a
-    step back reads the row group from its start again.
+    step back reads the row group from its start again. In memory are a page or two of the file (of 1024 rows each, as
+    pyarrow writes them) and 64 rows.
     """
 
     encoded = True

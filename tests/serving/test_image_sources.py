@@ -7,6 +7,7 @@ import gzip
 import io
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from PIL import Image
 
 from igan_zoo.errors import DataError, IganZooError, ImageError, MissingExtraError, UnknownNameError
 from igan_zoo.images import write_image
+from igan_zoo.serving.image_batches import ImageBatches
 from igan_zoo.serving.image_sources import is_model, open_source
 from igan_zoo.serving.stored_images import ImageSource, consecutive_runs, read
 
@@ -234,8 +236,8 @@ def test_what_exists_under_a_path_goes_before_a_model(
     assert not is_model("uoft-cs/cifar10")
     with pytest.raises(DataError, match="is a model; say with --n"):
         open_source(str(exported_model))
-    with pytest.raises(UnknownNameError, match="There is no model 'mnist-sl'"):
-        open_source("mnist-sl", count=3)
+    with pytest.raises(UnknownNameError, match="There is no file or folder mnist-sl, and there is no model 'mnist-sl'"):
+        open_source("mnist-sl")
 
 
 # Splits.
@@ -522,3 +524,45 @@ def test_an_archive_that_promises_more_than_it_has_is_refused_before_it_is_unpac
         with zipfile.ZipFile(tmp_path / "it.npz", "w", compression) as archive:
             archive.writestr("images.npy", header.getvalue() + bytes(1000))
         assert "[images] is cut off" in refusal(tmp_path / "it.npz")
+
+
+# Memory.
+
+
+def test_archives_of_arrays_are_not_in_memory(tmp_path: Path) -> None:
+    path = saved(tmp_path / "it.npz", images=np.zeros((20_000, 28, 28, 1), np.uint8))
+    assert highest_memory(lambda: stream(open_source(str(path)))) < 2_000_000 < path.stat().st_size
+
+
+def test_models_keep_no_image(exported_model: Path) -> None:
+    source = open_source(str(exported_model), count=5000)
+    read(source, [0])
+    assert highest_memory(lambda: stream(source)) < 2_000_000 < 5000 * 28 * 28
+
+
+def test_a_parquet_file_of_one_row_group_is_not_in_memory(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet files need the data extra")
+    noise = np.random.default_rng(0)
+    rows: list[dict[str, Any] | None] = [{"bytes": noise.bytes(3000), "path": None} for _ in range(8000)]
+    path = write_parquet(tmp_path / "it.parquet", rows)
+    source = open_source(str(path))
+    before, highest = pyarrow.total_allocated_bytes(), 0
+    for index in range(0, len(source), 50):
+        source.fetch([index])
+        highest = max(highest, pyarrow.total_allocated_bytes() - before)
+    # Twice a page, which has up to 1024 rows whatever their size.
+    assert highest < 10_000_000 < 24_000_000 < path.stat().st_size
+
+
+def stream(source: ImageSource) -> None:
+    for batch in ImageBatches(source, range(len(source)), batch_size=100, channels=1):
+        assert len(batch) == 100
+
+
+def highest_memory(work: Callable[[], None]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -16,7 +16,7 @@ from igan_zoo.errors import MissingExtraError, OutputError
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.sample_writers import write_samples
 from igan_zoo.serving.stored_images import read
-from tests.serving.test_image_sources import refuse_import
+from tests.serving.test_image_sources import highest_memory, refuse_import
 
 FILES = [".npz", ".tar", ".parquet"]
 
@@ -73,6 +73,31 @@ def test_datasets_loads_the_parquet_file_as_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal([np.asarray(row["image"]) for row in rows], images)
     encoded = rows.cast_column("image", datasets.Image(decode=False))
     assert encoded[0]["image"]["path"] == "00000017.png"
+
+
+def test_the_parquet_file_says_its_seed(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the data extra")
+    write(tmp_path / "it.parquet", pictures(2))
+    assert parquet.read_schema(tmp_path / "it.parquet").metadata[b"igan_zoo.seed"] == b"5"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".tar"])
+def test_a_long_stream_is_written_in_constant_memory(suffix: str, tmp_path: Path) -> None:
+    batch = pictures(50)
+
+    def write_many() -> None:
+        write_samples(
+            tmp_path / f"it{suffix}",
+            iter([batch] * 60),
+            image_shape=(6, 5, 3),
+            seed=0,
+            start=0,
+            count=3000,
+            replace=False,
+        )
+
+    # tarfile itself would keep a kilobyte for each image.
+    assert highest_memory(write_many) < 500_000
 
 
 @pytest.mark.parametrize("suffix", [*FILES, ""])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ImageError, SmallImageError
-from igan_zoo.images import decode_image, grid, image_files, read_image, write_image
+from igan_zoo.images import decode_image, grid, image_files, read_image, with_channels, write_image
 
 SHAPE = {"height": 28, "width": 28, "channels": 1}
 
@@ -107,6 +107,23 @@ def test_the_bytes_of_a_file_are_decoded_like_the_file(tmp_path: Path) -> None:
         decode_image(content[:-900], "it", **SHAPE)
     with pytest.raises(ImageError, match=r"^it has more than 16,000,000 pixels"):
         decode_image(png_header(100_000, 100_000), "it", **SHAPE)
+
+
+def test_an_image_keeps_its_own_size_where_none_is_asked_for(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (20, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg", channels=3).shape == (20, 40, 3)
+    assert decode_image((tmp_path / "a.jpg").read_bytes(), "it", channels=1).shape == (20, 40, 1)
+    assert read_image(tmp_path / "a.jpg", channels=1, width=5).shape == (20, 5, 1)
+
+
+@pytest.mark.parametrize("has", [1, 3])
+@pytest.mark.parametrize("wants", [1, 3])
+def test_channels_of_pixels_become_those_of_a_decoded_file(tmp_path: Path, has: int, wants: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, has), np.uint8)
+    write_image(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(with_channels(pixels, wants), read_image(tmp_path / "a.png", channels=wants))
 
 
 def test_files_below_a_folder_are_found_in_sorted_order_without_hidden_ones(tmp_path: Path) -> None:
