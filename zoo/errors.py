@@ -75,6 +75,10 @@ class OutputError(IganZooError):
     """A result that cannot be written where it was asked for."""
 
 
+class ScoringError(IganZooError):
+    """Statistics or features from which the score that was asked for cannot be computed."""
+
+
 class MissingExtraError(IganZooError):
     """A command that needs a package of an extra that is not installed."""
 

@@ -1,0 +1,102 @@
+"""The Fréchet distance of two sets of features, each taken as a Gaussian (FID where the scorer is Inception).
+
+``d = |μ₁ - μ₂|² + tr Σ₁ + tr Σ₂ - 2 tr (Σ₁ Σ₂)^½``. With any root ``RᵀR = Σ`` of either covariance, the last trace is
+the sum of the singular values of ``R₁ R₂ᵀ``, or of the square roots of the eigenvalues of the symmetric ``R₁ Σ₂ R₁ᵀ``.
+A Cholesky factor is a root; so are the centred features of few images, divided by ``√(N - 1)``, whose ``R₁ R₂ᵀ`` is
+only ``N₁ × N₂``.
+
+Differs from pytorch-fid and torch-fidelity: these take the square root, or the eigenvalues, of the product ``Σ₁ Σ₂``,
+which is not symmetric: slower, and wrong by up to 1e-3 where there are fewer images than features, because the
+product's eigenvalues that should be 0 come out as large as rounding allows, before their roots are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ScoringError
+from igan_zoo.serving.scoring.moments import FEATURE_STEPS, feature_steps
+from igan_zoo.serving.scoring.statistics import Statistics, check_complete
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """``mean`` ``[F]`` and ``covariance`` ``[F, F]``, float64, and the ``root`` ``[N, F]`` where that is smaller."""
+
+    mean: Array
+    covariance: Array
+    root: Array | None = None
+
+
+def gaussian(statistics: Statistics, *, ddof: int = 1) -> Gaussian:
+    """Returns the Gaussian of all images' features; the covariance is divided by ``N - ddof``.
+
+    Raises:
+        ScoringError: images are missing, or too few for a covariance.
+    """
+    check_complete(statistics)
+    count = statistics.count
+    if count <= ddof:
+        raise ScoringError(f"A covariance needs more than {ddof} images; {statistics.name} has {count}.")
+    moments = statistics.feature_moments
+    mean = moments[:-1, -1] / FEATURE_STEPS / count
+    scatter = moments[:-1, :-1] / FEATURE_STEPS**2 - count * np.outer(mean, mean)
+    root = None
+    if count <= statistics.facts.features and len(statistics.kept_features) == count:
+        root = (feature_steps(statistics.kept_features) / FEATURE_STEPS - mean) / np.sqrt(count - ddof)
+    return Gaussian(mean, scatter / (count - ddof), root)
+
+
+def frechet_distance(one: Gaussian, other: Gaussian) -> float:
+    """Returns the distance, 0 or more but for rounding.
+
+    Raises:
+        ScoringError: the numbers of features differ.
+    """
+    _check_features(one, other)
+    return _distance(one, other, _trace_of_root(one, other))
+
+
+def frechet_distance_reference(one: Gaussian, other: Gaussian) -> float:
+    """The same by the eigenvalues of the product of the covariances, as torch-fidelity has it."""
+    _check_features(one, other)
+    eigenvalues = np.linalg.eigvals(one.covariance @ other.covariance).astype(np.complex128)
+    return _distance(one, other, float(np.sqrt(eigenvalues).real.sum()))
+
+
+def _check_features(one: Gaussian, other: Gaussian) -> None:
+    if one.mean.shape != other.mean.shape:
+        raise ScoringError(
+            f"The two sides have {len(one.mean)} and {len(other.mean)} features: score both with the same scorer."
+        )
+
+
+def _distance(one: Gaussian, other: Gaussian, trace_of_root: float) -> float:
+    difference = one.mean - other.mean
+    return float(difference @ difference + one.covariance.trace() + other.covariance.trace() - 2 * trace_of_root)
+
+
+def _trace_of_root(one: Gaussian, other: Gaussian) -> float:
+    if one.root is None and other.root is not None:
+        one, other = other, one
+    root = _root(one.covariance) if one.root is None else one.root
+    if other.root is not None:
+        return float(np.linalg.svd(root @ other.root.T, compute_uv=False).sum())
+    eigenvalues = np.linalg.eigvalsh(root @ other.covariance @ root.T)
+    return float(np.sqrt(np.maximum(eigenvalues, 0.0)).sum())
+
+
+def _root(covariance: Array) -> Array:
+    """Returns ``R`` ``[rank, F]`` with ``RᵀR = covariance``: Cholesky's, or of a singular matrix what is not 0."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance).T, np.float64)
+    except np.linalg.LinAlgError:
+        eigenvalues, vectors = np.linalg.eigh(covariance)
+        # As numpy's matrix_rank counts.
+        present = eigenvalues > eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
+        return np.asarray((vectors[:, present] * np.sqrt(eigenvalues[present])).T)

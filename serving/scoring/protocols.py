@@ -1,0 +1,224 @@
+"""The protocols by name, ``is50k`` or ``kid5k``: what they need of a set of images, and their results as records.
+
+A name says the metric and how many images it is of: scores of different numbers of images do not compare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import msgspec
+
+from igan_zoo.errors import ScoringError, UnknownNameError
+from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian
+from igan_zoo.serving.scoring.inception_score import inception_score
+from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, kernel_distance
+from igan_zoo.serving.scoring.precision_recall import precision_recall
+from igan_zoo.serving.scoring.statistics import Statistics, check_complete
+
+Metric = Literal["is", "fid", "kid", "pr"]
+_NAME = re.compile(r"(is|fid|kid|pr)([1-9][0-9]*)(k?)")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A metric of so many images."""
+
+    metric: Metric
+    images: int
+
+    @property
+    def name(self) -> str:
+        """``is50k`` for 50,000 images, ``is160`` for 160."""
+        thousands, rest = divmod(self.images, 1000)
+        return f"{self.metric}{self.images}" if rest else f"{self.metric}{thousands}k"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the metric compares with other images."""
+        return self.metric != "is"
+
+
+def find_protocol(name: str) -> Protocol:
+    """Returns the protocol of a name such as ``fid50k``.
+
+    Raises:
+        UnknownNameError: the name is not of that form.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UnknownNameError(f"There is no protocol {name!r}: write is, fid, kid or pr and a number, as is50k.")
+    metric, number, thousands = match.groups()
+    return Protocol(cast("Metric", metric), int(number) * (1000 if thousands else 1))
+
+
+def images_needed(protocols: Sequence[Protocol], *, features: int) -> tuple[int, int]:
+    """Returns how many images the protocols take, and of how many the features must be kept: ``Facts``' numbers.
+
+    KID and precision and recall look at single images; so does FID where there are no more images than features,
+    where that is exact and faster. ``features`` is the scorer's number of them.
+
+    Raises:
+        ScoringError: the protocols cannot be computed of the same statistics.
+    """
+    sums = {protocol.images for protocol in protocols if protocol.metric in ("is", "fid")}
+    single = [protocol.images for protocol in protocols if protocol.metric in ("kid", "pr")]
+    images = max([*sums, *single], default=0)
+    if len(sums) > 1 or (sums and sums != {images}):
+        names = ", ".join(protocol.name for protocol in protocols)
+        raise ScoringError(f"{names} are not of the same images: compute them one after another.")
+    compared = any(protocol.metric == "fid" for protocol in protocols)
+    return images, images if compared and images <= features else max(single, default=0)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One number, and everything that it depends on; one line of JSON.
+
+    ``quantity`` tells the numbers of one protocol apart. ``standard_error`` is None where none is known; ``deviation``
+    is the spread over splits or subsets that other tools print.
+    """
+
+    protocol: str
+    quantity: str
+    value: float
+    standard_error: float | None = None
+    deviation: float | None = None
+    images: int
+    splits: int
+    seed: int
+    scorer: str
+    scorer_sha256: str
+    resize: str
+    precision: str
+    source: str
+    reference: str | None = None
+    provider: str | None = None
+    time: str | None = None
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is compared with, by the ``name`` it has in records: statistics, or a Gaussian of unknown origin."""
+
+    name: str
+    statistics: Statistics | None = None
+    gaussian: Gaussian | None = None
+
+
+@dataclass(frozen=True)
+class _Number:
+    quantity: str
+    value: float
+    standard_error: float | None = None
+    deviation: float | None = None
+
+
+def score(
+    protocol: Protocol, statistics: Statistics, reference: Reference | None = None, *, subset_size: int | None = None
+) -> list[Record]:
+    """Returns the numbers of a protocol. ``subset_size`` is KID's, else 1000.
+
+    Raises:
+        ScoringError: the statistics are not what the protocol is of, or there is no reference that it can compare with.
+    """
+    check_complete(statistics)
+    _check_numbers(protocol, statistics)
+    comparison = _Comparison(statistics, reference, subset_size or DEFAULT_SUBSET_SIZE)
+    facts = statistics.facts
+    return [
+        Record(
+            protocol=protocol.name,
+            quantity=number.quantity,
+            value=number.value,
+            standard_error=number.standard_error,
+            deviation=number.deviation,
+            images=protocol.images,
+            splits=facts.splits,
+            seed=facts.seed,
+            scorer=facts.scorer,
+            scorer_sha256=facts.scorer_sha256,
+            resize=facts.resize,
+            precision=facts.precision,
+            source=facts.source,
+            reference=reference.name if reference is not None and protocol.needs_reference else None,
+        )
+        for number in _METRICS[protocol.metric](comparison)
+    ]
+
+
+def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
+    of_all = protocol.metric in ("is", "fid")
+    there = statistics.facts.images if of_all else statistics.facts.kept
+    if there != protocol.images:
+        what = "is of" if of_all else "keeps the features of"
+        raise ScoringError(f"{protocol.name} cannot be computed: {statistics.name} {what} {there} images.")
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    statistics: Statistics
+    reference: Reference | None
+    subset_size: int = field(default=DEFAULT_SUBSET_SIZE)
+
+    def other_gaussian(self) -> Gaussian:
+        if self.reference is not None and self.reference.gaussian is not None:
+            return self.reference.gaussian
+        return gaussian(self.other())
+
+    def other(self) -> Statistics:
+        if self.reference is None or self.reference.statistics is None:
+            raise ScoringError(
+                "This metric compares with the features of reference images: give such a reference (a file with a mean "
+                "and covariance is enough for fid alone)."
+            )
+        other = self.reference.statistics
+        check_complete(other)
+        for name in ("scorer_sha256", "resize", "precision"):
+            values = getattr(self.statistics.facts, name), getattr(other.facts, name)
+            if values[0] != values[1]:
+                raise ScoringError(
+                    f"The reference {self.reference.name} was scored with another {name}, {values[1]} and not "
+                    f"{values[0]}: score both alike."
+                )
+        return other
+
+
+def _is(comparison: _Comparison) -> list[_Number]:
+    result = inception_score(comparison.statistics)
+    count = len(result.splits)
+    # Splits are disjoint, so their spread gives an error of their mean; it knows nothing of their bias.
+    error = result.deviation / (count - 1) ** 0.5 if count > 1 else None
+    return [
+        _Number("split mean", result.mean, error, result.deviation),
+        _Number("unsplit", result.unsplit, result.standard_error),
+        _Number("unsplit, corrected", result.corrected, result.standard_error),
+    ]
+
+
+def _fid(comparison: _Comparison) -> list[_Number]:
+    return [_Number("distance", frechet_distance(gaussian(comparison.statistics), comparison.other_gaussian()))]
+
+
+def _kid(comparison: _Comparison) -> list[_Number]:
+    result = kernel_distance(
+        comparison.statistics.kept_features,
+        comparison.other().kept_features,
+        subset_size=comparison.subset_size,
+        seed=comparison.statistics.facts.seed,
+    )
+    return [_Number("distance", result.value, result.standard_error, result.deviation)]
+
+
+def _pr(comparison: _Comparison) -> list[_Number]:
+    result = precision_recall(comparison.statistics.kept_features, comparison.other().kept_features)
+    return [
+        _Number("precision", result.precision, result.precision_standard_error),
+        _Number("recall", result.recall, result.recall_standard_error),
+    ]
+
+
+_METRICS: Mapping[Metric, Callable[[_Comparison], list[_Number]]] = {"is": _is, "fid": _fid, "kid": _kid, "pr": _pr}

@@ -1,0 +1,153 @@
+"""Statistics as one safetensors file, arrays and JSON; and pytorch-fid's ``.npz`` of mean and covariance."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ScoringError
+from igan_zoo.files import atomic_file
+from igan_zoo.serving.scoring.frechet_distance import Gaussian
+from igan_zoo.serving.scoring.moments import check_total
+from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_facts, kept_images
+
+_METADATA_KEY = "igan_zoo.statistics"
+_ARRAYS = (
+    "split_counts",
+    "split_probabilities",
+    "split_entropies",
+    "class_moments",
+    "feature_moments",
+    "kept_features",
+)
+# pytorch-fid's arrays may have as many features as ours.
+_LARGEST_SIZE = 2**13
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    facts: Facts
+    shard: tuple[int, int] | None = None
+
+
+def save_statistics(statistics: Statistics, path: Path) -> None:
+    """Writes statistics to ``path``, whole or not at all; the same statistics give the same bytes.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    arrays: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(getattr(statistics, name)) for name in _ARRAYS}
+    arrays["covered"] = np.packbits(statistics.covered)
+    header = msgspec.json.encode(_Header(statistics.facts, statistics.shard)).decode()
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(save(arrays, metadata={_METADATA_KEY: header}))
+
+
+def load_statistics(path: Path) -> Statistics:
+    """Returns the statistics of a file, everything about them checked.
+
+    Raises:
+        ScoringError: the file is missing, damaged, or of another kind or version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = msgspec.json.decode((file.metadata() or {})[_METADATA_KEY], type=_Header)
+            check_facts(header.facts)
+            arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, "covered")}
+    except FileNotFoundError:
+        raise ScoringError(f"There is no statistics file {path}.") from None
+    except (SafetensorError, KeyError, OSError, msgspec.DecodeError) as error:
+        raise ScoringError(f"{path} is not a statistics file of this version, or is damaged: score again.") from error
+    if not _is_consistent(header.facts, arrays):
+        raise ScoringError(f"The statistics file {path} is damaged: its parts do not fit together; score again.")
+    arrays["covered"] = _unpacked(arrays["covered"], header.facts.images)
+    check_total(arrays["class_moments"])
+    check_total(arrays["feature_moments"])
+    return Statistics(facts=header.facts, shard=header.shard, name=str(path), **arrays)
+
+
+def _is_consistent(facts: Facts, arrays: dict[str, NDArray[Any]]) -> bool:
+    shapes = {
+        "split_counts": (facts.splits,),
+        "split_probabilities": (facts.splits, facts.classes),
+        "split_entropies": (facts.splits,),
+        "class_moments": (facts.classes + 2, facts.classes + 2),
+        "feature_moments": (facts.features + 1, facts.features + 1),
+        "covered": (-(-facts.images // 8),),
+    }
+    types = {"kept_features": np.float32, "covered": np.uint8}
+    if any(arrays[name].shape != shape for name, shape in shapes.items()):
+        return False
+    if any(array.dtype != types.get(name, np.int64) for name, array in arrays.items()):
+        return False
+    covered = _unpacked(arrays["covered"], facts.images)
+    counts = {int(arrays["split_counts"].sum()), *(int(arrays[f"{name}_moments"][-1, -1]) for name in _MOMENTS)}
+    kept = (int(covered[kept_images(facts)].sum()), facts.features)
+    return (
+        counts == {int(covered.sum())}
+        and arrays["kept_features"].shape == kept
+        and bool(np.isfinite(arrays["kept_features"]).all())
+    )
+
+
+_MOMENTS = ("class", "feature")
+
+
+def _unpacked(bits: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, count=count).astype(np.bool_)
+
+
+def save_gaussian(one: Gaussian, path: Path) -> None:
+    """Writes ``mu`` and ``sigma``, float64, as pytorch-fid and clean-fid read them.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, mu=one.mean, sigma=one.covariance)
+
+
+def load_gaussian(path: Path) -> Gaussian:
+    """Returns the Gaussian of an ``.npz`` with ``mu`` ``[F]`` and ``sigma`` ``[F, F]``; unpickles nothing.
+
+    Such a file does not say how many images, which scorer or which resize it is of.
+
+    Raises:
+        ScoringError: the file is missing or damaged, or its arrays are not these.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            mean, covariance = (_member(archive, f"{name}.npy", dimensions=rank) for name, rank in _GAUSSIAN)
+    except FileNotFoundError:
+        raise ScoringError(f"There is no file {path}.") from None
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ScoringError(
+            f"{path} is not an .npz with float mu [F] and sigma [F, F] as pytorch-fid writes it, or is damaged."
+        ) from error
+    if covariance.shape != (len(mean), len(mean)) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ScoringError(f"mu and sigma in {path} do not fit each other, or hold what is no number.")
+    return Gaussian(mean.astype(np.float64), covariance.astype(np.float64))
+
+
+_GAUSSIAN = (("mu", 1), ("sigma", 2))
+
+
+def _member(archive: zipfile.ZipFile, name: str, *, dimensions: int) -> NDArray[Any]:
+    """Returns an array of a zip, its header checked before room is made for it."""
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"format {version}")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if len(shape) != dimensions or dtype.kind != "f" or any(not 1 <= size <= _LARGEST_SIZE for size in shape):
+        raise ValueError(f"shape {shape}, type {dtype}")
+    with archive.open(name) as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
