@@ -1,0 +1,65 @@
+"""Runs in another Python: what torch-fidelity, pytorch-fid and torchmetrics say of features and logits.
+
+python oracle.py INPUT.npz OUTPUT.json
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import warnings
+from importlib.machinery import ModuleSpec
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+
+warnings.simplefilter("ignore")
+
+
+def without_torchvision() -> None:
+    """The packages import torchvision for their networks, which nothing here uses; it need not be installed."""
+    if importlib.util.find_spec("torchvision") is None:
+        for name in ("", ".transforms", ".transforms.functional", ".models", ".datasets"):
+            module = MagicMock(name=f"torchvision{name}")
+            module.__spec__, module.__path__ = ModuleSpec(f"torchvision{name}", None), []
+            sys.modules[f"torchvision{name}"] = module
+
+
+def main() -> None:
+    without_torchvision()
+    import torch
+    from pytorch_fid.fid_score import calculate_frechet_distance
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+    from torchmetrics.image.fid import _compute_fid
+    from torchmetrics.image.kid import poly_mmd
+
+    with np.load(sys.argv[1], allow_pickle=False) as file:
+        features, real, logits = (torch.from_numpy(file[name]) for name in ("features", "real", "logits"))
+        subset_size = int(file["subset_size"])
+    answers: dict[str, Any] = {}
+    answers["torch-fidelity"] = {
+        **isc_features_to_metric(logits),
+        **kid_features_to_metric(features, real, kid_subset_size=subset_size, verbose=False),
+        **fid_statistics_to_metric(fid_features_to_statistics(features), fid_features_to_statistics(real), False),
+        **prc_features_to_metric(features, real, verbose=False),
+    }
+    moments = []
+    for array in (features.double().numpy(), real.double().numpy()):
+        moments += [array.mean(axis=0), np.cov(array, rowvar=False)]
+    answers["pytorch-fid"] = {"fid": float(np.real(calculate_frechet_distance(*moments)))}
+    answers["torchmetrics"] = {
+        "fid": float(_compute_fid(*map(torch.from_numpy, moments))),
+        # One subset that is the whole set.
+        "kid": float(poly_mmd(real[:subset_size].double(), features[:subset_size].double())),
+    }
+    with open(sys.argv[2], "w") as output:  # noqa: PTH123 - a small script
+        json.dump(answers, output)
+
+
+if __name__ == "__main__":
+    main()
