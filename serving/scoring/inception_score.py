@@ -59,10 +59,7 @@ def inception_score(statistics: Statistics) -> InceptionScore:
     entropies = statistics.split_entropies / PROBABILITY_STEPS
     splits = np.exp(entropies / counts - _negative_entropy(probabilities / counts[:, None]))
     total = counts.sum()
-    # Summed as integers, so that the number of splits does not touch the unsplit score.
-    together = statistics.split_probabilities.sum(axis=0) / PROBABILITY_STEPS
-    entropy = statistics.split_entropies.sum() / PROBABILITY_STEPS
-    theta = entropy / total - _negative_entropy(together / total)
+    theta = float(entropies.sum() / total - _negative_entropy(probabilities.sum(axis=0) / total))
 
     steps = np.array([COARSE_PROBABILITY_STEPS] * statistics.facts.classes + [COARSE_ENTROPY_STEPS])
     means = statistics.class_moments[:-1, -1] / steps / total

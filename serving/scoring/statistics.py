@@ -112,9 +112,8 @@ def shuffled_images(facts: Facts) -> NDArray[np.int64]:
 
 
 def image_splits(facts: Facts) -> NDArray[np.int64]:
-    """Returns every image's split, int64 ``[images]``: split ``i`` is ``[i N // splits, (i + 1) N // splits)`` of the
-    shuffled order (as the paper's, but shuffled: images that come in the order of their classes score too low).
-    """
+    """Returns every image's split, int64 ``[images]``: ``[i N // splits, (i + 1) N // splits)`` of the shuffle."""
+    # Differs from the 2016 code: it splits the images as they come; in the order of their classes they score low.
     ends = [(split + 1) * facts.images // facts.splits for split in range(facts.splits)]
     splits = np.empty(facts.images, np.int64)
     splits[shuffled_images(facts)] = np.searchsorted(ends, np.arange(facts.images), side="right")
