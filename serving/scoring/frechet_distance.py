@@ -23,6 +23,8 @@ from igan_zoo.serving.scoring.statistics import Statistics, check_complete
 
 Array = NDArray[np.float64]
 
+_BLOCK = 256
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -87,8 +89,24 @@ def _trace_of_root(one: Gaussian, other: Gaussian) -> float:
     root = _root(one.covariance) if one.root is None else one.root
     if other.root is not None:
         return float(np.linalg.svd(root @ other.root.T, compute_uv=False).sum())
-    eigenvalues = np.linalg.eigvalsh(root @ other.covariance @ root.T)
+    eigenvalues = np.linalg.eigvalsh(_lower_half(root, other.covariance))
     return float(np.sqrt(np.maximum(eigenvalues, 0.0)).sum())
+
+
+def _lower_half(root: Array, covariance: Array) -> Array:
+    """Returns ``R Σ Rᵀ``, of which only the lower triangle is right, as ``eigvalsh`` needs it.
+
+    Where ``R`` is upper triangular, as Cholesky's, its zeros are left out block by block: half of the work.
+    """
+    if len(root) != len(covariance) or np.tril(root, -1).any():
+        return root @ covariance @ root.T
+    starts = range(0, len(root), _BLOCK)
+    left = np.concatenate([root[start : start + _BLOCK, start:] @ covariance[start:] for start in starts])
+    product = np.zeros_like(covariance)
+    for start in starts:
+        rows = slice(start, start + _BLOCK)
+        product[start:, rows] = left[start:, start:] @ root[rows, start:].T
+    return product
 
 
 def _root(covariance: Array) -> Array:

@@ -28,7 +28,9 @@ def plain(one: Gaussian, other: Gaussian) -> float:
     return frechet_distance_reference(one, other)
 
 
-@pytest.mark.parametrize(("count", "other_count", "size"), [(400, 300, 24), (90, 400, 30), (31, 32, 30)])
+@pytest.mark.parametrize(
+    ("count", "other_count", "size"), [(400, 300, 24), (90, 400, 30), (31, 32, 30), (600, 700, 300)]
+)
 def test_the_fast_form_equals_the_plain_one_where_there_are_more_images_than_features(
     count: int, other_count: int, size: int
 ) -> None:
