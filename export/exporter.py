@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from igan_zoo.export.freeze import (
     ImageGenerator,
     frozen_discriminator,
     frozen_generator,
+    with_affine_normalization,
 )
 from igan_zoo.export.graphs import classes_metadata, to_onnx
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
 from igan_zoo.export.trained import TrainedNetworks, networks_of_ensemble, networks_of_run, save_networks
+from igan_zoo.export.variants import make_variants, variants_report
 from igan_zoo.files import atomic_directory
 from igan_zoo.images import grid, write_image
 from igan_zoo.latents import latents
@@ -43,6 +45,7 @@ from igan_zoo.spec import (
     ModelSpec,
     ResultSpec,
     TrainingSpec,
+    Variant,
 )
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import grid_images
@@ -67,6 +70,8 @@ def export_run(
     test: LabelledImages | None,
     name: str | None = None,
     discriminator: bool = False,
+    variants: Sequence[Variant] = (),
+    calibration: NDArray[np.uint8] | None = None,
     replace: bool = False,
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
@@ -75,6 +80,8 @@ def export_run(
     A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
     run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
     beside the generator. ``test`` are labelled images that no choice was made on; the errors on them go on the card.
+    ``variants`` of the graphs are written beside the plain ones; int8 is calibrated on ``calibration``, training images
+    uint8 ``[N, H, W, C]``.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -91,7 +98,13 @@ def export_run(
     # Compare them with the training networks in evaluation mode, nothing folded.
     recipe = networks.recipe
     images = TestImages(recipe.dataset, "test", test) if test is not None else None
-    parity = parity_report(parity_subjects(networks, {_FILES[role]: graph for role, graph in contents.items()}), images)
+    subjects = parity_subjects(networks, {_FILES[role]: content for role, content in contents.items()})
+    parity = parity_report(subjects, images)
+
+    # The variants of the graphs, each with its own differences and errors.
+    affine = _affine_graph(networks, path) if "affine" in variants else None
+    graphs = make_variants(subjects, variants, calibration, affine)
+    parity["variants"] = variants_report(graphs, images)
     spec = _specification(Export(members, networks, name or recipe.name), roles, parity)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
@@ -99,6 +112,8 @@ def export_run(
         (temporary / "onnx").mkdir()
         for role, content in contents.items():
             (temporary / _FILES[role]).write_bytes(content)
+        for graph in graphs:
+            (temporary / graph.file).write_bytes(graph.subject.content)
         (temporary / PARITY).write_text(json.dumps(parity, indent=2) + "\n")
         if spec.latent is not None:
             z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=grid_images(recipe))
@@ -138,13 +153,7 @@ def _graph(networks: TrainedNetworks, role: str) -> bytes:
     """Returns the ONNX graph of a role, everything folded that can be."""
     recipe = networks.recipe
     if role == "generator":
-        return to_onnx(
-            ImageGenerator(frozen_generator(_generator(networks)), recipe),
-            torch.from_numpy(_latents(networks)[:2]),
-            input_name="latent",
-            outputs=["images"],
-            metadata={DISTRIBUTION_KEY: recipe.latent_distribution},
-        )
+        return _generator_graph(networks, _generator(networks))
     return to_onnx(
         _classifier([ImageClassifier(frozen_discriminator(network), recipe) for network in networks.discriminators]),
         torch.zeros(2, recipe.height, recipe.width, recipe.channels, dtype=torch.uint8),
@@ -152,6 +161,22 @@ def _graph(networks: TrainedNetworks, role: str) -> bytes:
         outputs=["logits", "probabilities", "realness"],
         metadata={CLASSES_KEY: classes_metadata(networks.classes), CROP_KEY: json.dumps(recipe.crop)},
     )
+
+
+def _generator_graph(networks: TrainedNetworks, generator: nn.Module) -> bytes:
+    return to_onnx(
+        ImageGenerator(frozen_generator(generator), networks.recipe),
+        torch.from_numpy(_latents(networks)[:2]),
+        input_name="latent",
+        outputs=["images"],
+        metadata={DISTRIBUTION_KEY: networks.recipe.latent_distribution},
+    )
+
+
+def _affine_graph(networks: TrainedNetworks, path: Path) -> bytes:
+    if networks.generator is None or networks.recipe.normalization != "virtual-batch":
+        raise TrainingError(f"affine is a variant of virtual batch normalization, which {path} does not have.")
+    return _generator_graph(networks, with_affine_normalization(networks.generator))
 
 
 def parity_subjects(networks: TrainedNetworks, contents: Mapping[str, bytes]) -> list[Subject]:
@@ -198,13 +223,21 @@ def _images(networks: TrainedNetworks) -> NDArray[np.uint8]:
 
 
 def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
-    """Returns the errors that were counted beside the comparison."""
-    tested = [report["test"] for report in parity["files"].values() if "test" in report]
+    """Returns the errors that were counted beside the comparisons."""
+    tested = [
+        (report.get("variant"), report["test"])
+        for report in (*parity["files"].values(), *parity["variants"].values())
+        if "test" in report
+    ]
     return tuple(
         ResultSpec(
-            dataset=test["dataset"], split=test["split"], wrong=test["wrong"]["onnxruntime"], total=test["images"]
+            dataset=test["dataset"],
+            split=test["split"],
+            wrong=test["wrong"]["onnxruntime"],
+            total=test["images"],
+            variant=variant,
         )
-        for test in tested
+        for variant, test in tested
     )
 
 

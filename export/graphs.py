@@ -31,7 +31,7 @@ def to_onnx(
     Raises:
         ParityError: the graph has an operator that the contract forbids.
     """
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), quiet("torch.onnx", "onnxscript"):
         # The exporter warns of its own internals (deprecations in torch and copyreg), which no caller can change.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -45,7 +45,15 @@ def to_onnx(
         )
     if program is None:
         raise ParityError("torch.onnx.export made no program.")
-    model = program.model_proto
+    return to_bytes(program.model_proto, metadata)
+
+
+def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """Returns the bytes of a checked model, always the same ones, with this metadata and no other; changes ``model``.
+
+    Raises:
+        ParityError: the graph has an operator that the contract forbids.
+    """
     _anonymize(model)
     model.ir_version = IR_VERSION
     onnx.helper.set_model_props(model, dict(metadata))
@@ -53,6 +61,11 @@ def to_onnx(
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Returns the metadata of a model that :func:`to_bytes` made."""
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def interface(content: bytes) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
@@ -121,7 +134,7 @@ def _require_standard(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
+def quiet(*loggers: str) -> Iterator[None]:
     """Silences loggers below errors inside the block."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:

@@ -102,7 +102,7 @@ def _file_report(engine: Engine, subject: Subject, test: TestImages | None) -> d
         for size, measured in report["batches"].items():
             measured["pixels"] = levels.compare(int(size))
     if test is not None and subject.role == "classifier":
-        report["test"] = _test(engine, subject, test)
+        report["test"] = _test(subject, test)
     return report
 
 
@@ -181,8 +181,9 @@ class _Levels:
         return _difference(f"{self.file}: pixels at batch {size}", "pixels", expected.numpy() / scale, actual / scale)
 
 
-def _test(engine: Engine, subject: Subject, test: TestImages) -> dict[str, Any]:
-    """Returns how many test images both get wrong, and the share that both give the same class."""
+def compare_on_test_images(subject: Subject, test: TestImages) -> dict[str, Any]:
+    """Returns how many test images a classifier and its module get wrong, and the share that both give one class."""
+    engine = Engine({subject.role: subject.content})
     labels, count = test.data.labels, len(test.data)
     agreeing, wrong = 0, {"torch": 0, "onnxruntime": 0}
     with Progress(f"testing {subject.file}", count, unit="images") as bar:
@@ -195,13 +196,18 @@ def _test(engine: Engine, subject: Subject, test: TestImages) -> dict[str, Any]:
             wrong["torch"] += int((expected != labels[chosen]).sum())
             wrong["onnxruntime"] += int((actual != labels[chosen]).sum())
             bar.advance(len(chosen))
-    if agreeing / count < ARGMAX_AGREEMENT:
-        raise ParityToleranceError(
-            f"{subject.file} and torch give the same class to {agreeing} of {count} test images, fewer than "
-            f"{ARGMAX_AGREEMENT:.2%}."
-        )
     where = {"dataset": test.dataset, "split": test.split, "images": count}
     return {**where, "argmax_agreement": agreeing / count, "wrong": wrong}
+
+
+def _test(subject: Subject, test: TestImages) -> dict[str, Any]:
+    measured = compare_on_test_images(subject, test)
+    if measured["argmax_agreement"] < ARGMAX_AGREEMENT:
+        raise ParityToleranceError(
+            f"{subject.file} and torch give the same class to {measured['argmax_agreement']:.2%} of {len(test.data)} "
+            f"test images, fewer than {ARGMAX_AGREEMENT:.2%}."
+        )
+    return measured
 
 
 def check_same_files(report: dict[str, Any], subjects: Sequence[Subject]) -> None:
@@ -210,7 +216,8 @@ def check_same_files(report: dict[str, Any], subjects: Sequence[Subject]) -> Non
     Raises:
         ParityError: it has no entry for a file, or one of other bytes.
     """
+    reports = {**report.get("files", {}), **report.get("variants", {})}
     for subject in subjects:
-        said = report.get("files", {}).get(subject.file, {}).get("sha256")
+        said = reports.get(subject.file, {}).get("sha256")
         if said != hashlib.sha256(subject.content).hexdigest():
             raise ParityError(f"parity.json is not about this {subject.file}; export the run again.")

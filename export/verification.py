@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from igan_zoo.directory import ModelDirectory
@@ -10,7 +11,8 @@ from igan_zoo.errors import ParityError
 from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.parity import TestImages, check_same_files, parity_report
 from igan_zoo.export.trained import load_networks
-from igan_zoo.spec import PARITY, WEIGHTS
+from igan_zoo.export.variants import VariantGraph, variants_report
+from igan_zoo.spec import PARITY, WEIGHTS, graph_file
 
 
 def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> dict[str, Any]:
@@ -24,9 +26,15 @@ def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> 
     networks = load_networks(directory.path / WEIGHTS)
     files = [name for name in directory.spec.files if name.endswith(".onnx")]
     subjects = parity_subjects(networks, {name: directory.read(name) for name in files})
+    variants = [
+        VariantGraph(variant, replace(subject, file=file, content=directory.read(file)))
+        for subject in subjects
+        for variant in directory.spec.variants(subject.role)
+        if (file := graph_file(subject.role, variant))
+    ]
     try:
         said = json.loads(directory.read(PARITY))
     except ValueError as error:
         raise ParityError(f"{directory.path / PARITY} is not JSON: {error}.") from error
-    check_same_files(said, subjects)
-    return parity_report(subjects, test)
+    check_same_files(said, [*subjects, *(graph.subject for graph in variants)])
+    return {**parity_report(subjects, test), "variants": variants_report(variants, test)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
 from igan_zoo.latents import Distribution
+from igan_zoo.spec import Variant
 from igan_zoo.store import Model
 
 if TYPE_CHECKING:
@@ -86,9 +87,16 @@ class Engine:
         return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
 
-def load_engine(model: Model, roles: Sequence[str], *, device: Device = "cpu", threads: int | None = None) -> Engine:
-    """Loads the named parts of a model, their checksums verified first."""
-    return Engine({role: model.graph(role) for role in roles}, device=device, threads=threads)
+def load_engine(
+    model: Model,
+    roles: Sequence[str],
+    *,
+    device: Device = "cpu",
+    threads: int | None = None,
+    variant: Variant | None = None,
+) -> Engine:
+    """Loads the named parts of a model, or of one variant of it, their checksums verified first."""
+    return Engine({role: model.graph(role, variant) for role in roles}, device=device, threads=threads)
 
 
 def latent_distribution(model: Model, engine: Engine) -> Distribution:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from igan_zoo.spec import CLASSIFIER, GENERATOR, ModelSpec, ResultSpec
+from igan_zoo.spec import VARIANTS, ModelSpec, ResultSpec, graph_file
 
 PAPER = "1606.03498"
 
@@ -36,6 +37,7 @@ def _metadata(spec: ModelSpec) -> str:
             metric_value=round(1 - result.error, 6),
         )
         for result in spec.results
+        if result.variant is None
     ]
     data = ModelCardData(
         license=spec.license,
@@ -62,6 +64,7 @@ def _eval_results(spec: ModelSpec) -> str:
             notes=f"accuracy on the {result.split} split: {result.wrong} errors of {result.total}",
         )
         for result in spec.results
+        if result.variant is None
     ]
     text: str = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
     return text
@@ -92,7 +95,7 @@ on which choices can be made, are those on training images whose labels the trai
 
 Inputs and outputs are plain arrays; the preprocessing is inside the graphs.
 
-{_interfaces(spec)}
+{_interfaces(spec, parity)}
 
 {_client(spec)}
 
@@ -148,16 +151,21 @@ def _outside(spec: ModelSpec) -> str:
     )
 
 
-def _interfaces(spec: ModelSpec) -> str:
+def _interfaces(spec: ModelSpec, parity: dict[str, Any]) -> str:
     images = f"`images` uint8 [N, {spec.image.height}, {spec.image.width}, {spec.image.channels}]"
     lines = ["| file | input | outputs |", "|---|---|---|"]
     if spec.classes is not None:
         outputs = f"`logits` and `probabilities` float32 [N, {len(spec.classes)}], `realness` float32 [N]"
-        lines.append(f"| `{CLASSIFIER}` | {images} | {outputs} |")
+        lines.append(f"| {_files('classifier', parity)} | {images} | {outputs} |")
     if spec.latent is not None:
         latent = f"`latent` float32 [N, {spec.latent.size}], {spec.latent.distribution}"
-        lines.append(f"| `{GENERATOR}` | {latent} | {images} |")
+        lines.append(f"| {_files('generator', parity)} | {latent} | {images} |")
     return "\n".join(lines)
+
+
+def _files(role: str, parity: dict[str, Any]) -> str:
+    variants = [file for variant in VARIANTS if (file := graph_file(role, variant)) in parity.get("variants", {})]
+    return ", ".join(f"`{file}`" for file in (graph_file(role), *variants))
 
 
 def _results(spec: ModelSpec) -> str:
@@ -167,7 +175,8 @@ def _results(spec: ModelSpec) -> str:
     remarks = []
     for result in spec.results:
         published = _published(spec, result)
-        data = f"{result.dataset}, {result.split} split, {spec.training.labels} labels"
+        variant = f"`{graph_file('classifier', result.variant)}`, " if result.variant else ""
+        data = f"{variant}{result.dataset}, {result.split} split, {spec.training.labels} labels"
         paper = f"{published[0]} ± {published[1]:g}" if published else "-"
         lines.append(f"| {data} | {result.wrong} of {result.total} ({result.error:.2%}), one run | {paper} |")
         if published and result.wrong > published[0]:
@@ -181,7 +190,7 @@ def _results(spec: ModelSpec) -> str:
 
 def _published(spec: ModelSpec, result: ResultSpec) -> tuple[int, float] | None:
     """The paper's errors for the same data and number of labels."""
-    if (result.dataset, result.total) != ("ylecun/mnist", 10_000):
+    if (result.dataset, result.total, result.variant) != ("ylecun/mnist", 10_000, None):
         return None
     return PAPER_MNIST_ERRORS.get(spec.training.labels)
 
@@ -191,21 +200,26 @@ def _versions(versions: dict[str, str]) -> str:
 
 
 def _parity(parity: dict[str, Any]) -> str:
+    differences = (
+        "Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: "
+        f"{_largest_differences(parity['files'].values())} (images in grey levels of 255, pixels before rounding in "
+        "the network's units)."
+    )
+    variants = [f"`{file}`: {_largest_differences([report])}" for file, report in parity["variants"].items()]
+    deliberate = f" The variants compute less exactly on purpose: {'; '.join(variants)}." if variants else ""
+    tested = [
+        f"On the {test['images']:,} test images `{file}` and PyTorch give the same class to "
+        f"{test['argmax_agreement']:.2%}; PyTorch makes {test['wrong']['torch']} errors."
+        for file, report in {**parity["files"], **parity["variants"]}.items()
+        if (test := report.get("test"))
+    ]
+    return "\n\n".join([f"{differences}{deliberate} Details in `parity.json`.", *tested])
+
+
+def _largest_differences(graphs: Iterable[dict[str, Any]]) -> str:
     worst: dict[str, float] = {}
-    lines = []
-    for file, report in parity["files"].items():
-        for outputs in report["batches"].values():
+    for graph in graphs:
+        for outputs in graph["batches"].values():
             for name, measured in outputs.items():
                 worst[name] = max(worst.get(name, 0.0), measured["max"])
-        if "test" in report:
-            test = report["test"]
-            lines.append(
-                f"On the {test['images']:,} test images `{file}` and PyTorch give the same class to "
-                f"{test['argmax_agreement']:.2%}; PyTorch makes {test['wrong']['torch']} errors."
-            )
-    listed = ", ".join(f"{name} {value:.2g}" for name, value in worst.items())
-    differences = (
-        f"Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: {listed} "
-        "(images in grey levels of 255, pixels before rounding in the network's units). Details in `parity.json`."
-    )
-    return "\n\n".join([differences, *lines])
+    return ", ".join(f"{name} {value:.2g}" for name, value in worst.items())

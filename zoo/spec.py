@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,11 @@ from igan_zoo.latents import Distribution
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
+
+# Forms of a graph beside the plain one: float16 layers, 8-bit layers, and virtual batch normalization without the
+# example's own moments.
+Variant = Literal["fp16", "int8", "affine"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 CONFIG = "config.json"
 GENERATOR = "onnx/generator.onnx"
@@ -70,13 +75,14 @@ class TrainingSpec(Strict, kw_only=True, frozen=True):
     versions: dict[str, str]
 
 
-class ResultSpec(Strict, kw_only=True, frozen=True):
-    """A measured error of the exported classifier: ``wrong`` of ``total`` images of one split."""
+class ResultSpec(Strict, kw_only=True, frozen=True, omit_defaults=True):
+    """A measured error of the exported classifier, or of a variant: ``wrong`` of ``total`` images of one split."""
 
     dataset: Text
     split: Text
     wrong: Annotated[int, Meta(ge=0)]
     total: Positive
+    variant: Variant | None = None
 
     @property
     def error(self) -> float:
@@ -122,6 +128,15 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
         """The ONNX file of every role that the model has."""
         roles = {"generator": GENERATOR} if self.latent is not None else {}
         return roles | ({"classifier": CLASSIFIER} if self.classes is not None else {})
+
+    def variants(self, role: str) -> tuple[Variant, ...]:
+        """The variants of a role's graph that the model has."""
+        return tuple(variant for variant in VARIANTS if role in self.graphs and graph_file(role, variant) in self.files)
+
+
+def graph_file(role: str, variant: Variant | None = None) -> str:
+    """Returns the ONNX file of a role, or of a variant of it: a suffix of the stem, as the Hub's tools expect."""
+    return f"onnx/{role}_{variant}.onnx" if variant else f"onnx/{role}.onnx"
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -17,7 +17,7 @@ from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
 from igan_zoo.files import atomic_directory, atomic_file, sha256_of
 from igan_zoo.names import nearest
-from igan_zoo.spec import CONFIG, OPTIONAL
+from igan_zoo.spec import CONFIG, OPTIONAL, Variant, graph_file
 
 
 class Store(Protocol):
@@ -88,22 +88,32 @@ class Model:
     path: Path
     directory: ModelDirectory | None
 
-    def graph(self, role: str) -> bytes:
+    def graph(self, role: str, variant: Variant | None = None) -> bytes:
         """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.
 
         Raises:
-            ModelDirectoryError: the model has no such part.
+            ModelDirectoryError: the model has no such part, or no such variant of it.
             ChecksumError: the file was changed.
         """
         if self.directory is None:
+            if variant is not None:
+                raise ModelDirectoryError(f"{self.path} is one file; --variant {variant} wants a model directory.")
             try:
                 return self.path.read_bytes()
             except OSError as error:
                 raise ModelDirectoryError(f"Cannot read {self.path}: {error.strerror}.") from error
-        graphs = self.directory.spec.graphs
-        if role not in graphs:
-            raise ModelDirectoryError(f"{self.name} has no {role}; it has: {', '.join(graphs)}.")
-        return self.directory.read(graphs[role])
+        spec = self.directory.spec
+        if role not in spec.graphs:
+            raise ModelDirectoryError(f"{self.name} has no {role}; it has: {', '.join(spec.graphs)}.")
+        if variant is None:
+            return self.directory.read(spec.graphs[role])
+        if variant not in spec.variants(role):
+            found = ", ".join(spec.variants(role)) or "none"
+            raise ModelDirectoryError(
+                f"{self.name} has no {variant} variant of its {role} (variants: {found}); "
+                "leave --variant out, or take one of them."
+            )
+        return self.directory.read(graph_file(role, variant))
 
 
 def resolve(reference: str | None) -> Model:

@@ -230,3 +230,22 @@ def test_verify_without_the_training_weights_says_what_it_did_not_do(model: Path
     code, output, _ = igan_zoo("verify", model)
     assert code == 0
     assert "not compared with PyTorch, for want of model.safetensors" in output
+
+
+def test_an_affine_generator_is_a_variant_with_its_error_stated(
+    sources: dict[str, Path], igan_zoo: Cli, finished_run: Path, tmp_path: Path
+) -> None:
+    from igan_zoo.training.recipes import find_recipe
+
+    assert igan_zoo(*arguments(find_recipe("cifar10-table3-l"), sources, tmp_path / "run"))[0] == 0
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model", "--variant", "affine")
+    assert code == 0, errors
+    assert "generator_affine.onnx" in igan_zoo("verify", tmp_path / "model")[1]
+    report = json.loads((tmp_path / "model" / "parity.json").read_text())["variants"]["onnx/generator_affine.onnx"]
+    assert report["batches"]["64"]["images"]["differing_pixels"] > 0.01, "another function, and it says so"
+    code, _, errors = igan_zoo(
+        "sample", tmp_path / "model", "--variant", "affine", "--n", 2, "--out", tmp_path / "x.npz"
+    )
+    assert code == 0, errors
+    with pytest.raises(TrainingError, match="affine is a variant of virtual batch normalization"):
+        export_run(finished_run, tmp_path / "none", test=None, variants=["affine"])

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import SEED, announce, device_option, force_option, json_option, missing_train, resolve
+from igan_zoo.commands.options import (
+    SEED,
+    announce,
+    device_option,
+    force_option,
+    json_option,
+    missing_train,
+    resolve,
+    variant_option,
+)
 from igan_zoo.errors import IganZooError
 from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
@@ -27,10 +36,19 @@ from igan_zoo.terminal import print_json, print_seconds_since, print_table
     help="X.npz, X.tar, X.parquet or a folder of PNG files.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=250, show_default=True)
+@variant_option
 @device_option
 @force_option
 def sample(
-    model: str | None, count: int, seed: int, start: int, out: Path, batch_size: int, device: Any, force: bool
+    model: str | None,
+    count: int,
+    seed: int,
+    start: int,
+    out: Path,
+    batch_size: int,
+    variant: Any,
+    device: Any,
+    force: bool,
 ) -> None:
     """Draw images from a generator, and a picture of the first hundred beside them."""
     from igan_zoo.images import grid, write_image
@@ -40,8 +58,8 @@ def sample(
 
     began = time.perf_counter()
     chosen = resolve(model)
-    engine = engines.load_engine(chosen, ["generator"], device=device)
-    announce(chosen, engine)
+    engine = engines.load_engine(chosen, ["generator"], device=device, variant=variant)
+    announce(chosen, engine, variant)
     images = sampling.sample(
         engine,
         engines.latent_distribution(chosen, engine),
@@ -64,8 +82,9 @@ def sample(
 @click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...")
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many classes an image.")
 @json_option
+@variant_option
 @device_option
-def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -> None:
+def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, device: Any) -> None:
     """Classify PNG and JPEG files, or all in a folder: class, probability, and how real the image looks to D."""
     from dataclasses import asdict
 
@@ -76,8 +95,8 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
     model, images = _split_model(arguments)
     files = classifying.find_images(images)
     chosen = resolve(model)
-    engine = engines.load_engine(chosen, ["classifier"], device=device)
-    announce(chosen, engine)
+    engine = engines.load_engine(chosen, ["classifier"], device=device, variant=variant)
+    announce(chosen, engine, variant)
     answers = list(
         classifying.classify(
             engine,
@@ -109,27 +128,30 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, device: Any) -
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
 @click.option("--split", default="test", show_default=True)
 @json_option
+@variant_option
 @device_option
-def evaluate(model: str | None, data: str, split: str, as_json: bool, device: Any) -> None:
+def evaluate(model: str | None, data: str, split: str, as_json: bool, variant: Any, device: Any) -> None:
     """Count the errors of a classifier on labelled images; a training run is tested in PyTorch, before any export."""
     if model is not None and (Path(model) / "recipe.json").is_file():
+        if variant is not None:
+            raise click.UsageError("--variant is for exported models; a training run has none")
         wrong, total = _evaluate_run(Path(model), data, split)
     else:
-        wrong, total = _evaluate_model(model, data, split, device)
+        wrong, total = _evaluate_model(model, data, split, variant, device)
     if as_json:
-        print_json({"model": model, "data": data, "split": split, "wrong": wrong, "total": total})
+        print_json({"model": model, "variant": variant, "data": data, "split": split, "wrong": wrong, "total": total})
     else:
         click.echo(f"{wrong} errors of {total} ({wrong / total:.2%})")
 
 
-def _evaluate_model(reference: str | None, data: str, split: str, device: Any) -> tuple[int, int]:
+def _evaluate_model(reference: str | None, data: str, split: str, variant: Any, device: Any) -> tuple[int, int]:
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
     from igan_zoo.training.data.sources import load_images
 
     chosen = resolve(reference)
-    engine = engines.load_engine(chosen, ["classifier"], device=device)
-    announce(chosen, engine)
+    engine = engines.load_engine(chosen, ["classifier"], device=device, variant=variant)
+    announce(chosen, engine, variant)
     height, width, channels = engine.graphs["classifier"].input_shape
     shape: dict[str, Any] = {"height": height, "width": width, "channels": channels}
     labelled = load_images(data, split, **shape, crop=engines.crops(chosen, engine)).with_labels()

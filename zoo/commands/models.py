@@ -60,7 +60,10 @@ def info(model: str | None, as_json: bool) -> None:
         ("classes", ", ".join(spec.classes) if spec.classes else "no classifier"),
         ("trained by", spec.training.command),
         ("license", f"{spec.license} (data: {spec.dataset.license})"),
-        *(("errors", f"{r.wrong} of {r.total} ({r.error:.2%}), {r.dataset} {r.split}") for r in spec.results),
+        *(
+            (f"errors {r.variant or ''}".strip(), f"{r.wrong} of {r.total} ({r.error:.2%}), {r.dataset} {r.split}")
+            for r in spec.results
+        ),
         *(("file", f"{name}  {file.size:,} bytes") for name, file in spec.files.items()),
     ]
     print_table(rows)
@@ -98,7 +101,7 @@ def _verified_parity(directory: ModelDirectory) -> str:
     except ImportError:
         return "not compared with PyTorch, for want of the train extra"
     report = verify_parity(directory)
-    return f"{', '.join(report['files'])} compute what PyTorch computes"
+    return f"{', '.join([*report['files'], *report['variants']])} compute what PyTorch computes"
 
 
 @click.command()

@@ -15,6 +15,11 @@ device_option = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Fails if it is not there."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+variant_option = click.option(
+    "--variant",
+    type=click.Choice(["fp16", "int8", "affine"]),
+    help="A smaller or faster form of the graph, if the model has it.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace what --out names.")
 SEED = click.IntRange(0, 2**64 - 1)
 
@@ -35,6 +40,7 @@ def resolve(reference: str | None) -> Model:
     return store.resolve(reference)
 
 
-def announce(model: Model, engine: Any) -> None:
-    """Says on stderr which model runs, and where it really runs."""
-    click.echo(f"{model.name} ({model.path}) on {engine.provider}", err=True)
+def announce(model: Model, engine: Any, variant: str | None = None) -> None:
+    """Says on stderr which model, or variant of it, runs, and where it really runs."""
+    name = f"{model.name} {variant}" if variant else model.name
+    click.echo(f"{name} ({model.path}) on {engine.provider}", err=True)

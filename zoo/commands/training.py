@@ -118,19 +118,31 @@ def train(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The model directory to write.")
-@click.option("--data", help="Labelled test images, for the card; the split named test is used.")
+@click.option("--data", help="Labelled test images, for the card: the split test. int8 wants the split train, too.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(["fp16", "int8", "affine"]),
+    help="Write this form of the graphs, too.",
+)
 @click.option("--name", help="Name of the model.  [default: the recipe's]")
 @click.option(
     "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
 )
 @force_option
-def export(run: Path, out: Path, data: str | None, name: str | None, discriminator: bool, force: bool) -> None:
+def export(
+    run: Path, out: Path, data: str | None, variants: Any, name: str | None, discriminator: bool, force: bool
+) -> None:
     """Turn a finished training run into a model directory of ONNX files.
 
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
+    if "int8" in variants and data is None:
+        raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
     try:
         from igan_zoo.export.exporter import export_run, find_members
+        from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_train(error) from error
     from igan_zoo.training.data.sources import load_images
@@ -138,7 +150,12 @@ def export(run: Path, out: Path, data: str | None, name: str | None, discriminat
     recipe = find_members(run)[0].facts().recipe
     shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
     test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
-    directory = export_run(run, out, test=test, name=name, discriminator=discriminator, replace=force)
+    calibration = None
+    if "int8" in variants and data is not None:
+        calibration = calibration_images(load_images(data, "train", **shape, crop=recipe.crop).images)
+    how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
+    directory = export_run(run, out, test=test, name=name, replace=force, **how)
     for result in directory.spec.results:
-        click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {result.dataset} {result.split}")
+        tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
+        click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
     click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")

@@ -1,0 +1,172 @@
+"""How many images a second graphs run on this machine, measured side by side."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import InterfaceError
+from igan_zoo.latents import latents
+from igan_zoo.progress import Progress
+from igan_zoo.serving.engine import Device, Engine
+from igan_zoo.spec import Variant
+from igan_zoo.store import Model
+
+ROUNDS = 7
+_ROLES = ("generator", "classifier")
+# Of those that decide how fast 8-bit layers are.
+_INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A graph on a device, ready to run: a role of a model, or a variant of it (None: the plain graph)."""
+
+    role: str
+    variant: Variant | None
+    device: Device
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The medians of all rounds: images a second by the clock, and milliseconds of this process's CPU time an image.
+
+    ``ratio`` is the median, over the rounds, of the plain graph's time beside this one's.
+    """
+
+    role: str
+    variant: Variant | None
+    device: Device
+    provider: str
+    batch: int
+    images_per_second: float
+    cpu_milliseconds: float
+    ratio: float
+
+
+def load_candidates(model: Model, device: Device, threads: int | None) -> list[Candidate]:
+    """Loads every graph of a model and every variant of it, the plain one of a role first.
+
+    Raises:
+        InterfaceError: a single file that is neither a generator nor a classifier.
+        DeviceError: the device is not really there.
+    """
+    if model.directory is None:
+        return [_of_single_file(model, device, threads)]
+    spec = model.directory.spec
+    return [
+        Candidate(role, variant, device, Engine({role: model.graph(role, variant)}, device=device, threads=threads))
+        for role in spec.graphs
+        for variant in (None, *spec.variants(role))
+    ]
+
+
+def _of_single_file(model: Model, device: Device, threads: int | None) -> Candidate:
+    for role in _ROLES:
+        try:
+            return Candidate(role, None, device, Engine({role: model.graph(role)}, device=device, threads=threads))
+        except InterfaceError:
+            continue
+    raise InterfaceError(f"{model.path} is neither a generator nor a classifier that onnxruntime loads.")
+
+
+def measure_speeds(candidates: Sequence[Candidate], batches: Sequence[int], *, seconds: float) -> list[Speed]:
+    """Runs all candidates in turn, round by round, at every batch size; ``seconds`` are for each of them at each size.
+
+    What else the machine does then slows all of them, and the ratios stay.
+    """
+    speeds = []
+    with Progress("measuring", len(batches) * len(candidates) * ROUNDS, unit="rounds") as bar:
+        for batch in batches:
+            inputs = [_inputs(candidate, batch) for candidate in candidates]
+            # The first run of a size allocates; the second says how often to run in a round.
+            repeats = [
+                _repeats(candidate, given, seconds / ROUNDS)
+                for candidate, given in zip(candidates, inputs, strict=True)
+            ]
+            clock, cpu = (np.zeros((len(candidates), ROUNDS)) for _ in range(2))
+            for turn in range(ROUNDS):
+                for index, candidate in enumerate(candidates):
+                    timed = _timed(candidate, inputs[index], repeats[index])
+                    clock[index, turn], cpu[index, turn] = (value / batch for value in timed)
+                    bar.advance(1, f"batch {batch}")
+            speeds += [_speed(candidates, index, batch, clock, cpu) for index in range(len(candidates))]
+    return speeds
+
+
+def conditions(threads: int | None) -> dict[str, Any]:
+    """Returns what the figures depend on, beside the model: processor, system, versions, threads."""
+    processor, instructions = _processor()
+    return {
+        "processor": processor,
+        "instructions": instructions,
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": threads,
+        "rounds": ROUNDS,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("onnxruntime", "numpy")},
+    }
+
+
+def _inputs(candidate: Candidate, batch: int) -> Mapping[str, NDArray[Any]]:
+    graph = candidate.engine.graphs[candidate.role]
+    if candidate.role == "generator":
+        return {graph.input_name: latents(graph.input_shape[0], "uniform", seed=0, start=0, count=batch)}
+    return {graph.input_name: np.random.default_rng(0).integers(0, 256, (batch, *graph.input_shape), np.uint8)}
+
+
+def _repeats(candidate: Candidate, inputs: Mapping[str, NDArray[Any]], seconds: float) -> int:
+    _timed(candidate, inputs, 1)
+    clock, _ = _timed(candidate, inputs, 1)
+    return max(1, round(seconds / clock))
+
+
+def _timed(candidate: Candidate, inputs: Mapping[str, NDArray[Any]], repeats: int) -> tuple[float, float]:
+    """Returns seconds a batch, by the clock and of CPU time."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        candidate.engine.run(candidate.role, inputs)
+    return (time.perf_counter() - clock) / repeats, (time.process_time() - cpu) / repeats
+
+
+def _speed(
+    candidates: Sequence[Candidate], index: int, batch: int, clock: NDArray[np.float64], cpu: NDArray[np.float64]
+) -> Speed:
+    candidate = candidates[index]
+    plain = next(
+        position
+        for position, other in enumerate(candidates)
+        if (other.role, other.device) == (candidate.role, candidate.device)
+    )
+    return Speed(
+        role=candidate.role,
+        variant=candidate.variant,
+        device=candidate.device,
+        provider=candidate.engine.provider,
+        batch=batch,
+        images_per_second=float(1 / np.median(clock[index])),
+        cpu_milliseconds=float(1000 * np.median(cpu[index])),
+        ratio=statistics.median(clock[plain] / clock[index]),
+    )
+
+
+def _processor() -> tuple[str, list[str]]:
+    """Returns the processor's name and which of the instructions it has, as far as the system says."""
+    cpuinfo = Path("/proc/cpuinfo")
+    fields: dict[str, str] = {}
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return name, [instruction for instruction in _INSTRUCTIONS if instruction in flags]

@@ -1,0 +1,79 @@
+"""The command that measures models: bench."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import json_option, resolve
+from igan_zoo.terminal import print_json, print_table
+
+
+def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    """Reads batch sizes with commas between them."""
+    sizes = [text.strip() for text in value.split(",")]
+    if not all(text.isdecimal() and int(text) > 0 for text in sizes):
+        raise click.BadParameter(f"{value!r} is no list of batch sizes like 1,16,100", context, option)
+    return tuple(int(text) for text in sizes)
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--batch", "batches", callback=_sizes, default="1,16,100", show_default=True, help="Batch sizes.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: each one that is there]")
+@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime on the CPU.  [default: all cores]")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="For each graph at each batch size.",
+)
+@json_option
+def bench(
+    model: str | None, batches: tuple[int, ...], device: Any, threads: int | None, seconds: float, as_json: bool
+) -> None:
+    """Measure how many images a second every graph of a model runs here, variants beside the plain one."""
+    from dataclasses import asdict
+
+    from igan_zoo.serving.benchmarking import conditions, measure_speeds
+    from igan_zoo.spec import graph_file
+
+    chosen = resolve(model)
+    click.echo(f"{chosen.name} ({chosen.path})", err=True)
+    speeds = measure_speeds(_candidates(chosen, device, threads), batches, seconds=seconds)
+    measured_on = conditions(threads)
+    if as_json:
+        rows = [{"file": graph_file(speed.role, speed.variant), **asdict(speed)} for speed in speeds]
+        print_json({"model": chosen.name, "conditions": measured_on, "speeds": rows})
+        return
+    lines = [
+        (
+            graph_file(speed.role, speed.variant) if chosen.directory else str(chosen.path),
+            speed.provider,
+            str(speed.batch),
+            f"{speed.images_per_second:,.0f}",
+            f"{speed.ratio:.2f}",
+            f"{speed.cpu_milliseconds:.3f}",
+        )
+        for speed in speeds
+    ]
+    print_table([("file", "provider", "batch", "images/s", "of plain", "CPU ms/image"), *lines])
+    versions = ", ".join(f"{name} {number}" for name, number in measured_on["versions"].items())
+    instructions = " ".join(measured_on["instructions"])
+    click.echo(f"{measured_on['processor']} ({instructions}), {threads or 'all'} threads, {versions}", err=True)
+
+
+def _candidates(chosen: Any, device: Any, threads: int | None) -> list[Any]:
+    """Loads what is to be measured: on the device asked for, else on the CPU and wherever else it loads."""
+    from igan_zoo.errors import DeviceError
+    from igan_zoo.serving.benchmarking import load_candidates
+
+    candidates = load_candidates(chosen, device or "cpu", threads)
+    if device is None:
+        try:
+            candidates += load_candidates(chosen, "cuda", threads)
+        except DeviceError:
+            click.echo("No CUDA device that onnxruntime can use; measuring the CPU alone.", err=True)
+    return candidates
