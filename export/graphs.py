@@ -21,12 +21,18 @@ IR_VERSION = 9
 
 
 def to_onnx(
-    module: nn.Module, example: Tensor, *, input_name: str, outputs: Sequence[str], metadata: Mapping[str, str]
+    module: nn.Module,
+    example: Tensor,
+    *,
+    input_name: str,
+    outputs: Sequence[str],
+    metadata: Mapping[str, str],
+    axes: Sequence[str] = ("N",),
 ) -> bytes:
     """Returns ``module`` as a checked ONNX model with a dynamic batch and named tensors.
 
-    ``example`` is one batch of at least two inputs. The model uses standard operators only, holds its weights, and
-    says nothing of the machine it was made on.
+    ``example`` is one batch of at least two inputs. ``axes`` names the input's leading axes that may have any size. The
+    model uses standard operators only, holds its weights, and says nothing of the machine it was made on.
 
     Raises:
         ParityError: the graph has an operator that the contract forbids.
@@ -39,7 +45,7 @@ def to_onnx(
             (example,),
             input_names=[input_name],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in enumerate(axes)},),
             opset_version=OPSET,
             dynamo=True,
         )

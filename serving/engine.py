@@ -27,6 +27,9 @@ Arrays = dict[str, NDArray[Any]]
 DISTRIBUTION_KEY = "igan_zoo.latent_distribution"
 CLASSES_KEY = "igan_zoo.classes"
 CROP_KEY = "igan_zoo.crop"
+SCORER_KEY = "igan_zoo.scorer"
+RESIZE_KEY = "igan_zoo.resize"
+WEIGHTS_KEY = "igan_zoo.weights_sha256"
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -34,19 +37,37 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # on the others of its batch.
 _IMAGES = {"images": ("tensor(uint8)", 4)}
 _ANSWERS = {"logits": ("tensor(float)", 2), "probabilities": ("tensor(float)", 2), "realness": ("tensor(float)", 1)}
-INPUTS = {"generator": {"latent": ("tensor(float)", 2)}, "classifier": _IMAGES, "discriminator": _IMAGES}
-OUTPUTS = {"generator": _IMAGES, "classifier": _ANSWERS, "discriminator": _ANSWERS}
+_FEATURES = {"features": ("tensor(float)", 2), "logits": ("tensor(float)", 2)}
+INPUTS = {
+    "generator": {"latent": ("tensor(float)", 2)},
+    "classifier": _IMAGES,
+    "discriminator": _IMAGES,
+    "scorer": _IMAGES,
+}
+OUTPUTS = {"generator": _IMAGES, "classifier": _ANSWERS, "discriminator": _ANSWERS, "scorer": _FEATURES}
+# The axes after the batch that take any size; all others are fixed.
+_FREE_AXES = {"scorer": ("H", "W")}
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata."""
+    """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata.
+
+    ``free_axes`` names the input's axes after the batch that take any size; ``input_shape`` is what follows them, and
+    ``output_shape`` that of the first output.
+    """
 
     role: str
     input_name: str
+    free_axes: tuple[str, ...]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     metadata: Mapping[str, str]
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Returns whether an input may have ``shape``, batch included."""
+        first = 1 + len(self.free_axes)
+        return len(shape) >= first and shape[first:] == self.input_shape and 0 not in shape[1:first]
 
 
 class Engine:
@@ -72,13 +93,12 @@ class Engine:
         Raises:
             InterfaceError: an input has the wrong name, type or shape.
         """
-        session = self._sessions[role]
-        for expected in session.get_inputs():
-            given = inputs.get(expected.name)
-            shape = self.graphs[role].input_shape
-            if given is None or given.shape[1:] != shape:
-                seen = "missing" if given is None else f"of shape {list(given.shape)}"
-                raise InterfaceError(f"The {role} takes {expected.name} of shape {['N', *shape]}; it is {seen}.")
+        session, graph = self._sessions[role], self.graphs[role]
+        given = inputs.get(graph.input_name)
+        if given is None or not graph.takes(given.shape):
+            seen = "missing" if given is None else f"of shape {list(given.shape)}"
+            shape = ["N", *graph.free_axes, *graph.input_shape]
+            raise InterfaceError(f"The {role} takes {graph.input_name} of shape {shape}; it is {seen}.")
         names = [output.name for output in session.get_outputs()]
         try:
             results: Sequence[Any] = session.run(names, dict(inputs))
@@ -185,13 +205,17 @@ def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
 
 def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
-    fixed = [shapes[next(iter(tensors[role]))] for tensors in (INPUTS, OUTPUTS)]
-    for shape in fixed:
-        if not all(isinstance(size, int) for size in shape):
-            raise InterfaceError(f"The {role} has a shape that is not fixed beside the batch: {['N', *shape]}.")
+    (input_name,), free_axes = INPUTS[role], _FREE_AXES.get(role, ())
+    taken, given = shapes[input_name], shapes[next(iter(OUTPUTS[role]))]
+    free, fixed = taken[: len(free_axes)], taken[len(free_axes) :]
+    for shape, sizes in ((taken, fixed), (given, given)):
+        if not all(isinstance(size, int) for size in sizes):
+            beside = ", ".join(("the batch", *free_axes))
+            raise InterfaceError(f"The {role} has a shape that is not fixed beside {beside}: {['N', *shape]}.")
+    if any(isinstance(size, int) for size in free):
+        raise InterfaceError(f"The {role} takes images of one size only, not of any: {['N', *taken]}.")
     metadata = session.get_modelmeta().custom_metadata_map
-    (input_name,) = INPUTS[role]
-    return Graph(role, input_name, tuple(fixed[0]), tuple(fixed[1]), metadata)
+    return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), metadata)
 
 
 def _effective_provider(sessions: Any, device: Device) -> str:

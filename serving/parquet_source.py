@@ -104,7 +104,7 @@ def open_parquet(paths: Sequence[Path], reference: str) -> ParquetSource:
         MissingExtraError: ``pyarrow`` is not installed.
     """
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow.parquet as parquet
     except ImportError:
         raise MissingExtraError("Reading parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
 

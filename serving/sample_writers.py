@@ -130,8 +130,8 @@ def _tar(out: Path, samples: _Samples) -> Iterator[Add]:
 @contextmanager
 def _parquet(out: Path, samples: _Samples) -> Iterator[Add]:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet as parquet
     except ImportError:
         raise MissingExtraError("Writing parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
 

@@ -25,7 +25,7 @@ OUTSIDE = {
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors"},
-    "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime"},
+    "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime", "google"},
 }
 # The commands' own imports, inside functions.
 COMMANDS = REPOSITORY / "zoo" / "commands"

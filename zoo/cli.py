@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, data, inference, models, reproduce, training
+from igan_zoo.commands import bench, data, export, inference, models, reproduce, training
 from igan_zoo.errors import IganZooError
 
 
@@ -58,7 +58,7 @@ _COMMANDS = (
     bench.bench,
     data.prepare,
     training.train,
-    training.export,
+    export.export,
     reproduce.reproduce,
 )
 for _command in _COMMANDS:

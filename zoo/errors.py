@@ -16,7 +16,7 @@ class SpecificationError(IganZooError):
 
 
 class ChecksumError(IganZooError):
-    """A file whose bytes are not those that its model directory promises."""
+    """A file whose bytes are not those that its model directory, or this version of igan-zoo, promises."""
 
 
 class ModelDirectoryError(IganZooError):
@@ -65,6 +65,10 @@ class ParityToleranceError(ParityError):
 
 class ParityBatchError(ParityError):
     """It does not run at every batch size."""
+
+
+class WeightsError(IganZooError):
+    """A file of weights that is missing, damaged, or another network's."""
 
 
 class OperatorError(IganZooError):

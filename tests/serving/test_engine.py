@@ -125,3 +125,45 @@ def test_a_graph_whose_weights_are_in_other_files_is_refused(
         tensor.external_data.add(key=key, value=value)
     with pytest.raises(InterfaceError, match=r"not an ONNX graph that onnxruntime loads: .*[Ee]xternal data"):
         Engine({"classifier": model.SerializeToString()})
+
+
+def scorer_graph(shape: list[object]) -> bytes:
+    """Features: the mean of every channel; logits: twice that."""
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("features", "logits")]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2])
+    nodes = [
+        helper.make_node("Cast", ["images"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["levels", "axes"], ["features"], keepdims=0),
+        helper.make_node("Add", ["features", "features"], ["logits"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [images], outputs, [axes])
+    opsets = [helper.make_opsetid("", 18)]
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    return content
+
+
+def test_a_scorer_takes_images_of_every_size() -> None:
+    scorer = Engine({"scorer": scorer_graph(["N", "H", "W", 3])})
+    graph = scorer.graphs["scorer"]
+    assert (graph.free_axes, graph.input_shape, graph.output_shape) == (("H", "W"), (3,), (3,))
+    for shape in ((1, 1, 1, 3), (2, 5, 7, 3), (3, 64, 48, 3)):
+        outputs = scorer.run("scorer", {"images": np.full(shape, 7, np.uint8)})
+        np.testing.assert_array_equal(outputs["features"], np.full((shape[0], 3), 7, np.float32))
+        np.testing.assert_array_equal(outputs["logits"], np.full((shape[0], 3), 14, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 1), (2, 5, 7), (5, 7, 3), (2, 0, 7, 3), (2, 5, 7, 3, 3)])
+def test_images_that_no_scorer_takes_are_refused(shape: tuple[int, ...]) -> None:
+    scorer = Engine({"scorer": scorer_graph(["N", "H", "W", 3])})
+    with pytest.raises(InterfaceError, match=r"The scorer takes images of shape \['N', 'H', 'W', 3\]; it is of shape"):
+        scorer.run("scorer", {"images": np.zeros(shape, np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [(["N", 299, 299, 3], "takes images of one size only"), (["N", "H", "W", "C"], "not fixed beside the batch, H, W")],
+)
+def test_a_scorer_of_one_size_or_of_any_channels_is_refused(shape: list[object], message: str) -> None:
+    with pytest.raises(InterfaceError, match=message):
+        Engine({"scorer": scorer_graph(shape)})

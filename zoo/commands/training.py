@@ -1,4 +1,4 @@
-"""Commands that make models: train, export."""
+"""The command that makes models: train."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, force_option, missing_train
+from igan_zoo.commands.options import device_option, missing_train
 from igan_zoo.errors import TrainingError
 from igan_zoo.terminal import print_json
 
@@ -113,49 +113,3 @@ def train(
     # Under torchrun one process speaks for all.
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
-
-
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The model directory to write.")
-@click.option("--data", help="Labelled test images, for the card: the split test. int8 wants the split train, too.")
-@click.option(
-    "--variant",
-    "variants",
-    multiple=True,
-    type=click.Choice(["fp16", "int8", "affine"]),
-    help="Write this form of the graphs, too.",
-)
-@click.option("--name", help="Name of the model.  [default: the recipe's]")
-@click.option(
-    "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
-)
-@force_option
-def export(
-    run: Path, out: Path, data: str | None, variants: Any, name: str | None, discriminator: bool, force: bool
-) -> None:
-    """Turn a finished training run into a model directory of ONNX files.
-
-    RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
-    """
-    if "int8" in variants and data is None:
-        raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
-    try:
-        from igan_zoo.export.exporter import export_run, find_members
-        from igan_zoo.export.variants import calibration_images
-    except ImportError as error:
-        raise missing_train(error) from error
-    from igan_zoo.training.data.sources import load_images
-
-    recipe = find_members(run)[0].facts().recipe
-    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
-    calibration = None
-    if "int8" in variants and data is not None:
-        calibration = calibration_images(load_images(data, "train", **shape, crop=recipe.crop).images)
-    how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
-    directory = export_run(run, out, test=test, name=name, replace=force, **how)
-    for result in directory.spec.results:
-        tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
-        click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
-    click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")

@@ -1,0 +1,267 @@
+"""From weights to a scorer, with an Inception a sixteenth as wide, and what the comparison with PyTorch sees."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.reference
+import pytest
+import torch
+from torch import Tensor, nn
+
+from igan_zoo import store
+from igan_zoo.errors import ChecksumError, ParityError
+from igan_zoo.export import scorers
+from igan_zoo.export.inception import Inception
+from igan_zoo.export.scorer_parity import comparison_images, scorer_parity
+from igan_zoo.export.scorers import SCORERS, Scorer, export_scorer
+from igan_zoo.files import sha256_of
+from igan_zoo.serving.engine import Engine, load_engine
+from tests.export.calibrated import calibrate
+from tests.export.graph_def import inception_graph
+
+Cli = Callable[..., tuple[int, str, str]]
+
+NARROW = replace(SCORERS["inception"], build=partial(Inception, divisor=16), size=139)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCORERS, "inception", NARROW)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict of calibrated random weights, and the same as a TensorFlow graph beside it."""
+    folder = tmp_path_factory.mktemp("weights")
+    network = calibrate(NARROW.build(), torch.rand(4, 3, 139, 139, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    torch.save(network.state_dict(), folder / "w.pth")
+    (folder / "w.pb").write_bytes(inception_graph(network.state_dict()).SerializeToString())
+    return folder / "w.pth"
+
+
+@pytest.fixture(scope="session")
+def scorer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, _ = export_scorer(NARROW, weights, tmp_path_factory.mktemp("scorer"), any_weights=True)
+    return path
+
+
+def reference(weights: Path) -> Scorer:
+    network = NARROW.build().eval().requires_grad_(False)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    return Scorer(network, NARROW.size, NARROW.offset)
+
+
+def test_the_file_says_what_it_is(scorer: Path, weights: Path) -> None:
+    sha256 = sha256_of(weights)
+    assert scorer.name == f"inception-custom-{sha256[:8]}.onnx"
+    graph = onnx.load(scorer)
+    assert {prop.key: prop.value for prop in graph.metadata_props} == {
+        "igan_zoo.scorer": scorer.stem,
+        "igan_zoo.resize": "tf1-bilinear-139",
+        "igan_zoo.weights_sha256": sha256,
+    }
+    (images,) = graph.graph.input
+    assert [dim.dim_param or dim.dim_value for dim in images.type.tensor_type.shape.dim] == ["N", "H", "W", 3]
+    assert {entry.domain: entry.version for entry in graph.opset_import} == {"": 18}
+    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+
+
+def test_the_report_covers_every_batch_and_size(scorer: Path, weights: Path) -> None:
+    report = json.loads(scorer.with_suffix(".parity.json").read_text())
+    assert report["sha256"] == sha256_of(scorer)
+    assert report["weights_sha256"] == sha256_of(weights)
+    assert report["scorer"] == scorer.stem
+    assert {"torch", "onnx", "onnxruntime"} <= report["versions"].keys()
+    assert set(report["images"]) == {f"{batch}x{size}x{size}" for batch in (1, 2, 7) for size in (32, 299, 300)}
+    for outputs in report["images"].values():
+        assert {name: differences["max"] <= 3e-4 for name, differences in outputs.items()} == {
+            "features": True,
+            "logits": True,
+        }
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (32, 32), (100, 61), (139, 139), (400, 300)])
+def test_images_of_every_size_score_as_in_pytorch(scorer: Path, weights: Path, height: int, width: int) -> None:
+    """Within 3e-4, and alike alone and among others."""
+    images = np.random.default_rng(height).integers(0, 256, (3, height, width, 3), np.uint8)
+    engine = load_engine(store.resolve(str(scorer)), ["scorer"])
+    outputs = engine.run("scorer", {"images": images})
+    for name, expected in zip(("features", "logits"), reference(weights)(torch.from_numpy(images)), strict=True):
+        assert np.abs(outputs[name] - expected.numpy()).max() <= 3e-4
+        alone = engine.run("scorer", {"images": images[1:2]})[name]
+        np.testing.assert_allclose(alone, outputs[name][1:2], atol=1e-5)
+
+
+def test_the_onnx_reference_runtime_agrees(scorer: Path) -> None:
+    """An implementation that shares no code with onnxruntime, within 3e-4."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    expected = onnx.reference.ReferenceEvaluator(onnx.load(scorer)).run(None, {"images": images})
+    actual = Engine({"scorer": scorer.read_bytes()}).run("scorer", {"images": images})
+    for reference_output, output in zip(expected, actual.values(), strict=True):
+        np.testing.assert_allclose(output, reference_output, atol=3e-4)
+
+
+def test_a_tensorflow_graph_gives_the_same_network(
+    scorer: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network read from the archive is compared with the file made from the state dict."""
+    content = weights.with_suffix(".pb").read_bytes()
+    with tarfile.open(tmp_path / "inception.tgz", "w:gz") as archive:
+        info = tarfile.TarInfo("classify_image_graph_def.pb")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    monkeypatch.setattr(scorers, "to_onnx", lambda *module, **how: scorer.read_bytes())
+    path, name = export_scorer(NARROW, tmp_path / "inception.tgz", tmp_path)
+    assert name == f"inception-tensorflow-{sha256_of(weights.with_suffix('.pb'))[:8]}"
+    report = json.loads(path.with_suffix(".parity.json").read_text())
+    assert report["images"] == json.loads(scorer.with_suffix(".parity.json").read_text())["images"]
+
+
+def count_padding(scorer: Scorer) -> None:
+    for layer in scorer.modules():
+        if isinstance(layer, nn.AvgPool2d):
+            layer.count_include_pad = True
+
+
+def average_at_the_end(scorer: Scorer) -> None:
+    scorer.network.Mixed_7c.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+
+
+def torchs_epsilon(scorer: Scorer) -> None:
+    for layer in scorer.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-5
+
+
+def other_scale(scorer: Scorer) -> None:
+    scorer.offset = 127.5
+
+
+def half_pixel(scorer: Scorer) -> None:
+    scorer.register_forward_pre_hook(lambda _, given: (resized(given[0], align_corners=False),))
+
+
+def align_corners(scorer: Scorer) -> None:
+    scorer.register_forward_pre_hook(lambda _, given: (resized(given[0], align_corners=True),))
+
+
+def resized(images: Tensor, *, align_corners: bool) -> Tensor:
+    """To the network's size, where its own resize changes nothing any more."""
+    x = images.permute(0, 3, 1, 2).float()
+    x = nn.functional.interpolate(x, (NARROW.size, NARROW.size), mode="bilinear", align_corners=align_corners)
+    return x.permute(0, 2, 3, 1)
+
+
+def bgr(scorer: Scorer) -> None:
+    scorer.register_forward_pre_hook(lambda _, given: (given[0].flip(3),))
+
+
+def biased(scorer: Scorer) -> None:
+    scorer.network.register_forward_hook(lambda network, _, outputs: (outputs[0], outputs[1] + network.fc.bias))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [count_padding, average_at_the_end, torchs_epsilon, other_scale, half_pixel, align_corners, bgr, biased],
+)
+def test_the_comparison_sees_every_known_mistake(
+    scorer: Path, weights: Path, mistake: Callable[[Scorer], None]
+) -> None:
+    module = reference(weights)
+    mistake(module)
+    with pytest.raises(ParityError, match="differ from PyTorch by"):
+        scorer_parity(scorer.read_bytes(), module)
+
+
+def test_the_images_of_the_comparison_differ_in_grain_and_are_always_the_same() -> None:
+    images = comparison_images(7, 300)
+    assert images.shape == (7, 300, 300, 3)
+    np.testing.assert_array_equal(images, comparison_images(7, 300))
+    steps = np.abs(np.diff(images.astype(int), axis=2)).mean(axis=(1, 2, 3)) / images.std(axis=(1, 2, 3))
+    assert (np.diff(steps[:5]) < 0).all()
+
+
+def test_the_command_line_knows_every_scorer() -> None:
+    from igan_zoo.commands.scorers import SCORERS as KNOWN
+
+    assert set(KNOWN) == set(SCORERS)
+
+
+def test_the_published_sum_alone_gives_the_published_name(weights: Path) -> None:
+    file = scorers.open_weights(weights)
+    assert scorers.scorer_name(replace(NARROW, sha256=file.sha256), file) == "inception-2015-12-05"
+    assert scorers.scorer_name(NARROW, file) == f"inception-custom-{file.sha256[:8]}"
+    graph = scorers.open_weights(weights.with_suffix(".pb"))
+    assert scorers.scorer_name(NARROW, graph) == f"inception-tensorflow-{graph.sha256[:8]}"
+
+
+def test_weights_of_another_sum_are_refused_before_they_are_opened(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(ChecksumError, match="--any-weights"):
+        export_scorer(NARROW, weights, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
+    igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scorer.read_bytes(), json.loads(scorer.with_suffix(".parity.json").read_text())
+    monkeypatch.setattr(scorers, "make_scorer", lambda kind, file: made)
+    out = tmp_path / "new" / "mine.onnx"
+    arguments = ("export", "inception", "--weights", weights, "--any-weights", "--out")
+    code, output, errors = igan_zoo(*arguments, out)
+    assert (code, output) == (
+        0,
+        f"{out}: the scorer {scorer.stem}, compared with PyTorch; next to it mine.parity.json\n",
+    )
+    assert sorted(path.name for path in out.parent.iterdir()) == ["mine.onnx", "mine.parity.json"]
+    assert Engine({"scorer": out.read_bytes()}).graphs["scorer"].metadata["igan_zoo.scorer"] == scorer.stem
+    code, output, errors = igan_zoo(*arguments, out)
+    assert (code, output) == (1, "")
+    assert errors == f"Error: {out} already exists; choose another --out, or add --force to replace it.\n"
+    assert igan_zoo(*arguments, out, "--force")[0] == 0
+    assert igan_zoo(*arguments, tmp_path)[0] == 0
+    assert (tmp_path / scorer.name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["inception"], 2, "inception wants --weights"),
+        (["runs/a", "--weights", "w.pth"], 2, "--weights goes with inception or efficientnet-lite0, not with runs/a"),
+        (["inception", "--weights", "w.pth", "--data", "mnist"], 2, "belong to a run, not to a scorer"),
+        (["inception", "--weights", "w.pth", "--name", "x"], 2, "belong to a run, not to a scorer"),
+        (["runs/a", "--any-weights"], 2, "--any-weights goes with --weights"),
+        (["inception", "--weights", "nothing.pth"], 1, "There is no file nothing.pth."),
+        (["efficientnet-lite0", "--weights", "WEIGHTS.pb"], 1, "is a TensorFlow graph, but efficientnet-lite0 is made"),
+        (["efficientnet-lite0", "--any-weights", "--weights", "WEIGHTS.pth"], 1, "holds another network's weights"),
+        (["inception", "--weights", "WEIGHTS.pth"], 1, "is not the published file"),
+        (["inception", "--any-weights", "--weights", "PAGE.pth"], 1, "cannot be loaded as a state dict"),
+        (["inception", "--weights", "PAGE.pb"], 1, "is not"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing_behind(
+    igan_zoo: Cli, weights: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    for suffix in (".pth", ".pb"):
+        (tmp_path / f"page{suffix}").write_text("<!DOCTYPE html><html>Not Found</html>")
+    given = [
+        argument.replace("WEIGHTS", str(weights.with_suffix(""))).replace("PAGE", str(tmp_path / "page"))
+        for argument in arguments
+    ]
+    result, output, errors = igan_zoo("export", *given, "--out", tmp_path / "out")
+    assert (result, output) == (code, "")
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,76 @@
+"""The command that makes ONNX files: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import force_option, missing_train
+from igan_zoo.commands.scorers import SCORERS, export_scorer
+
+
+@click.command()
+@click.argument("run", metavar="RUN|inception|efficientnet-lite0", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The model directory; of a scorer a folder or X.onnx."
+)
+@click.option("--data", help="Labelled test images, for the card: the split test. int8 wants the split train, too.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(["fp16", "int8", "affine"]),
+    help="Write this form of the graphs, too.",
+)
+@click.option("--name", help="Name of the model.  [default: the recipe's]")
+@click.option(
+    "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Of a scorer: the published state dict, or .pb, .tgz.")
+@click.option("--any-weights", is_flag=True, help="Take another state dict than the published; the name will say so.")
+@force_option
+def export(
+    run: Path,
+    out: Path,
+    data: str | None,
+    variants: Any,
+    name: str | None,
+    discriminator: bool,
+    weights: Path | None,
+    any_weights: bool,
+    force: bool,
+) -> None:
+    """Turn a finished training run into a model directory of ONNX files, or published weights into a scorer.
+
+    RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
+    """
+    if weights is not None or (str(run) in SCORERS and not run.exists()):
+        if data is not None or name is not None or variants or discriminator:
+            raise click.UsageError("--data, --name, --variant and --discriminator belong to a run, not to a scorer")
+        export_scorer(str(run), weights, out, any_weights=any_weights, force=force)
+        return
+    if any_weights:
+        raise click.UsageError("--any-weights goes with --weights")
+    if "int8" in variants and data is None:
+        raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
+    try:
+        from igan_zoo.export.exporter import export_run, find_members
+        from igan_zoo.export.variants import calibration_images
+    except ImportError as error:
+        raise missing_train(error) from error
+    from igan_zoo.training.data.sources import load_images
+
+    recipe = find_members(run)[0].facts().recipe
+    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+    test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
+    calibration = None
+    if "int8" in variants and data is not None:
+        calibration = calibration_images(load_images(data, "train", **shape, crop=recipe.crop).images)
+    how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
+    directory = export_run(run, out, test=test, name=name, replace=force, **how)
+    for result in directory.spec.results:
+        tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
+        click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
+    click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")
