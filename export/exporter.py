@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from igan_zoo.export.freeze import (
 )
 from igan_zoo.export.graphs import classes_metadata, to_onnx
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
+from igan_zoo.export.rewriting import rewritten
 from igan_zoo.export.trained import TrainedNetworks, networks_of_ensemble, networks_of_run, save_networks
 from igan_zoo.export.variants import make_variants, variants_report
 from igan_zoo.files import atomic_directory
@@ -46,6 +47,7 @@ from igan_zoo.spec import (
     ResultSpec,
     TrainingSpec,
     Variant,
+    graph_file,
 )
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import grid_images
@@ -72,7 +74,7 @@ def export_run(
     discriminator: bool = False,
     variants: Sequence[Variant] = (),
     calibration: NDArray[np.uint8] | None = None,
-    replace: bool = False,
+    overwrite: bool = False,
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
 
@@ -86,7 +88,7 @@ def export_run(
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
         ParityError: a graph does not compute what its torch module computes.
-        OutputError: ``out`` exists, without ``replace``, or cannot be written.
+        OutputError: ``out`` exists, without ``overwrite``, or cannot be written.
     """
     members = find_members(path)
     networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
@@ -99,7 +101,8 @@ def export_run(
     recipe = networks.recipe
     images = TestImages(recipe.dataset, "test", test) if test is not None else None
     subjects = parity_subjects(networks, {_FILES[role]: content for role, content in contents.items()})
-    parity = parity_report(subjects, images)
+    faster = _rewritten(subjects)
+    parity = parity_report([*subjects, *faster], images)
 
     # The variants of the graphs, each with its own differences and errors.
     affine = _affine_graph(networks, path) if "affine" in variants else None
@@ -108,12 +111,10 @@ def export_run(
     spec = _specification(Export(members, networks, name or recipe.name), roles, parity)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
-    with atomic_directory(out, replace=replace) as temporary:
+    with atomic_directory(out, replace=overwrite) as temporary:
         (temporary / "onnx").mkdir()
-        for role, content in contents.items():
-            (temporary / _FILES[role]).write_bytes(content)
-        for graph in graphs:
-            (temporary / graph.file).write_bytes(graph.subject.content)
+        for subject in (*subjects, *faster, *(graph.subject for graph in graphs)):
+            (temporary / subject.file).write_bytes(subject.content)
         (temporary / PARITY).write_text(json.dumps(parity, indent=2) + "\n")
         if spec.latent is not None:
             z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=grid_images(recipe))
@@ -173,6 +174,16 @@ def _generator_graph(networks: TrainedNetworks, generator: nn.Module) -> bytes:
     )
 
 
+def _rewritten(subjects: list[Subject]) -> list[Subject]:
+    """Returns those that have a faster graph for CPUs, with that graph."""
+    graphs = [(subject, rewritten(subject.content)) for subject in subjects]
+    return [
+        replace(subject, file=graph_file(subject.role, "cpu"), content=content)
+        for subject, content in graphs
+        if content is not None
+    ]
+
+
 def _affine_graph(networks: TrainedNetworks, path: Path) -> bytes:
     if networks.generator is None or networks.recipe.normalization != "virtual-batch":
         raise TrainingError(f"affine is a variant of virtual batch normalization, which {path} does not have.")
@@ -180,11 +191,12 @@ def _affine_graph(networks: TrainedNetworks, path: Path) -> bytes:
 
 
 def parity_subjects(networks: TrainedNetworks, contents: Mapping[str, bytes]) -> list[Subject]:
-    """Returns, for the files of a model directory, what each must compute."""
+    """Returns, for the files of a model directory, what each must compute; one rewritten for CPUs is the same."""
     return [
-        Subject(file, role, contents[file], *_reference(networks, role))
+        Subject(name, role, contents[name], *_reference(networks, role))
         for role, file in _FILES.items()
-        if file in contents
+        for name in (file, graph_file(role, "cpu"))
+        if name in contents
     ]
 
 

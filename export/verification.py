@@ -29,6 +29,7 @@ def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> 
     variants = [
         VariantGraph(variant, replace(subject, file=file, content=directory.read(file)))
         for subject in subjects
+        if subject.file == graph_file(subject.role)
         for variant in directory.spec.variants(subject.role)
         if (file := graph_file(subject.role, variant))
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from igan_zoo.errors import InterfaceError
 from igan_zoo.latents import latents
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Device, Engine
-from igan_zoo.spec import Variant
+from igan_zoo.spec import Form, ModelSpec, graph_file
 from igan_zoo.store import Model
 
 ROUNDS = 7
@@ -29,10 +29,10 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A graph on a device, ready to run: a role of a model, or a variant of it (None: the plain graph)."""
+    """A graph on a device, ready to run: a role of a model, "cpu" or a variant of it (None: the plain graph)."""
 
     role: str
-    variant: Variant | None
+    variant: Form | None
     device: Device
     engine: Engine
 
@@ -45,7 +45,7 @@ class Speed:
     """
 
     role: str
-    variant: Variant | None
+    variant: Form | None
     device: Device
     provider: str
     batch: int
@@ -63,12 +63,21 @@ def load_candidates(model: Model, device: Device, threads: int | None) -> list[C
     """
     if model.directory is None:
         return [_of_single_file(model, device, threads)]
-    spec = model.directory.spec
+    directory = model.directory
     return [
-        Candidate(role, variant, device, Engine({role: model.graph(role, variant)}, device=device, threads=threads))
-        for role in spec.graphs
-        for variant in (None, *spec.variants(role))
+        Candidate(role, variant, device, Engine({role: directory.read(file)}, device=device, threads=threads))
+        for role in directory.spec.graphs
+        for variant, file in _files(directory.spec, role, device)
     ]
+
+
+def _files(spec: ModelSpec, role: str, device: Device) -> Iterator[tuple[Form | None, str]]:
+    """Yields the forms of a role's graph for a device, with their files."""
+    yield None, graph_file(role)
+    forms: tuple[Form, ...] = ("cpu", *spec.variants(role)) if device == "cpu" else spec.variants(role)
+    for form in forms:
+        if graph_file(role, form) in spec.files:
+            yield form, graph_file(role, form)
 
 
 def _of_single_file(model: Model, device: Device, threads: int | None) -> Candidate:

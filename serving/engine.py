@@ -116,7 +116,7 @@ def load_engine(
     variant: Variant | None = None,
 ) -> Engine:
     """Loads the named parts of a model, or of one variant of it, their checksums verified first."""
-    return Engine({role: model.graph(role, variant) for role in roles}, device=device, threads=threads)
+    return Engine({role: model.graph(role, variant, device=device) for role in roles}, device=device, threads=threads)
 
 
 def latent_distribution(model: Model, engine: Engine) -> Distribution:

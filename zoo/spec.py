@@ -19,6 +19,8 @@ Positive = Annotated[int, Meta(ge=1)]
 # example's own moments.
 Variant = Literal["fp16", "int8", "affine"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+# What a role's graph may be beside plain: a variant, or the same function rewritten for CPUs.
+Form = Variant | Literal["cpu"]
 
 CONFIG = "config.json"
 GENERATOR = "onnx/generator.onnx"
@@ -134,9 +136,9 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
         return tuple(variant for variant in VARIANTS if role in self.graphs and graph_file(role, variant) in self.files)
 
 
-def graph_file(role: str, variant: Variant | None = None) -> str:
-    """Returns the ONNX file of a role, or of a variant of it: a suffix of the stem, as the Hub's tools expect."""
-    return f"onnx/{role}_{variant}.onnx" if variant else f"onnx/{role}.onnx"
+def graph_file(role: str, form: Form | None = None) -> str:
+    """Returns the ONNX file of a role, or of a form of it: a suffix of the stem, as the Hub's tools expect."""
+    return f"onnx/{role}_{form}.onnx" if form else f"onnx/{role}.onnx"
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -88,8 +88,10 @@ class Model:
     path: Path
     directory: ModelDirectory | None
 
-    def graph(self, role: str, variant: Variant | None = None) -> bytes:
+    def graph(self, role: str, variant: Variant | None = None, *, device: str = "cpu") -> bytes:
         """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.
+
+        A CPU gets the graph that was rewritten for it, if the model has one.
 
         Raises:
             ModelDirectoryError: the model has no such part, or no such variant of it.
@@ -106,7 +108,8 @@ class Model:
         if role not in spec.graphs:
             raise ModelDirectoryError(f"{self.name} has no {role}; it has: {', '.join(spec.graphs)}.")
         if variant is None:
-            return self.directory.read(spec.graphs[role])
+            for_cpu = graph_file(role, "cpu")
+            return self.directory.read(for_cpu if device == "cpu" and for_cpu in spec.files else spec.graphs[role])
         if variant not in spec.variants(role):
             found = ", ".join(spec.variants(role)) or "none"
             raise ModelDirectoryError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,21 @@ def test_a_network_is_exported_and_used(name: str, sources: dict[str, Path], iga
         assert code == 0, errors
         (row,) = [line for line in output.splitlines() if str(single) in line]
         assert row.split() == alone_output.splitlines()[1].split(), "the file alone answers as in a folder"
+
+
+def test_a_generator_with_a_faster_graph_has_it_beside_the_plain_one(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity of both is in the report; the small network of this test counts as large."""
+    monkeypatch.setattr("igan_zoo.export.rewriting._FEWEST_CHANNELS", 1)
+    recipe = find_recipe("mnist-mbd")
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "run"))[0] == 0
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model")
+    assert code == 0, errors
+    assert igan_zoo("verify", tmp_path / "model")[0] == 0
+    directory = ModelDirectory.open(tmp_path / "model")
+    parity = json.loads(directory.read("parity.json"))
+    for name in ("generator", "generator_cpu"):
+        file = f"onnx/{name}.onnx"
+        assert parity["files"][file]["sha256"] == directory.spec.files[file].sha256
+    assert igan_zoo("sample", tmp_path / "model", "--n", 10, "--out", tmp_path / "samples.npz")[0] == 0

@@ -69,7 +69,7 @@ def export(
     if "int8" in variants and data is not None:
         calibration = calibration_images(load_images(data, "train", **shape, crop=recipe.crop).images)
     how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
-    directory = export_run(run, out, test=test, name=name, replace=force, **how)
+    directory = export_run(run, out, test=test, name=name, overwrite=force, **how)
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
