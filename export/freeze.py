@@ -144,6 +144,8 @@ def _frozen(layers: Iterable[nn.Module]) -> list[nn.Module]:
                 plain.append(FrozenMinibatchDiscrimination(layer))
             case nn.Softplus():
                 plain.append(StableSoftplus())
+            case nn.AdaptiveAvgPool2d():
+                plain.append(SpatialMean())
             case _:
                 plain.append(layer)
     return plain
@@ -196,6 +198,13 @@ class StableSoftplus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu() + (1 + (-x.abs()).exp()).log()
+
+
+class SpatialMean(nn.Module):
+    """The mean of every channel, ``[N, C, H, W]`` to ``[N, C, 1, 1]``, which exports as one operator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=True)
 
 
 class FrozenMinibatchDiscrimination(nn.Module):

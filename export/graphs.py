@@ -100,27 +100,17 @@ def with_levels(content: bytes) -> bytes:
         ParityError: the graph rounds nothing on the way to ``images``.
     """
     model = onnx.load_model_from_string(content)
-    _expose_levels(model.graph, "images", "levels")
-    exposed: bytes = model.SerializeToString()
-    return exposed
-
-
-def _expose_levels(graph: onnx.GraphProto, images: str, levels: str) -> None:
-    """Adds the output ``levels`` to a graph; where a branch makes the images, to both of its branches."""
-    makers = {output: node for node in graph.node for output in node.output}
-    node = makers.get(images)
-    while node is not None and node.op_type not in ("Round", "If"):
+    makers = {output: node for node in model.graph.node for output in node.output}
+    node = makers.get("images")
+    while node is not None and node.op_type != "Round":
         node = makers.get(node.input[0])
     if node is None:
         raise ParityError("The generator's images do not come from grey levels that are rounded.")
-    if node.op_type == "If":
-        for attribute in node.attribute:
-            _expose_levels(attribute.g, attribute.g.output[0].name, f"{levels}.{attribute.name}")
-        node.output.append(levels)
-    else:
-        graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], [levels]))
-    kind = onnx.helper.make_tensor_value_info(levels, onnx.TensorProto.FLOAT, ["N", None, None, None])
-    graph.output.append(kind)
+    model.graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], ["levels"]))
+    kind = onnx.helper.make_tensor_value_info("levels", onnx.TensorProto.FLOAT, ["N", None, None, None])
+    model.graph.output.append(kind)
+    exposed: bytes = model.SerializeToString()
+    return exposed
 
 
 def classes_metadata(classes: Sequence[str]) -> str:

@@ -1,14 +1,13 @@
 """A generator's graph rewritten for CPUs: the same function in exact arithmetic, of standard operators only.
 
-Every large transposed convolution gets Winograd's form (:mod:`igan_zoo.export.winograd`), which pays as soon as its
-matrix products have enough rows. Where one image has too few of them, an ``If`` on the batch size chooses between the
-plain layers and the rewritten ones. The weights are stored once, as they are in the plain graph; onnxruntime transforms
-them when it loads the graph. What pays was measured: docs/performance.md.
+Every large transposed convolution gets Winograd's form (:mod:`igan_zoo.export.winograd`). The weights are stored as
+they are in the plain graph; onnxruntime transforms them when it loads the graph. What pays was measured:
+docs/performance.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import onnx
 from onnx import NodeProto, helper
@@ -17,16 +16,10 @@ from igan_zoo.export import winograd
 from igan_zoo.export.phases import Axis
 from igan_zoo.export.winograd_nodes import Layer, Nodes, winograd_nodes, winograd_weights
 
-# The smallest batch that has Winograd's form everywhere, and the number of tiles from which one image alone has it.
-WINOGRAD_BATCH = 4
-WINOGRAD_TILES = 16
 # With fewer channels a transposed convolution is bound by memory in any form; where most places that the tiles cover
 # are not in the output, Winograd's form has too much to do.
 _FEWEST_CHANNELS = 32
 _MOST_SURPLUS = 2.0
-
-# A layer and the names of its transformed weights.
-_Transformed = tuple[Layer, list[str]]
 
 
 def rewritten(content: bytes) -> bytes | None:
@@ -38,24 +31,21 @@ def rewritten(content: bytes) -> bytes | None:
     layers = find_layers(model)
     if not layers:
         return None
-    outer = Nodes("outer.")
-    many = {name: (layer, winograd_weights(outer, layer)) for name, layer in layers.items()}
-    few = {name: (layer, weights) for name, (layer, weights) in many.items() if layer.tiles >= WINOGRAD_TILES}
-    before, after = _parted(model.graph, layers)
-    batch = outer.one("Shape", model.graph.input[0].name, start=0, end=1)
-    choice = helper.make_node(
-        "If",
-        [outer.one("Less", batch, outer.constant([WINOGRAD_BATCH]))],
-        [output.name for output in model.graph.output],
-        then_branch=_branch(after, model.graph.output, "few", few),
-        else_branch=_branch(after, model.graph.output, "many", many),
-    )
+    graph = Nodes("winograd.")
+    for node in model.graph.node:
+        layer = layers.get(node.output[0])
+        if layer is None:
+            graph.nodes.append(node)
+        else:
+            result = winograd_nodes(graph, layer, layer.x, winograd_weights(graph, layer))
+            graph.nodes.append(helper.make_node("Identity", [result], node.output))
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.nodes]
     del model.graph.node[:]
-    model.graph.node.extend([*before, *outer.nodes, choice])
-    model.graph.initializer.extend(outer.constants)
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(graph.constants)
     onnx.checker.check_model(model, full_check=True)
-    result: bytes = model.SerializeToString(deterministic=True)
-    return result
+    rewritten_content: bytes = model.SerializeToString(deterministic=True)
+    return rewritten_content
 
 
 def find_layers(model: onnx.ModelProto) -> dict[str, Layer]:
@@ -106,47 +96,3 @@ def _pays(layer: Layer) -> bool:
         and layer.outputs >= _FEWEST_CHANNELS
         and surplus <= _MOST_SURPLUS
     )
-
-
-def _parted(graph: onnx.GraphProto, layers: Iterable[str]) -> tuple[list[NodeProto], list[NodeProto]]:
-    """Returns copies of the nodes that no layer's output reaches, and of the layers and all others, both in order."""
-    reached = set(layers)
-    before, after = [], []
-    for node in graph.node:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.name = ""
-        if reached.isdisjoint([*node.input, *node.output]):
-            before.append(copy)
-        else:
-            after.append(copy)
-            reached.update(node.output)
-    return before, after
-
-
-def _branch(
-    nodes: list[NodeProto], outputs: Iterable[onnx.ValueInfoProto], name: str, layers: dict[str, _Transformed]
-) -> onnx.GraphProto:
-    """Returns ``nodes`` with ``layers`` in Winograd's form as a graph of its own; the weights stay outside."""
-    computed = {output for node in nodes for output in node.output}
-    body = Nodes(f"{name}.")
-
-    def here(tensor: str) -> str:
-        return body.prefix + tensor if tensor in computed else tensor
-
-    for node in nodes:
-        names = [here(tensor) for tensor in node.output]
-        if node.output[0] in layers:
-            layer, weights = layers[node.output[0]]
-            result = winograd_nodes(body, layer, here(layer.x), weights)
-            body.nodes.append(helper.make_node("Identity", [result], names))
-        else:
-            copy = NodeProto()
-            copy.CopyFrom(node)
-            copy.input[:] = [here(tensor) for tensor in node.input]
-            copy.output[:] = names
-            body.nodes.append(copy)
-    values = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in outputs]
-    for value in values:
-        value.name = here(value.name)
-    return helper.make_graph(body.nodes, name, [], values, body.constants)

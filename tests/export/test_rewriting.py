@@ -100,14 +100,14 @@ LAYERS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_rewritten_layer_agrees_with_the_plain_one_on_both_sides_of_the_batch_size(name: str) -> None:
+def test_a_rewritten_layer_agrees_with_the_plain_one(name: str) -> None:
     """Within 1e-4, of outputs with standard deviation 1."""
     content = layer_graph(**({"strides": [2, 2]} | LAYERS[name]))  # type: ignore[arg-type]
     fast = rewritten(content)
     assert fast is not None
     shape = [dim.dim_value for dim in onnx.load_model_from_string(content).graph.input[0].type.tensor_type.shape.dim]
     x = np.random.default_rng(1).normal(size=(5, *shape[1:])).astype(np.float32)
-    for size in (1, 3, 4, 5):
+    for size in (1, 2, 5):
         np.testing.assert_allclose(run(fast, x[:size]), run(content, x[:size]), atol=1e-4)
 
 
