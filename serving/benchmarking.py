@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import InterfaceError
 from igan_zoo.latents import latents
 from igan_zoo.progress import Progress
-from igan_zoo.serving.engine import Device, Engine
+from igan_zoo.serving.engine import Arrays, Device, Engine, Graph
 from igan_zoo.spec import Form, ModelSpec, graph_file
 from igan_zoo.store import Model
 
@@ -27,6 +27,18 @@ _ROLES = ("generator", "classifier")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
 
 
+class Runner(Protocol):
+    """What runs a batch of a role: an engine, or something else with its interface."""
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]: ...
+
+    @property
+    def provider(self) -> str: ...
+
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays: ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A graph on a device, ready to run: a role of a model, "cpu" or a variant of it (None: the plain graph)."""
@@ -34,7 +46,7 @@ class Candidate:
     role: str
     variant: Form | None
     device: Device
-    engine: Engine
+    engine: Runner
 
 
 @dataclass(frozen=True)

@@ -107,3 +107,32 @@ def test_bench_works_without_the_training_stack(exported_model: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_pytorch_is_measured_beside_the_graphs(model: Path, igan_zoo: Cli) -> None:
+    code, output, errors = igan_zoo("bench", model, "--batch", "2", *FAST, "--torch", "--json")
+    assert code == 0, errors
+    providers = [(row["role"], row["provider"]) for row in json.loads(output)["speeds"]]
+    assert providers == [
+        ("generator", "CPUExecutionProvider"),
+        ("classifier", "CPUExecutionProvider"),
+        ("generator", "PyTorch"),
+        ("classifier", "PyTorch"),
+    ]
+    (model / "model.safetensors").unlink()
+    code, _, errors = igan_zoo("bench", model, "--batch", "2", *FAST, "--torch")
+    assert code == 1
+    assert "has no model.safetensors, which PyTorch needs" in errors
+
+
+def test_what_pytorch_runs_is_what_the_graph_computes(model: Path) -> None:
+    import numpy as np
+
+    from igan_zoo.directory import ModelDirectory
+    from igan_zoo.export.torch_engine import TorchEngine
+
+    engine = TorchEngine(ModelDirectory.open(model))
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    expected = load_candidates(store.resolve(str(model)), "cpu", 1)[1].engine.run("classifier", {"images": images})
+    for name, result in engine.run("classifier", {"images": images}).items():
+        np.testing.assert_allclose(result, expected[name], atol=1e-4)

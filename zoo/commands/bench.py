@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import json_option, resolve
+from igan_zoo.commands.options import json_option, missing_train, resolve
 from igan_zoo.terminal import print_json, print_table
 
 
@@ -30,9 +30,16 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
     show_default=True,
     help="For each graph at each batch size.",
 )
+@click.option("--torch", "with_torch", is_flag=True, help="Measure PyTorch on the CPU, too; wants the train extra.")
 @json_option
 def bench(
-    model: str | None, batches: tuple[int, ...], device: Any, threads: int | None, seconds: float, as_json: bool
+    model: str | None,
+    batches: tuple[int, ...],
+    device: Any,
+    threads: int | None,
+    seconds: float,
+    with_torch: bool,
+    as_json: bool,
 ) -> None:
     """Measure how many images a second every graph of a model runs here, variants beside the plain one."""
     from dataclasses import asdict
@@ -42,7 +49,10 @@ def bench(
 
     chosen = resolve(model)
     click.echo(f"{chosen.name} ({chosen.path})", err=True)
-    speeds = measure_speeds(_candidates(chosen, device, threads), batches, seconds=seconds)
+    candidates = _candidates(chosen, device, threads)
+    if with_torch:
+        candidates += _torch_candidates(chosen, threads)
+    speeds = measure_speeds(candidates, batches, seconds=seconds)
     measured_on = conditions(threads)
     if as_json:
         rows = [{"file": graph_file(speed.role, speed.variant), **asdict(speed)} for speed in speeds]
@@ -63,6 +73,20 @@ def bench(
     versions = ", ".join(f"{name} {number}" for name, number in measured_on["versions"].items())
     instructions = " ".join(measured_on["instructions"])
     click.echo(f"{measured_on['processor']} ({instructions}), {threads or 'all'} threads, {versions}", err=True)
+
+
+def _torch_candidates(chosen: Any, threads: int | None) -> list[Any]:
+    """Loads the networks of which the graphs were made."""
+    from igan_zoo.serving.benchmarking import Candidate
+
+    if chosen.directory is None:
+        raise click.UsageError("--torch wants a model directory or a name, not an .onnx file")
+    try:
+        from igan_zoo.export.torch_engine import TorchEngine
+    except ImportError as error:
+        raise missing_train(error) from error
+    engine = TorchEngine(chosen.directory, threads=threads)
+    return [Candidate(role, None, "cpu", engine) for role in chosen.directory.spec.graphs]
 
 
 def _candidates(chosen: Any, device: Any, threads: int | None) -> list[Any]:

@@ -1,0 +1,47 @@
+"""A model directory's networks run by PyTorch, to be measured beside the graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from igan_zoo.directory import ModelDirectory
+from igan_zoo.errors import ModelDirectoryError
+from igan_zoo.export.exporter import parity_subjects
+from igan_zoo.export.trained import load_networks
+from igan_zoo.serving.engine import Arrays, Engine
+from igan_zoo.spec import WEIGHTS
+
+
+class TorchEngine:
+    """Runs the networks in evaluation mode, nothing folded, on the CPU; the interface is the engine's."""
+
+    provider = "PyTorch"
+
+    def __init__(self, directory: ModelDirectory, *, threads: int | None = None) -> None:
+        """Loads the training weights.
+
+        Raises:
+            ModelDirectoryError: they are not here, or damaged.
+        """
+        if not (directory.path / WEIGHTS).exists():
+            raise ModelDirectoryError(f"{directory.path} has no {WEIGHTS}, which PyTorch needs; leave --torch out.")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        contents = {file: directory.read(file) for file in directory.spec.graphs.values()}
+        directory.read(WEIGHTS)
+        subjects = parity_subjects(load_networks(directory.path / WEIGHTS), contents)
+        self.modules = {subject.role: subject.module for subject in subjects}
+        self.graphs = Engine({subject.role: subject.content for subject in subjects}).graphs
+
+    @torch.inference_mode()
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Runs a batch, ``{input: array}``, and returns ``{output: array}``."""
+        (given,) = inputs.values()
+        outputs = self.modules[role](torch.from_numpy(given))
+        results = outputs if isinstance(outputs, tuple) else (outputs,)
+        names = ("images",) if role == "generator" else ("logits", "probabilities", "realness")
+        return {name: result.numpy() for name, result in zip(names, results, strict=True)}
