@@ -88,10 +88,17 @@ class Model:
     path: Path
     directory: ModelDirectory | None
 
-    def graph(self, role: str, variant: Variant | None = None, *, device: str = "cpu") -> bytes:
-        """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.
+    def graph_for_cpus(self, role: str) -> bytes | None:
+        """Returns the bytes of the graph that was rewritten for CPUs, checked, or None if the model has none.
 
-        A CPU gets the graph that was rewritten for it, if the model has one.
+        Raises:
+            ChecksumError: the file was changed.
+        """
+        file = graph_file(role, "cpu")
+        return self.directory.read(file) if self.directory is not None and file in self.directory.spec.files else None
+
+    def graph(self, role: str, variant: Variant | None = None) -> bytes:
+        """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.
 
         Raises:
             ModelDirectoryError: the model has no such part, or no such variant of it.
@@ -108,8 +115,7 @@ class Model:
         if role not in spec.graphs:
             raise ModelDirectoryError(f"{self.name} has no {role}; it has: {', '.join(spec.graphs)}.")
         if variant is None:
-            for_cpu = graph_file(role, "cpu")
-            return self.directory.read(for_cpu if device == "cpu" and for_cpu in spec.files else spec.graphs[role])
+            return self.directory.read(spec.graphs[role])
         if variant not in spec.variants(role):
             found = ", ".join(spec.variants(role)) or "none"
             raise ModelDirectoryError(

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo import store
+from igan_zoo.errors import InterfaceError
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator
 from igan_zoo.export.graphs import to_onnx
 from igan_zoo.export.parity import Subject, parity_report
@@ -24,7 +25,7 @@ from igan_zoo.export.phases import Axis, transposed_convolution_by_phases
 from igan_zoo.export.rewriting import rewritten
 from igan_zoo.export.winograd import transposed_convolution_by_winograd, weight_matrix
 from igan_zoo.latents import latents
-from igan_zoo.serving.engine import Engine
+from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.training.convolutional_networks import convolutional_generator
 from igan_zoo.training.imagenet_networks import MultiScaleGenerator
 from igan_zoo.training.layers import set_population_statistics
@@ -210,12 +211,29 @@ def test_another_runtime_computes_the_same_of_a_rewritten_graph(cifar: tuple[byt
     assert (difference > 0).mean() <= 5e-4
 
 
-def test_a_cpu_gets_the_rewritten_graph_and_another_device_the_plain_one(model: Path) -> None:
+def test_the_engine_takes_the_rewritten_graph_for_batches_on_a_cpu(
+    cifar: tuple[bytes, Subject],
+) -> None:
+    plain, subject = cifar
+    engine = Engine({"generator": plain}, batched={"generator": subject.content})
+    alone = Engine({"generator": plain}), Engine({"generator": subject.content})
+    for size, expected in ((1, alone[0]), (3, alone[0]), (4, alone[1]), (64, alone[1])):
+        inputs = {"latent": subject.inputs[:size]}
+        images = engine.run("generator", inputs)["images"]
+        np.testing.assert_array_equal(images, expected.run("generator", inputs)["images"])
+
+
+def test_a_model_gives_its_rewritten_graph_to_cpus_alone(model: Path) -> None:
     from igan_zoo.directory import ModelDirectory, seal
 
+    chosen = store.resolve(str(model))
+    assert chosen.graph_for_cpus("generator") is None
     (model / "onnx" / "generator_cpu.onnx").write_bytes(b"rewritten")
     seal(model, ModelDirectory.open(model).spec)
     chosen = store.resolve(str(model))
-    assert chosen.graph("generator") == b"rewritten"
-    assert chosen.graph("generator", device="cuda") == (model / "onnx" / "generator.onnx").read_bytes()
-    assert chosen.graph("classifier") == (model / "onnx" / "classifier.onnx").read_bytes()
+    assert chosen.graph_for_cpus("generator") == b"rewritten"
+    assert chosen.graph("generator") == (model / "onnx" / "generator.onnx").read_bytes()
+    engine = load_engine(chosen, ["generator"])
+    engine.run("generator", {"latent": np.zeros((1, 100), np.float32)})
+    with pytest.raises(InterfaceError, match="not an ONNX graph"):
+        engine.run("generator", {"latent": np.zeros((4, 100), np.float32)})
