@@ -20,6 +20,7 @@ from igan_zoo.export.scorer_parity import scorer_parity
 from igan_zoo.export.weights import WeightsFile, load_weights, open_weights, read_weights, require_sum
 from igan_zoo.files import atomic_file
 from igan_zoo.serving.engine import RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
+from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ SCORERS = {
             build=inception.Inception,
             size=inception.SIZE,
             offset=128,
-            published="inception-2015-12-05",
-            sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            published=INCEPTION,
+            sha256=INCEPTION_WEIGHTS,
             source="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
             has_graph=True,
         ),

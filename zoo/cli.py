@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, data, export, inference, models, reproduce, training
+from igan_zoo.commands import bench, data, export, inference, models, reproduce, score, training
 from igan_zoo.errors import IganZooError
 
 
@@ -55,6 +55,7 @@ _COMMANDS = (
     inference.sample,
     inference.classify,
     inference.evaluate,
+    score.score,
     bench.bench,
     data.prepare,
     training.train,

@@ -83,6 +83,10 @@ class ScoringError(IganZooError):
     """Statistics or features from which the score that was asked for cannot be computed."""
 
 
+class DownloadError(IganZooError):
+    """A published file that cannot be fetched."""
+
+
 class MissingExtraError(IganZooError):
     """A command that needs a package of an extra that is not installed."""
 

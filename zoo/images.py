@@ -198,7 +198,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
 
 def encode_png(target: Path | IO[bytes], image: NDArray[np.uint8]) -> None:
     """Writes uint8 ``[H, W, C]`` to a path or an open file as a PNG, whatever the suffix."""
-    _to_pillow(image).save(target, format="PNG")
+    to_pillow(image).save(target, format="PNG")
 
 
 def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
@@ -208,10 +208,11 @@ def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
         return image
     if has_channels == 1:
         return np.repeat(image, channels, axis=2)
-    return conform(_to_pillow(image), height=height, width=width, channels=channels)
+    return conform(to_pillow(image), height=height, width=width, channels=channels)
 
 
-def _to_pillow(image: NDArray[np.uint8]) -> Image.Image:
+def to_pillow(image: NDArray[np.uint8]) -> Image.Image:
+    """Returns uint8 ``[H, W, C]`` as Pillow's image."""
     from PIL import Image
 
     return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)

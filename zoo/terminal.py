@@ -17,10 +17,17 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows of equally many cells in columns as wide as their widest cell."""
+    click.echo(table(rows))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows of equally many cells in columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    lines = []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))
+        lines.append("  ".join([*cells, row[-1]]))
+    return "\n".join(lines)
 
 
 def print_seconds_since(began: float) -> None:

@@ -35,7 +35,7 @@ class Accumulator:
         check_facts(facts)
         self._facts, self._shard = facts, shard
         self._splits = image_splits(facts)
-        self._covered = np.zeros(facts.images, np.bool_)
+        self._covered, self._skipped = np.zeros(facts.images, np.bool_), np.zeros(facts.images, np.bool_)
         self._counts = np.zeros(facts.splits, np.int64)
         self._probabilities = np.zeros((facts.splits, facts.classes), np.int64)
         self._entropies = np.zeros(facts.splits, np.int64)
@@ -58,11 +58,26 @@ class Accumulator:
         here = np.isin(images, self._kept)
         self._kept_features[np.searchsorted(self._kept, images[here])] = features[here]
 
+    def skip(self, images: NDArray[np.int64]) -> None:
+        """Notes that the images numbered ``images`` ``[N]`` do not decode.
+
+        Raises:
+            ScoringError: an image came before or has no such number.
+        """
+        self._check_numbers(images)
+        self._skipped[images] = True
+
+    @property
+    def done(self) -> int:
+        """How many images were added or skipped."""
+        return int(self._counts.sum() + self._skipped.sum())
+
     def statistics(self) -> Statistics:
         """Returns the statistics of the images added so far."""
         return Statistics(
             facts=self._facts,
             covered=self._covered.copy(),
+            skipped=self._skipped.copy(),
             split_counts=self._counts.copy(),
             split_probabilities=self._probabilities.copy(),
             split_entropies=self._entropies.copy(),
@@ -82,19 +97,22 @@ class Accumulator:
             if not np.isfinite(array).all():
                 worst = images[~np.isfinite(array).all(axis=1)][0]
                 raise ScoringError(f"The scorer {facts.scorer} gave {what} that are not finite for image {worst}.")
-        if len(images) == 0:
-            return
-        if not 0 <= images.min() <= images.max() < facts.images:
-            raise ScoringError(f"Images {images.min()} to {images.max()} were scored of a set of {facts.images}.")
-        if self._covered[images].any() or len(np.unique(images)) < len(images):
-            raise ScoringError(f"An image among {images.min()} to {images.max()} was scored twice.")
-        if np.abs(features).max() >= LARGEST_FEATURE:
+        self._check_numbers(images)
+        if np.abs(features).max(initial=0) >= LARGEST_FEATURE:
             raise ScoringError(
                 f"The scorer {facts.scorer} gave a feature of size {np.abs(features).max():g}; exact sums take "
                 f"features below {LARGEST_FEATURE:g}."
             )
-        if np.abs(logits).max() >= _LARGEST_LOGIT:
+        if np.abs(logits).max(initial=0) >= _LARGEST_LOGIT:
             raise ScoringError(f"The scorer {facts.scorer} gave a logit of size {np.abs(logits).max():g}.")
+
+    def _check_numbers(self, images: NDArray[np.int64]) -> None:
+        if len(images) == 0:
+            return
+        if not 0 <= images.min() <= images.max() < self._facts.images:
+            raise ScoringError(f"Images {images.min()} to {images.max()} were scored of a set of {self._facts.images}.")
+        if (self._covered[images] | self._skipped[images]).any() or len(np.unique(images)) < len(images):
+            raise ScoringError(f"An image among {images.min()} to {images.max()} was scored twice.")
 
     def _add_probabilities(self, splits: NDArray[np.int64], logits: NDArray[np.float64]) -> None:
         probabilities, entropies = probabilities_and_entropies(logits)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.accumulator import (
     COARSE_ENTROPY_STEPS,
     COARSE_PROBABILITY_STEPS,
@@ -51,10 +52,12 @@ def inception_score(statistics: Statistics) -> InceptionScore:
     """Returns the Inception score of exact sums.
 
     Raises:
-        ScoringError: images are missing.
+        ScoringError: images are missing, or a split has none.
     """
     check_complete(statistics)
     counts = statistics.split_counts
+    if not counts.all():
+        raise ScoringError(f"No image of a split of {statistics.name} decodes: take fewer splits, or other images.")
     probabilities = statistics.split_probabilities / PROBABILITY_STEPS
     entropies = statistics.split_entropies / PROBABILITY_STEPS
     splits = np.exp(entropies / counts - _negative_entropy(probabilities / counts[:, None]))

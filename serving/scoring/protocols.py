@@ -17,7 +17,7 @@ from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance
 from igan_zoo.serving.scoring.inception_score import inception_score
 from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, kernel_distance
 from igan_zoo.serving.scoring.precision_recall import precision_recall
-from igan_zoo.serving.scoring.statistics import Statistics, check_complete
+from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_complete
 
 Metric = Literal["is", "fid", "kid", "pr"]
 _NAME = re.compile(r"(is|fid|kid|pr)([1-9][0-9]*)(k?)")
@@ -77,16 +77,20 @@ def images_needed(protocols: Sequence[Protocol], *, features: int) -> tuple[int,
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One number, and everything that it depends on; one line of JSON.
 
-    ``quantity`` tells the numbers of one protocol apart. ``standard_error`` is None where none is known; ``deviation``
-    is the spread over splits or subsets that other tools print.
+    ``metric`` is what to call the number, with the scorer's name unless it is the network of 2015; ``quantity`` tells
+    the numbers of one protocol apart. ``standard_error`` is None where none is known; ``deviation`` is the spread over
+    splits or subsets that other tools print. ``skipped`` images of the source do not decode and are not among
+    ``images``.
     """
 
     protocol: str
+    metric: str
     quantity: str
     value: float
     standard_error: float | None = None
     deviation: float | None = None
     images: int
+    skipped: int = 0
     splits: int
     seed: int
     scorer: str
@@ -94,10 +98,32 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     resize: str
     precision: str
     source: str
+    fingerprint: str = ""
     reference: str | None = None
+    reference_fingerprint: str | None = None
     provider: str | None = None
     time: str | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+# The only scorer whose numbers have a name without it: the network of 2015-12-05, of its published weights.
+INCEPTION = "inception-2015-12-05"
+INCEPTION_WEIGHTS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+# What a metric is called with that scorer, and with another one.
+_LABELS: Mapping[Metric, tuple[str, str]] = {
+    "is": ("Inception score", "classifier score"),
+    "fid": ("FID", "Fréchet distance"),
+    "kid": ("KID", "kernel distance"),
+    "pr": ("precision and recall", "precision and recall"),
+}
+
+
+def metric_label(metric: Metric, scorer: str, precision: str = "fp32") -> str:
+    """Returns what to call a metric: ``FID``, or ``Fréchet distance (efficientnet-lite0-57934424)``."""
+    ours, others = _LABELS[metric]
+    label = ours if scorer == INCEPTION else f"{others} ({scorer})"
+    return label if precision == "fp32" else f"{label}, {precision} preview"
 
 
 @dataclass(frozen=True)
@@ -127,16 +153,20 @@ def score(
     """
     check_complete(statistics)
     _check_numbers(protocol, statistics)
+    if protocol.needs_reference:
+        check_features(protocol.metric, statistics.facts.scorer, statistics.facts.features)
     comparison = _Comparison(statistics, reference, subset_size or DEFAULT_SUBSET_SIZE)
     facts = statistics.facts
     return [
         Record(
             protocol=protocol.name,
+            metric=metric_label(protocol.metric, facts.scorer, facts.precision),
             quantity=number.quantity,
             value=number.value,
             standard_error=number.standard_error,
             deviation=number.deviation,
             images=protocol.images,
+            skipped=int(statistics.skipped.sum()),
             splits=facts.splits,
             seed=facts.seed,
             scorer=facts.scorer,
@@ -144,15 +174,59 @@ def score(
             resize=facts.resize,
             precision=facts.precision,
             source=facts.source,
+            fingerprint=facts.fingerprint,
             reference=reference.name if reference is not None and protocol.needs_reference else None,
+            reference_fingerprint=_fingerprint(reference) if protocol.needs_reference else None,
         )
         for number in _METRICS[protocol.metric](comparison)
     ]
 
 
+def protocol_of(metric: Metric, statistics: Statistics) -> Protocol:
+    """Returns the protocol of as many images as the statistics have for a metric: skipped ones are none."""
+    return Protocol(metric, statistics.count if metric in ("is", "fid") else len(statistics.kept_features))
+
+
+def check_features(metric: Metric, scorer: str, features: int) -> None:
+    """Refuses to compare the features of a scorer that gives none.
+
+    Raises:
+        ScoringError: it has no features.
+    """
+    if not features:
+        raise ScoringError(
+            f"{metric} compares features, and the classifier {scorer} gives only classes: take a scorer with features, "
+            "or --metric is."
+        )
+
+
+def _fingerprint(reference: Reference | None) -> str | None:
+    if reference is None or reference.statistics is None:
+        return None
+    return reference.statistics.facts.fingerprint
+
+
+def check_comparable(facts: Facts, reference: Reference) -> None:
+    """Refuses a reference that lacks images or was scored in another way than ``facts`` say.
+
+    Raises:
+        ScoringError: names the difference.
+    """
+    if reference.statistics is None:
+        return
+    check_complete(reference.statistics)
+    for name in ("scorer_sha256", "resize", "precision"):
+        values = getattr(facts, name), getattr(reference.statistics.facts, name)
+        if values[0] != values[1]:
+            raise ScoringError(
+                f"The reference {reference.name} was scored with another {name}, {values[1]} and not "
+                f"{values[0]}: score both alike."
+            )
+
+
 def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
     of_all = protocol.metric in ("is", "fid")
-    there = statistics.facts.images if of_all else statistics.facts.kept
+    there = protocol_of(protocol.metric, statistics).images
     if there != protocol.images:
         what = "is of" if of_all else "keeps the features of"
         raise ScoringError(f"{protocol.name} cannot be computed: {statistics.name} {what} {there} images.")
@@ -175,16 +249,8 @@ class _Comparison:
                 "This metric compares with the features of reference images: give such a reference (a file with a mean "
                 "and covariance is enough for fid alone)."
             )
-        other = self.reference.statistics
-        check_complete(other)
-        for name in ("scorer_sha256", "resize", "precision"):
-            values = getattr(self.statistics.facts, name), getattr(other.facts, name)
-            if values[0] != values[1]:
-                raise ScoringError(
-                    f"The reference {self.reference.name} was scored with another {name}, {values[1]} and not "
-                    f"{values[0]}: score both alike."
-                )
-        return other
+        check_comparable(self.statistics.facts, self.reference)
+        return self.reference.statistics
 
 
 def _is(comparison: _Comparison) -> list[_Number]:

@@ -23,7 +23,9 @@ _LARGEST_COUNT = 2**31
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What statistics must have in common to be merged.
 
-    ``images`` is the number of images of the whole, not of a shard; ``kept`` of them keep their features.
+    ``images`` is the number of images of the whole, not of a shard; ``kept`` of them keep their features. ``features``
+    is 0 for a classifier that gives none. ``source`` is what messages call the images; what they are says
+    ``fingerprint``, where it is known.
     """
 
     scorer: str
@@ -31,6 +33,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     resize: str
     precision: str = "fp32"
     source: str
+    fingerprint: str = ""
     images: int
     features: int
     classes: int
@@ -45,6 +48,7 @@ class Statistics:
     """Exact sums over the covered images of a set.
 
     ``covered``: bool ``[images]``, which images are in the sums.
+    ``skipped``: bool ``[images]``, which were left out because they do not decode.
     ``split_counts``: int64 ``[splits]``.
     ``split_probabilities``: int64 ``[splits, classes]``, Σ p in steps of 2⁻⁴⁰.
     ``split_entropies``: int64 ``[splits]``, Σ Σₖ pₖ log pₖ in steps of 2⁻⁴⁰.
@@ -59,6 +63,7 @@ class Statistics:
 
     facts: Facts
     covered: NDArray[np.bool_]
+    skipped: NDArray[np.bool_]
     split_counts: NDArray[np.int64]
     split_probabilities: NDArray[np.int64]
     split_entropies: NDArray[np.int64]
@@ -74,9 +79,14 @@ class Statistics:
         return int(self.covered.sum())
 
     @property
+    def done(self) -> NDArray[np.bool_]:
+        """Which images are covered or skipped, bool ``[images]``."""
+        return self.covered | self.skipped
+
+    @property
     def complete(self) -> bool:
-        """Whether every image of the set is covered."""
-        return bool(self.covered.all())
+        """Whether every image of the set is covered or skipped."""
+        return bool(self.done.all())
 
 
 def check_facts(facts: Facts) -> None:
@@ -94,9 +104,11 @@ def check_facts(facts: Facts) -> None:
     # The largest split's Σ Σₖ pₖ log pₖ in steps of 2⁻⁴⁰ must fit int64.
     if -(-facts.images // facts.splits) * max(1.0, np.log(max(facts.classes, 1))) >= 2**22:
         raise ScoringError(f"{facts.images} images are too many for {facts.splits} splits: take more splits.")
-    for size, what in ((facts.features, "features"), (facts.classes, "classes")):
-        if not 1 <= size <= _LARGEST_SIZE:
-            raise ScoringError(f"The scorer {facts.scorer} has {size} {what}; 1 to {_LARGEST_SIZE} can be summed.")
+    for size, least, what in ((facts.features, 0, "features"), (facts.classes, 1, "classes")):
+        if not least <= size <= _LARGEST_SIZE:
+            raise ScoringError(
+                f"The scorer {facts.scorer} has {size} {what}; {least} to {_LARGEST_SIZE} can be summed."
+            )
     if not 0 <= facts.kept <= facts.images:
         raise ScoringError(f"The features of {facts.kept} images cannot be kept of {facts.images} images.")
     if not 0 <= facts.seed < 2**32:
@@ -149,12 +161,14 @@ def merge(parts: Sequence[Statistics], *, partial: bool = False) -> Statistics:
     first = parts[0]
     for part in parts[1:]:
         _check_same(first, part)
-    covered = _union(parts)
-    if not partial and not covered.all():
-        raise ScoringError(_what_is_missing(parts, covered))
+    done = _union(parts)
+    if not partial and not done.all():
+        raise ScoringError(_what_is_missing(parts, done))
+    covered = np.any([part.covered for part in parts], axis=0)
     return Statistics(
         facts=first.facts,
         covered=covered,
+        skipped=np.any([part.skipped for part in parts], axis=0),
         split_counts=_added([part.split_counts for part in parts]),
         split_probabilities=_added([part.split_probabilities for part in parts]),
         split_entropies=_added([part.split_entropies for part in parts]),
@@ -173,12 +187,16 @@ def check_complete(statistics: Statistics) -> None:
         ScoringError: names what is missing.
     """
     if not statistics.complete:
-        raise ScoringError(_what_is_missing([statistics], statistics.covered))
+        raise ScoringError(_what_is_missing([statistics], statistics.done))
+    if statistics.count < 2:
+        raise ScoringError(f"A score needs 2 images or more; {statistics.count} of {statistics.facts.source} decode.")
 
 
 def _check_same(one: Statistics, other: Statistics) -> None:
     words = {"scorer_sha256": "scorer", "images": "number of images", "kept": "number of kept features"}
     for field in ("scorer_sha256", *Facts.__struct_fields__):
+        if field == "source" and one.facts.fingerprint and one.facts.fingerprint == other.facts.fingerprint:
+            continue
         values = getattr(one.facts, field), getattr(other.facts, field)
         if values[0] != values[1]:
             raise ScoringError(
@@ -188,21 +206,21 @@ def _check_same(one: Statistics, other: Statistics) -> None:
 
 
 def _union(parts: Sequence[Statistics]) -> NDArray[np.bool_]:
-    covered = np.zeros_like(parts[0].covered)
+    done = np.zeros_like(parts[0].covered)
     for part in parts:
-        twice = covered & part.covered
+        twice = done & part.done
         if twice.any():
             raise ScoringError(f"{_ranges(twice)} of {part.name} came before: merge each shard once.")
-        covered |= part.covered
-    return covered
+        done |= part.done
+    return done
 
 
-def _what_is_missing(parts: Sequence[Statistics], covered: NDArray[np.bool_]) -> str:
+def _what_is_missing(parts: Sequence[Statistics], done: NDArray[np.bool_]) -> str:
     there = {part.shard for part in parts}
     counts = {shard[1] if shard else None for shard in there}
     number = counts.pop() if len(counts) == 1 else None
     absent = [f"{shard}/{number}" for shard in range(1, (number or 0) + 1) if (shard, number) not in there]
-    what = f"Shard {', '.join(absent)}" if absent else _ranges(~covered)
+    what = f"Shard {', '.join(absent)}" if absent else _ranges(~done)
     return f"{what} of {parts[0].facts.source} is missing: score it too, then merge all."
 
 

@@ -25,6 +25,7 @@ _ARRAYS = (
     "feature_moments",
     "kept_features",
 )
+_BITS = ("covered", "skipped")
 # pytorch-fid's arrays may have as many features as ours.
 _LARGEST_SIZE = 2**13
 
@@ -43,7 +44,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     from safetensors.numpy import save
 
     arrays: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(getattr(statistics, name)) for name in _ARRAYS}
-    arrays["covered"] = np.packbits(statistics.covered)
+    arrays |= {name: np.packbits(getattr(statistics, name)) for name in _BITS}
     header = msgspec.json.encode(_Header(statistics.facts, statistics.shard)).decode()
     with atomic_file(path) as temporary:
         temporary.write_bytes(save(arrays, metadata={_METADATA_KEY: header}))
@@ -61,14 +62,14 @@ def load_statistics(path: Path) -> Statistics:
         with safe_open(path, framework="numpy") as file:
             header = msgspec.json.decode((file.metadata() or {})[_METADATA_KEY], type=_Header)
             check_facts(header.facts)
-            arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, "covered")}
+            arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_BITS)}
     except FileNotFoundError:
         raise ScoringError(f"There is no statistics file {path}.") from None
     except (SafetensorError, KeyError, OSError, msgspec.DecodeError) as error:
         raise ScoringError(f"{path} is not a statistics file of this version, or is damaged: score again.") from error
     if not _is_consistent(header.facts, arrays):
         raise ScoringError(f"The statistics file {path} is damaged: its parts do not fit together; score again.")
-    arrays["covered"] = _unpacked(arrays["covered"], header.facts.images)
+    arrays |= {name: _unpacked(arrays[name], header.facts.images) for name in _BITS}
     check_total(arrays["class_moments"])
     check_total(arrays["feature_moments"])
     return Statistics(facts=header.facts, shard=header.shard, name=str(path), **arrays)
@@ -81,18 +82,19 @@ def _is_consistent(facts: Facts, arrays: dict[str, NDArray[Any]]) -> bool:
         "split_entropies": (facts.splits,),
         "class_moments": (facts.classes + 2, facts.classes + 2),
         "feature_moments": (facts.features + 1, facts.features + 1),
-        "covered": (-(-facts.images // 8),),
+        **dict.fromkeys(_BITS, (-(-facts.images // 8),)),
     }
-    types = {"kept_features": np.float32, "covered": np.uint8}
+    types = {"kept_features": np.float32, **dict.fromkeys(_BITS, np.uint8)}
     if any(arrays[name].shape != shape for name, shape in shapes.items()):
         return False
     if any(array.dtype != types.get(name, np.int64) for name, array in arrays.items()):
         return False
-    covered = _unpacked(arrays["covered"], facts.images)
+    covered, skipped = (_unpacked(arrays[name], facts.images) for name in _BITS)
     counts = {int(arrays["split_counts"].sum()), *(int(arrays[f"{name}_moments"][-1, -1]) for name in _MOMENTS)}
     kept = (int(covered[kept_images(facts)].sum()), facts.features)
     return (
         counts == {int(covered.sum())}
+        and not (covered & skipped).any()
         and arrays["kept_features"].shape == kept
         and bool(np.isfinite(arrays["kept_features"]).all())
     )
@@ -113,6 +115,15 @@ def save_gaussian(one: Gaussian, path: Path) -> None:
     """
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, mu=one.mean, sigma=one.covariance)
+
+
+def holds_gaussian(path: Path) -> bool:
+    """Returns whether a file is a zip with ``mu`` and ``sigma``, and so no ``.npz`` of images."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name, _ in _GAUSSIAN} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def load_gaussian(path: Path) -> Gaussian:

@@ -141,7 +141,9 @@ def test_nothing_does_not_merge() -> None:
         ({"images": 9, "kept": 0}, "9 images cannot be divided into 10 splits"),
         ({"splits": 0}, "0 splits"),
         ({"images": 2**25, "splits": 2}, "too many for 2 splits"),
-        ({"features": 0}, "0 features"),
+        ({"features": -1}, "-1 features"),
+        ({"features": 2**14}, "16384 features"),
+        ({"classes": 0}, "0 classes"),
         ({"classes": 2**20}, "1048576 classes"),
         ({"kept": 201}, "201 images cannot be kept"),
         ({"seed": -1}, "seed is -1"),
@@ -183,6 +185,51 @@ def test_impossible_batches_are_refused(images: list[int], message: str) -> None
 def test_features_too_large_for_exact_sums_are_refused() -> None:
     with pytest.raises(ScoringError, match="a feature of size 4096"):
         Accumulator(FACTS).add(np.arange(3), np.full((3, 12), 4096, np.float32), LOGITS[:3])
+
+
+def test_skipped_images_are_done_but_not_in_the_sums() -> None:
+    good = np.delete(np.arange(200), [3, 120])
+    parts = []
+    for shard in (1, 2):
+        numbers = np.array(shard_range(200, shard, 2))
+        accumulator = Accumulator(FACTS, shard=(shard, 2))
+        accumulator.skip(np.setdiff1d(numbers, good))
+        chosen = np.intersect1d(numbers, good)
+        accumulator.add(chosen, FEATURES[chosen], LOGITS[chosen])
+        assert accumulator.done == 100
+        parts.append(accumulator.statistics())
+    merged = merge(parts)
+    check_complete(merged)
+    assert merged.count == merged.split_counts.sum() == 198
+    assert list(np.flatnonzero(merged.skipped)) == [3, 120]
+    assert merged.feature_moments[-1, -1] == 198
+    with pytest.raises(ScoringError, match="came before"):
+        merge([*parts, parts[1]])
+
+
+def test_an_image_is_either_skipped_or_scored() -> None:
+    accumulator = Accumulator(FACTS)
+    accumulator.skip(np.array([4]))
+    for again in (accumulator.skip, lambda images: accumulator.add(images, FEATURES[:1], LOGITS[:1])):
+        with pytest.raises(ScoringError, match="scored twice"):
+            again(np.array([4]))
+
+
+def test_a_set_of_which_fewer_than_two_images_decode_has_no_score() -> None:
+    accumulator = Accumulator(some_facts(images=3, splits=1, kept=0))
+    accumulator.skip(np.array([0, 2]))
+    accumulator.add(np.array([1]), FEATURES[:1], LOGITS[:1])
+    with pytest.raises(ScoringError, match="needs 2 images or more; 1 of folder decode"):
+        check_complete(accumulator.statistics())
+
+
+def test_a_source_is_known_by_its_contents_where_they_are_known() -> None:
+    """The same folder lies elsewhere on another machine."""
+    parts = shards(2, fingerprint="f" * 64)
+    elsewhere = shards(2, fingerprint="f" * 64, source="another place")
+    assert merge([parts[0], elsewhere[1]]).complete
+    with pytest.raises(ScoringError, match="different fingerprint"):
+        merge([parts[0], shards(2, fingerprint="e" * 64)[1]])
 
 
 def test_an_empty_batch_adds_nothing() -> None:

@@ -76,7 +76,9 @@ def test_damaged_and_foreign_files_give_one_sentence(tmp_path: Path) -> None:
         load_statistics(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["covered", "split_counts", "kept_features", "feature_moments", "class_moments"])
+@pytest.mark.parametrize(
+    "name", ["covered", "skipped", "split_counts", "kept_features", "feature_moments", "class_moments"]
+)
 def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, name: str) -> None:
     from safetensors import safe_open
 
@@ -87,6 +89,8 @@ def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, name: str) -
     for index, wrong in enumerate((arrays[name][:-1], np.zeros_like(arrays[name]), arrays[name].astype(np.float64))):
         if name == "kept_features" and index == 1:
             wrong = np.full_like(arrays[name], np.nan)
+        if name == "skipped" and index == 1:
+            wrong = arrays["covered"]
         save_file({**arrays, name: np.ascontiguousarray(wrong)}, tmp_path / "bad", metadata=metadata)
         with pytest.raises(ScoringError, match="its parts do not fit together"):
             load_statistics(tmp_path / "bad")

@@ -1,0 +1,158 @@
+"""What answers for images when they are scored: a scorer of contract 2, or a classifier of the zoo."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo import store
+from igan_zoo.errors import ImageError, InterfaceError
+from igan_zoo.images import conform, decode_image, read_image, to_pillow, with_channels
+from igan_zoo.serving.engine import RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY, Device, Engine, crops
+from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
+from igan_zoo.serving.stored_images import ImageSource, StoredImage
+
+Pixels = NDArray[np.uint8]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The one size that a classifier takes, and whether images are cropped before they are resized to it."""
+
+    height: int
+    width: int
+    channels: int
+    crop: bool
+
+    def __str__(self) -> str:
+        return f"pillow-bilinear-{self.height}x{self.width}" + ("-crop" if self.crop else "")
+
+
+class Network:
+    """Features and logits of images, and everything about their origin that a score depends on.
+
+    ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits. ``shape`` is None where images
+    of any size are resized inside the graph.
+    """
+
+    precision = "fp32"
+
+    def __init__(self, name: str, sha256: str, engine: Engine, *, shape: Shape | None) -> None:
+        self.name, self.sha256, self.shape, self.engine = name, sha256, shape, engine
+        self.provider = engine.provider
+        self._role = "scorer" if shape is None else "classifier"
+        graph = engine.graphs[self._role]
+        self.channels = graph.input_shape[-1]
+        self.resize = str(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
+        size = (32, 32) if shape is None else (shape.height, shape.width)
+        features, logits = self.answer(np.zeros((1, *size, self.channels), np.uint8))
+        self.features, self.classes = features.shape[1], logits.shape[1]
+
+    def answer(self, images: Pixels) -> tuple[Scores, Scores]:
+        """Returns features float32 ``[n, features]`` and logits ``[n, classes]`` of images uint8 ``[n, H, W, C]``.
+
+        Raises:
+            InterfaceError: the graph does not take them.
+        """
+        outputs = self.engine.run(self._role, {"images": images})
+        return outputs.get("features", np.zeros((len(images), 0), np.float32)), outputs["logits"]
+
+    def conform(self, source: ImageSource) -> ImageSource:
+        """Returns the source as this network takes it: images are decoded to a classifier's one size."""
+        return source if self.shape is None else _ShapedSource(source, self.shape)
+
+
+def open_network(reference: str, *, device: Device = "cpu", threads: int | None = None) -> Network:
+    """Loads a scorer: an ``.onnx`` file, or the classifier of a model's name or directory.
+
+    A file without metadata is called by its name and sha256. Nothing but a graph of the published weights is called
+    ``inception-2015-12-05``.
+
+    Raises:
+        UnknownNameError, ModelDirectoryError, ChecksumError: there is no such model, or it is damaged.
+        InterfaceError: the file is neither a scorer nor a classifier, or claims a name that is not its own.
+        DeviceError, MissingExtraError: as ``Engine``.
+    """
+    model = store.resolve(reference)
+    content = model.graph("classifier")
+    sha256 = hashlib.sha256(content).hexdigest()
+    engine = _engine(model, content, device, threads)
+    if "scorer" in engine.graphs:
+        return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None)
+    height, width, channels = engine.graphs["classifier"].input_shape
+    name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
+    return Network(name, sha256, engine, shape=Shape(height, width, channels, crops(model, engine)))
+
+
+def _engine(model: store.Model, content: bytes, device: Device, threads: int | None) -> Engine:
+    if model.directory is not None:
+        return Engine({"classifier": content}, device=device, threads=threads)
+    try:
+        return Engine({"scorer": content}, device=device, threads=threads)
+    except InterfaceError as error:
+        try:
+            return Engine({"classifier": content}, device=device, threads=threads)
+        except InterfaceError:
+            raise InterfaceError(f"{model.path} is no scorer and no classifier. {error}") from error
+
+
+def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:
+    metadata = engine.graphs["scorer"].metadata
+    name = metadata.get(SCORER_KEY, f"{path.stem}-{sha256[:8]}")
+    if name == INCEPTION and metadata.get(WEIGHTS_KEY) != INCEPTION_WEIGHTS:
+        raise InterfaceError(
+            f"{path} calls itself {INCEPTION}, but its weights are not the published ones: make it again with "
+            "igan-zoo export inception."
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class _ShapedSource:
+    """A source whose images are decoded to one size, as ``classify`` does it, in the threads that decode."""
+
+    source: ImageSource
+    shape: Shape
+
+    @property
+    def reference(self) -> str:
+        return self.source.reference
+
+    @property
+    def encoded(self) -> bool:
+        return self.source.encoded
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
+        return [_ShapedImage(image.name, image.content, self.shape) for image in self.source.fetch(indices)]
+
+    def fingerprint(self) -> str:
+        return self.source.fingerprint()
+
+
+@dataclass(frozen=True)
+class _ShapedImage(StoredImage):
+    shape: Shape
+
+    def decode(self, channels: int) -> Pixels:
+        height, width, crop = self.shape.height, self.shape.width, self.shape.crop
+        if isinstance(self.content, ImageError):
+            raise self.content
+        if isinstance(self.content, Path):
+            return read_image(self.content, height=height, width=width, channels=channels, crop=crop)
+        if isinstance(self.content, bytes):
+            return decode_image(self.content, self.name, height=height, width=width, channels=channels, crop=crop)
+        if self.content.shape[:2] == (height, width):
+            return with_channels(self.content, channels)
+        return conform(to_pillow(self.content), height=height, width=width, channels=channels, crop=crop)

@@ -1,0 +1,167 @@
+"""What is to be found out of every source, and where statistics are looked for before images are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from igan_zoo.errors import OutputError, ScoringError
+from igan_zoo.serving.scoring.gathering import Manner, choose_images, gather_statistics, refuse_skipped
+from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.protocols import (
+    Metric,
+    Protocol,
+    Record,
+    Reference,
+    check_features,
+    images_needed,
+    protocol_of,
+    score,
+)
+from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Facts, Statistics, check_facts
+from igan_zoo.serving.scoring.statistics_cache import cache_key, cached_path, find_statistics
+from igan_zoo.serving.scoring.statistics_file import (
+    holds_gaussian,
+    load_gaussian,
+    load_statistics,
+    save_statistics,
+)
+from igan_zoo.serving.stored_images import ImageSource
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The metrics of one invocation, what their numbers depend on, and how images are gone through.
+
+    ``cached`` is whether finished statistics are looked for, and kept, in the cache.
+    """
+
+    metrics: tuple[Metric, ...]
+    splits: int = DEFAULT_SPLITS
+    seed: int = DEFAULT_SEED
+    cached: bool = True
+    manner: Manner = field(default_factory=Manner)
+
+    @property
+    def comparing(self) -> tuple[Metric, ...]:
+        """Returns the metrics that need a reference."""
+        return tuple(metric for metric in self.metrics if Protocol(metric, 1).needs_reference)
+
+    def facts(self, source: ImageSource, network: Network, count: int | None = None) -> Facts:
+        """Returns what the statistics of ``count`` images of a source, else of all, are to be of.
+
+        Raises:
+            DataError: there are not so many images.
+            ScoringError: so many images allow no score, or the scorer not these metrics.
+        """
+        return self._facts(source, network, self.metrics, self.splits, count)
+
+    def reference_facts(self, source: ImageSource, network: Network) -> Facts:
+        """Returns the same for all images of a source that others are compared with, which need not fill the splits.
+
+        Raises:
+            ScoringError: so many images allow no score, or the scorer not these metrics.
+        """
+        return self._facts(source, network, self.comparing, min(self.splits, len(source)), None)
+
+    def _facts(
+        self, source: ImageSource, network: Network, metrics: Sequence[Metric], splits: int, count: int | None
+    ) -> Facts:
+        for metric in self.comparing:
+            check_features(metric, network.name, network.features)
+        images = len(choose_images(len(source), count, self.seed))
+        _, kept = images_needed([Protocol(metric, images) for metric in metrics], features=network.features)
+        facts = Facts(
+            scorer=network.name,
+            scorer_sha256=network.sha256,
+            resize=network.resize,
+            precision=network.precision,
+            source=source.reference,
+            images=images,
+            features=network.features,
+            classes=network.classes,
+            kept=kept,
+            splits=splits,
+            seed=self.seed,
+        )
+        check_facts(facts)
+        # Reading everything once comes last.
+        return msgspec.structs.replace(facts, fingerprint=source.fingerprint())
+
+
+def find_or_gather(
+    plan: Plan,
+    source: ImageSource,
+    network: Network,
+    facts: Facts,
+    *,
+    shard: tuple[int, int] | None = None,
+    out: Path | None = None,
+    replace_out: bool = False,
+) -> Statistics:
+    """Returns statistics of these facts from ``out`` or the cache, else by scoring, and leaves them in both.
+
+    What an interrupted run knows lies beside the file it was to become, so that the same call goes on from there.
+
+    Raises:
+        OutputError: ``out`` is something else, without ``replace_out``, or cannot be written.
+        ImageError: an image does not decode, and the plan is strict.
+        DataError, ScoringError: as ``gather_statistics``.
+    """
+    key = cache_key(facts, network.provider)
+    kept = cached_path(key) if plan.cached and shard is None else None
+    found = find_statistics(out, facts, shard) if out and not replace_out else None
+    if out is not None and out.exists() and found is None and not replace_out:
+        raise OutputError(f"{out} already exists and is of something else; choose another file, or add --force.")
+    if found is None and kept is not None:
+        found = find_statistics(kept, facts)
+    if found is None:
+        target = out or kept
+        partial = target.with_name(f"{target.name}.{key[:8]}.partial") if target else None
+        found = gather_statistics(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
+    else:
+        partial = None
+        if plan.manner.strict:
+            refuse_skipped(found, source)
+    for path in (kept, out):
+        if path is not None and find_statistics(path, facts, shard) is None:
+            save_statistics(found, path)
+    if partial is not None:
+        partial.unlink(missing_ok=True)
+    return found
+
+
+def saved_reference(name: str) -> Reference | None:
+    """Returns the reference that is a file of statistics or of a Gaussian; None where ``name`` means images.
+
+    Raises:
+        ScoringError: the file is missing or damaged.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return Reference(name, statistics=load_statistics(path))
+    if path.suffix == ".npz" and holds_gaussian(path):
+        return Reference(name, gaussian=load_gaussian(path))
+    return None
+
+
+def results(
+    metrics: Sequence[Metric], statistics: Statistics, reference: Reference | None, *, subset_size: int | None = None
+) -> list[Record]:
+    """Returns the numbers of every metric, each under the name of as many images as there really are.
+
+    Raises:
+        ScoringError: as ``score``; and where the features that a comparison needs were not kept.
+    """
+    records = []
+    for metric in metrics:
+        protocol = protocol_of(metric, statistics)
+        if metric in ("kid", "pr") and protocol.images == 0:
+            raise ScoringError(
+                f"{statistics.name} keeps no features, which {metric} needs: score again with --metric {metric}."
+            )
+        records += score(protocol, statistics, reference, subset_size=subset_size)
+    return records

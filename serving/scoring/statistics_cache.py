@@ -1,0 +1,52 @@
+"""Where finished statistics are kept, so that the same images are scored once."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from igan_zoo import store
+from igan_zoo.errors import ScoringError
+from igan_zoo.serving.scoring.statistics import Facts, Statistics
+from igan_zoo.serving.scoring.statistics_file import load_statistics
+
+# What decodes images and computes answers, so that another version may give other bits. onnxruntime's package has other
+# names for other devices.
+_PACKAGES = ("igan-zoo", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages on which a score depends."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cache_key(facts: Facts, provider: str) -> str:
+    """Returns a sha256 over everything that the bits of statistics depend on, which a source's name is not."""
+    everything = {"facts": msgspec.structs.replace(facts, source=""), "provider": provider, "versions": versions()}
+    return hashlib.sha256(msgspec.json.encode(everything, order="sorted")).hexdigest()
+
+
+def cached_path(key: str) -> Path:
+    """Returns where finished statistics of a key are kept."""
+    return store.home() / "scores" / f"{key}.safetensors"
+
+
+def find_statistics(path: Path, facts: Facts, shard: tuple[int, int] | None = None) -> Statistics | None:
+    """Returns the statistics in a file if they are whole and of these facts, called whatever; else None."""
+    if not path.is_file():
+        return None
+    try:
+        found = load_statistics(path)
+    except ScoringError:
+        return None
+    same = msgspec.structs.replace(found.facts, source=facts.source) == facts and found.shard == shard
+    return found if same else None

@@ -1,0 +1,225 @@
+"""The command that scores images: score, and what merges the statistics of shards: score merge."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from igan_zoo.commands.options import device_option, force_option
+from igan_zoo.commands.records import print_records, refuse_existing
+from igan_zoo.terminal import print_seconds_since
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.scoring.protocols import Metric
+    from igan_zoo.serving.scoring.statistics import Facts, Statistics
+    from igan_zoo.serving.stored_images import ImageSource
+
+_MODEL_IMAGES = 50_000
+_MOST_NAMED = 10
+
+_metric_option = click.option(
+    "--metric",
+    "metrics",
+    type=click.Choice(["is", "fid", "kid", "pr"]),
+    multiple=True,
+    default=["is"],
+    show_default=True,
+    help="Any number of them.",
+)
+_format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+_subset_option = click.option(
+    "--subset-size", type=click.IntRange(min=2), default=1000, show_default=True, help="Of the kernel distance."
+)
+_save_option = click.option(
+    "--save-statistics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also keep the statistics: a reference for later.",
+)
+
+
+class _WithMerge(click.Command):
+    """A command that gives way to another where its first argument is ``merge``."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["merge"]:
+            return merge.make_context(f"{info_name} merge", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    first, slash, second = value.partition("/")
+    if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise click.BadParameter(f"{value!r} is no shard like 3/8", context, option)
+    return int(first), int(second)
+
+
+@click.command(
+    cls=_WithMerge, epilog="igan-zoo score merge A B ... gives the numbers of one run from the files of its shards."
+)
+@click.argument("source")
+@_metric_option
+@click.option("--reference", help="What to compare with: images, saved statistics, or pytorch-fid's .npz.")
+@click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
+@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
+@click.option("--n", "count", type=click.IntRange(min=1), help="How many images.  [default: all; 50000 of a model]")
+@click.option("--split", help="Which part of a data set.")
+@click.option("--reference-split", help="Which part of the reference.")
+@click.option("--splits", type=click.IntRange(min=1), default=10, show_default=True, help="Of the Inception score.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=2020, show_default=True, help="Of every choice.")
+@click.option("--model-seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="A model's images.")
+@_subset_option
+@click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
+@_save_option
+@click.option("--batch-size", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@device_option
+@click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
+@click.option("--save-every", type=click.FloatRange(min=0), default=30, show_default=True, help="Seconds a kill costs.")
+@_format_option
+@force_option
+def score(
+    source: str,
+    metrics: tuple[Metric, ...],
+    reference: str | None,
+    scorer: str | None,
+    weights: Path | None,
+    count: int | None,
+    split: str | None,
+    reference_split: str | None,
+    splits: int,
+    seed: int,
+    model_seed: int,
+    subset_size: int,
+    shard: tuple[int, int] | None,
+    out: Path | None,
+    save_statistics: Path | None,
+    batch_size: int,
+    threads: int | None,
+    device: Any,
+    strict: bool,
+    no_cache: bool,
+    save_every: float,
+    form: str,
+    force: bool,
+) -> None:
+    """Score images: Inception score, FID, KID, precision and recall.
+
+    SOURCE is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose samples are scored as they are
+    drawn. Killed, the same command goes on where it was; images that were scored before are not scored again.
+    """
+    from igan_zoo.commands.scorers import load_network
+    from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.scoring import plan as plans
+    from igan_zoo.serving.scoring.gathering import Manner, skipped_images
+    from igan_zoo.serving.scoring.protocols import Reference, check_comparable
+
+    began = time.perf_counter()
+    manner = Manner(batch_size=batch_size, threads=threads, strict=strict, save_every=save_every)
+    plan = plans.Plan(tuple(dict.fromkeys(metrics)), splits, seed, not no_cache, manner)
+    _check_usage(plan.comparing, reference, shard, out, save_statistics)
+    refuse_existing(None if shard else out, force)
+
+    def opened(name: str, part: str | None) -> ImageSource:
+        drawn = (count or _MODEL_IMAGES) if is_model(name) else None
+        return open_source(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
+
+    def gathered(images: ImageSource, facts: Facts, kept: Path | None) -> Statistics:
+        click.echo(f"{network.name} on {network.provider}: {facts.images:,} images of {images.reference}", err=True)
+        statistics = plans.find_or_gather(plan, images, network, facts, shard=shard, out=kept, replace_out=force)
+        _name_skipped(skipped_images(statistics, images, most=_MOST_NAMED), int(statistics.skipped.sum()))
+        return statistics
+
+    images = opened(source, split)
+    network = load_network(scorer, weights, device=device, threads=threads)
+    facts = plan.facts(images, network, count)
+    compared = None
+    if reference is not None:
+        compared = plans.saved_reference(reference)
+        if compared is None:
+            others = opened(reference, reference_split)
+            found = gathered(others, plan.reference_facts(others, network), None)
+            compared = Reference(reference, statistics=found)
+        check_comparable(facts, compared)
+    statistics = gathered(images, facts, out if shard else save_statistics)
+    if shard is not None:
+        click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {statistics.count:,} images")
+    else:
+        records = plans.results(plan.metrics, statistics, compared, subset_size=subset_size)
+        print_records(records, form, out, provider=network.provider)
+    print_seconds_since(began)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@_metric_option
+@click.option("--reference", help="Saved statistics, or pytorch-fid's .npz.")
+@_subset_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
+@_save_option
+@_format_option
+@force_option
+def merge(
+    files: tuple[Path, ...],
+    metrics: tuple[Metric, ...],
+    reference: str | None,
+    subset_size: int,
+    out: Path | None,
+    save_statistics: Path | None,
+    form: str,
+    force: bool,
+) -> None:
+    """Give the numbers of one run from the statistics of its shards."""
+    from igan_zoo.serving.scoring import plan as plans
+    from igan_zoo.serving.scoring import statistics as sums
+    from igan_zoo.serving.scoring import statistics_file
+
+    plan = plans.Plan(tuple(dict.fromkeys(metrics)))
+    _check_usage(plan.comparing, reference, None, out, save_statistics)
+    refuse_existing(out, force)
+    refuse_existing(save_statistics, force)
+    merged = sums.merge([statistics_file.load_statistics(path) for path in files])
+    compared = plans.saved_reference(reference) if reference is not None else None
+    if reference is not None and compared is None:
+        raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
+    _name_skipped([], int(merged.skipped.sum()))
+    records = plans.results(plan.metrics, merged, compared, subset_size=subset_size)
+    if save_statistics is not None:
+        statistics_file.save_statistics(merged, save_statistics)
+    print_records(records, form, out)
+
+
+def _check_usage(
+    comparing: tuple[Metric, ...],
+    reference: str | None,
+    shard: tuple[int, int] | None,
+    out: Path | None,
+    save_statistics: Path | None,
+) -> None:
+    """Refuses options that do not belong together."""
+    if shard is not None:
+        if out is None:
+            raise click.UsageError("--shard writes the statistics of its part: name their file with --out")
+        if reference is not None or save_statistics is not None:
+            raise click.UsageError("--reference and --save-statistics go with igan-zoo score merge, not with --shard")
+    elif comparing and reference is None:
+        raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
+    elif reference is not None and not comparing:
+        raise click.UsageError("--reference is for --metric fid, kid and pr")
+
+
+def _name_skipped(sentences: list[str], count: int) -> None:
+    for sentence in sentences:
+        click.echo(f"Left out: {sentence}", err=True)
+    if count > len(sentences):
+        click.echo(f"Left out: {count - len(sentences)} images that do not decode.", err=True)
