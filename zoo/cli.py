@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, data, export, inference, models, reproduce, score, training
+from igan_zoo.commands import bench, data, export, inference, models, rank, reproduce, score, training
 from igan_zoo.errors import IganZooError
 
 
@@ -56,6 +56,7 @@ _COMMANDS = (
     inference.classify,
     inference.evaluate,
     score.score,
+    rank.rank,
     bench.bench,
     data.prepare,
     training.train,

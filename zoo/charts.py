@@ -1,0 +1,95 @@
+"""Small pictures of results, drawn with Pillow alone: a histogram, and pictures with captions.
+
+Arrays are uint8 ``[H, W, 3]``. The same numbers give the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
+
+_WIDTH, _HEIGHT = 800, 420
+_LEFT, _TOP, _RIGHT, _BOTTOM = 70, 50, 780, 360
+_INK, _BAR, _MARKED, _LINE = "#222222", "#8aa4c8", "#d1603d", "#dddddd"
+_TEXT = 15
+_CAPTION = 26
+_MARGIN = 6
+
+
+def histogram(
+    values: NDArray[np.float64],
+    *,
+    title: str,
+    label: str,
+    from_value: float,
+    from_label: str,
+    bins: int = 60,
+) -> NDArray[np.uint8]:
+    """Returns how often which of ``values`` ``[N]`` is, with those from ``from_value`` on in another colour.
+
+    ``label`` says what the values are, ``from_label`` what is coloured.
+    """
+    from PIL import Image, ImageDraw
+
+    edges = np.linspace(*_range(values), bins + 1)
+    counts = np.histogram(values, edges)[0]
+    marked = np.histogram(values[values >= from_value], edges)[0]
+    highest = max(int(counts.max()), 1)
+    image = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
+    draw = ImageDraw.Draw(image)
+
+    def across(value: float) -> int:
+        return round(_LEFT + float((value - edges[0]) / (edges[-1] - edges[0])) * (_RIGHT - _LEFT))
+
+    def up(count: float) -> int:
+        return round(_BOTTOM - count / highest * (_BOTTOM - _TOP))
+
+    for count in sorted({0, highest // 2, highest}):
+        draw.line([(_LEFT, up(count)), (_RIGHT, up(count))], fill=_LINE)
+        _write(draw, (_LEFT - 8, up(count)), f"{count:,}", "rm")
+    for heights, colour in ((counts, _BAR), (marked, _MARKED)):
+        for low, high, height in zip(edges[:-1], edges[1:], heights, strict=True):
+            if height:
+                draw.rectangle([across(low), up(height), max(across(high) - 1, across(low)), _BOTTOM], fill=colour)
+    draw.line([(_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], fill=_INK)
+    for value in np.linspace(edges[0], edges[-1], 6):
+        draw.line([(across(value), _BOTTOM), (across(value), _BOTTOM + 5)], fill=_INK)
+        _write(draw, (across(value), _BOTTOM + 8), f"{value:.3g}", "ma")
+    _write(draw, (_LEFT, 18), title, "lm")
+    _write(draw, (_RIGHT, _TOP - 6), f"{from_label}: from {from_value:.4g}", "rs", _MARKED)
+    _write(draw, ((_LEFT + _RIGHT) // 2, _HEIGHT - 14), label, "mm")
+    return np.asarray(image, np.uint8)
+
+
+def captioned(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Returns pictures uint8 ``[H, W, 3]`` one below the other, each under its caption."""
+    from PIL import Image, ImageDraw
+
+    width = max(picture.shape[1] for _, picture in pictures) + 2 * _MARGIN
+    height = sum(picture.shape[0] + _CAPTION for _, picture in pictures) + _MARGIN
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    top = 0
+    for caption, picture in pictures:
+        _write(draw, (_MARGIN, top + _CAPTION // 2), caption, "lm")
+        image.paste(Image.fromarray(picture), (_MARGIN, top + _CAPTION))
+        top += _CAPTION + picture.shape[0]
+    return np.asarray(image, np.uint8)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high - low > 1e-9 * max(abs(high), 1.0) else (low - 0.5, high + 0.5)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, colour: str = _INK) -> None:
+    from PIL import ImageFont
+
+    font: Any = ImageFont.load_default(size=_TEXT)
+    draw.text(place, text, fill=colour, font=font, anchor=anchor)

@@ -1,0 +1,80 @@
+"""The command that picks out images by their own score: rank."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import SEED, device_option, force_option
+from igan_zoo.commands.records import refuse_existing
+from igan_zoo.terminal import print_seconds_since
+
+_MOST_NAMED = 10
+
+
+@click.command()
+@click.argument("source")
+@click.option("--top", default="1%", show_default=True, help="How many images to write: a number, or a share like 1%.")
+@click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
+@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
+@click.option("--out", type=click.Path(path_type=Path), default="ranking", show_default=True, help="A new folder.")
+@click.option("--split", help="Which part of a data set.")
+@click.option(
+    "--n", "count", type=click.IntRange(min=2), default=10_000, show_default=True, help="Of a model's images."
+)
+@click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@device_option
+@click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@force_option
+def rank(
+    source: str,
+    top: str,
+    scorer: str | None,
+    weights: Path | None,
+    out: Path,
+    split: str | None,
+    count: int,
+    model_seed: int,
+    batch_size: int,
+    threads: int | None,
+    device: Any,
+    strict: bool,
+    force: bool,
+) -> None:
+    """Write the images of SOURCE with the highest score of their own, as the paper chose samples to show.
+
+    An image scores high where the scorer is sure of its class and the class is rare in SOURCE: a folder, .npz, .npy,
+    .tar or .parquet file, a Hub id, or a model. The folder --out gets the images, the whole ranking as ranking.jsonl, a
+    histogram, and a picture of the best and the worst.
+    """
+    from igan_zoo.commands.scorers import load_network
+    from igan_zoo.serving import ranking
+    from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
+
+    began = time.perf_counter()
+    refuse_existing(out, force)
+    drawn = count if is_model(source) else None
+    images = open_source(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)
+    wanted = ranking.how_many(top, len(images))
+    network = load_network(scorer, weights, device=device, threads=threads)
+    click.echo(f"{network.name} on {network.provider}: {len(images):,} images of {images.reference}", err=True)
+    with KeptLogits(len(images), network.classes) as kept:
+        how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "title": "ranking"}
+        skipped = keep_logits(kept, images, network, **how)
+        order = ranking.rank(kept)
+    for image in skipped[:_MOST_NAMED]:
+        click.echo(f"Left out: {image.reason}", err=True)
+    if len(skipped) > _MOST_NAMED:
+        click.echo(f"Left out: {len(skipped) - _MOST_NAMED} images that do not decode.", err=True)
+    chosen = min(wanted, len(order))
+    facts = ranking.facts_of(network, images)
+    ranking.write_ranking(out, images, order, chosen, facts, replace=force)
+    click.echo(f"{out}: {chosen:,} of {len(order):,} images, {order.divergences[chosen - 1]:.4f} nats and more")
+    click.echo(f"{facts.title} of all images, unsplit: {order.score:.4f}")
+    print_seconds_since(began)
