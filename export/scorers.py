@@ -19,7 +19,8 @@ from igan_zoo.export.resize import tf1_bilinear
 from igan_zoo.export.scorer_parity import scorer_parity
 from igan_zoo.export.weights import WeightsFile, load_weights, open_weights, read_weights, require_sum
 from igan_zoo.files import atomic_file
-from igan_zoo.serving.engine import RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
+from igan_zoo.serving.engine import LOGIT_BIAS_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
+from igan_zoo.serving.scoring.conventions import encoded_bias
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 
 
@@ -29,6 +30,7 @@ class ScorerKind:
 
     ``build`` makes the network, which turns float32 ``[N, 3, size, size]`` into features and logits; pixels come to it
     as ``(level - offset) / 128``. ``renamed`` turns the names of the published state dict into the network's.
+    ``left_out`` names the bias that the weights have and the logits have not.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class ScorerKind:
     source: str
     renamed: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda weights: weights
     has_graph: bool = False
+    left_out: str | None = None
 
 
 SCORERS = {
@@ -54,6 +57,7 @@ SCORERS = {
             sha256=INCEPTION_WEIGHTS,
             source="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
             has_graph=True,
+            left_out="fc.bias",
         ),
         ScorerKind(
             kind="efficientnet-lite0",
@@ -136,12 +140,15 @@ def make_scorer(kind: ScorerKind, file: WeightsFile) -> tuple[bytes, dict[str, A
     network = kind.build().eval().requires_grad_(False)
     load_weights(network, weights if file.is_graph else kind.renamed(weights), file.name)
     name = scorer_name(kind, file)
+    metadata = {SCORER_KEY: name, RESIZE_KEY: f"tf1-bilinear-{kind.size}", WEIGHTS_KEY: file.sha256}
+    if kind.left_out is not None:
+        metadata[LOGIT_BIAS_KEY] = encoded_bias(network.get_parameter(kind.left_out).detach().numpy())
     content = to_onnx(
         Scorer(folded(network), kind.size, kind.offset),
         torch.zeros(2, 40, 50, 3, dtype=torch.uint8),
         input_name="images",
         outputs=["features", "logits"],
-        metadata={SCORER_KEY: name, RESIZE_KEY: f"tf1-bilinear-{kind.size}", WEIGHTS_KEY: file.sha256},
+        metadata=metadata,
         axes=("N", "H", "W"),
     )
     parity = scorer_parity(content, Scorer(network, kind.size, kind.offset))

@@ -32,6 +32,7 @@ CROP_KEY = "igan_zoo.crop"
 SCORER_KEY = "igan_zoo.scorer"
 RESIZE_KEY = "igan_zoo.resize"
 WEIGHTS_KEY = "igan_zoo.weights_sha256"
+LOGIT_BIAS_KEY = "igan_zoo.logit_bias"
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 

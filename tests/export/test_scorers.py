@@ -25,6 +25,7 @@ from igan_zoo.export.scorer_parity import comparison_images, scorer_parity
 from igan_zoo.export.scorers import SCORERS, Scorer, export_scorer
 from igan_zoo.files import sha256_of
 from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.scoring.conventions import decoded_bias
 from tests.export.calibrated import calibrate
 from tests.export.graph_def import inception_graph
 
@@ -64,7 +65,9 @@ def test_the_file_says_what_it_is(scorer: Path, weights: Path) -> None:
     sha256 = sha256_of(weights)
     assert scorer.name == f"inception-custom-{sha256[:8]}.onnx"
     graph = onnx.load(scorer)
-    assert {prop.key: prop.value for prop in graph.metadata_props} == {
+    metadata = {prop.key: prop.value for prop in graph.metadata_props}
+    np.testing.assert_array_equal(decoded_bias(metadata.pop("igan_zoo.logit_bias")), reference(weights).network.fc.bias)
+    assert metadata == {
         "igan_zoo.scorer": scorer.stem,
         "igan_zoo.resize": "tf1-bilinear-139",
         "igan_zoo.weights_sha256": sha256,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from igan_zoo.commands.conventions import print_conventions
 from igan_zoo.commands.options import device_option, force_option
 from igan_zoo.commands.records import print_records, refuse_existing
 from igan_zoo.terminal import print_seconds_since
@@ -85,6 +86,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
+@click.option("--compare-conventions", is_flag=True, help="Print instead what other tools make of the same images.")
 @click.option("--save-every", type=click.FloatRange(min=0), default=30, show_default=True, help="Seconds a kill costs.")
 @_format_option
 @force_option
@@ -109,6 +111,7 @@ def score(
     device: Any,
     strict: bool,
     no_cache: bool,
+    compare_conventions: bool,
     save_every: float,
     form: str,
     force: bool,
@@ -129,6 +132,11 @@ def score(
     plan = plans.Plan(tuple(dict.fromkeys(metrics)), splits, seed, not no_cache, manner)
     _check_usage(plan.comparing, reference, shard, out, save_statistics)
     refuse_existing(None if shard else out, force)
+    if compare_conventions:
+        if reference or shard or out or save_statistics or (count and not is_model(source)):
+            raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
+        if metrics != ("is",):
+            raise click.UsageError("--compare-conventions is of --metric is alone")
 
     def opened(name: str, part: str | None) -> ImageSource:
         drawn = (count or _MODEL_IMAGES) if is_model(name) else None
@@ -142,6 +150,9 @@ def score(
 
     images = opened(source, split)
     network = load_network(scorer, weights, device=device, threads=threads)
+    if compare_conventions:
+        print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
+        return
     facts = plan.facts(images, network, count)
     compared = None
     if reference is not None:

@@ -1,0 +1,223 @@
+"""The score of the same images by the conventions of other tools, side by side: why printed numbers differ.
+
+A row is the mean over splits of ``exp(mean KL(p ‖ q))`` with one or two things as another tool has them: the bias of
+the logits, the number of splits, which images share a split, the resize. Nothing else differs: the weights and the
+images are the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import InterfaceError, ScoringError
+from igan_zoo.serving.engine import LOGIT_BIAS_KEY
+from igan_zoo.serving.image_batches import Pixels
+from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
+from igan_zoo.serving.scoring.gathering import DEFAULT_BATCH_SIZE
+from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
+from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
+from igan_zoo.serving.stored_images import ImageSource
+
+Resize = Literal["tf1", "half-pixel"]
+_RESIZE = re.compile(r"tf1-bilinear-([1-9][0-9]{0,3})")
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a score is made, and ``who`` makes it so."""
+
+    who: str
+    splits: int = DEFAULT_SPLITS
+    shuffled: bool = True
+    biased: bool = False
+    resize: Resize = "tf1"
+
+
+# Read in the sources of torch-fidelity 0.4.0, torchmetrics 1.9.0, pytorch-fid 0.3.0, StyleGAN3 and the 2016 code.
+CONVENTIONS = (
+    Convention("this protocol; torch-fidelity; torchmetrics, with another shuffle"),
+    Convention("the 2016 code, StyleGAN, and torch-fidelity told not to shuffle", shuffled=False),
+    Convention("the set's own score: nothing is lost to small splits", splits=1),
+    Convention("the network's own softmax; torch-fidelity told to take `logits`", biased=True),
+    Convention("the same in one piece", splits=1, biased=True),
+    Convention("the resize of pytorch-fid, torchvision and PyTorch", resize="half-pixel"),
+    Convention("bias, resize and order together", biased=True, shuffled=False, resize="half-pixel"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A convention and its score: ``value`` and population ``deviation`` over the splits."""
+
+    convention: Convention
+    value: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows, the first of them this protocol's, of so many ``images``; ``missing`` says which could not be made, why."""
+
+    rows: tuple[Row, ...]
+    images: int
+    seed: int
+    missing: tuple[str, ...] = ()
+
+
+def compare_conventions(
+    network: Network,
+    source: ImageSource,
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    threads: int | None = None,
+    seed: int = DEFAULT_SEED,
+    strict: bool = False,
+) -> Comparison:
+    """Scores ``source`` with a scorer by each of ``CONVENTIONS``; the images go through it twice.
+
+    For half-pixel centres they are resized outside, where TensorFlow's own resize then changes nothing any more, and
+    rounded to grey levels on the way.
+
+    Raises:
+        ScoringError: the network is no scorer, or there are too few images for the splits.
+        InterfaceError: the bias in the scorer's metadata is damaged.
+        ImageError, DataError, OutputError: as :func:`igan_zoo.serving.scoring.kept_logits.keep_logits`.
+    """
+    if network.shape is not None:
+        raise ScoringError(
+            f"{network.name} is a classifier of the zoo, with which no other tool scores; compare with a scorer."
+        )
+    bias, size = _bias_of(network.engine.graphs["scorer"].metadata, network.classes), _size_of(network.resize)
+    if len(source) < DEFAULT_SPLITS:
+        raise ScoringError(f"{len(source)} images cannot be divided into {DEFAULT_SPLITS} splits: take more images.")
+    resizes: dict[Resize, Callable[[Pixels], Pixels]] = {"tf1": lambda images: images}
+    if size is not None:
+        resizes["half-pixel"] = lambda images: half_pixel_bilinear(images, size)
+    possible = [each for each in CONVENTIONS if each.resize in resizes and (bias is not None or not each.biased)]
+    rows: dict[Convention, Row] = {}
+    count = 0
+    for resize, resized in resizes.items():
+        with KeptLogits(len(source), network.classes) as kept:
+            how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "change": resized}
+            keep_logits(kept, source, network, **how, title=f"scoring, {resize} resize")
+            count = len(kept)
+            for convention in possible:
+                if convention.resize == resize:
+                    rows[convention] = score_logits(kept, convention, bias=bias, seed=seed)
+    missing = []
+    if bias is None:
+        missing.append("This scorer's file holds no bias that its logits leave out, so there are no rows with it.")
+    if size is None:
+        missing.append("This scorer's file names no size that it resizes to, so there are no rows of another resize.")
+    return Comparison(tuple(rows[each] for each in possible), count, seed, tuple(missing))
+
+
+def score_logits(
+    kept: KeptLogits, convention: Convention, *, bias: Array | None = None, seed: int = DEFAULT_SEED
+) -> Row:
+    """Returns a convention's score of kept logits, whatever resize they were made with.
+
+    Raises:
+        ScoringError: there are fewer images than splits.
+    """
+    count, splits = len(kept), convention.splits
+    if count < splits:
+        raise ScoringError(f"{count} images cannot be divided into {splits} splits: take more images.")
+    numbers = np.arange(count)
+    if convention.shuffled:
+        numbers[np.random.RandomState(seed).permutation(count)] = np.arange(count)
+    ends = [(split + 1) * count // splits for split in range(splits)]
+    chosen = np.searchsorted(ends, numbers, side="right")
+    probabilities, entropies = np.zeros((splits, kept.classes)), np.zeros(splits)
+    start = 0
+    for indices, logits in kept.chunks():
+        here = chosen[start : start + len(indices)]
+        start += len(indices)
+        p, h = probabilities_and_entropies(logits + bias if convention.biased and bias is not None else logits)
+        for split in np.unique(here):
+            probabilities[split] += p[here == split].sum(axis=0)
+            entropies[split] += h[here == split].sum()
+    counts = np.bincount(chosen, minlength=splits)
+    q = probabilities / counts[:, None]
+    scores = np.exp(entropies / counts - (q * np.log(np.where(q > 0, q, 1.0))).sum(axis=1))
+    return Row(convention, float(scores.mean()), float(scores.std()))
+
+
+def half_pixel_bilinear(images: Pixels, size: int) -> Pixels:
+    """Returns images uint8 ``[N, H, W, C]`` as uint8 ``[N, size, size, C]``, as PyTorch's ``interpolate`` makes them.
+
+    Output pixel i lies at (i + 1/2) * H / size - 1/2, at least 0; nothing is averaged when shrinking. Rounded to grey
+    levels, half to even.
+    """
+    result = images.astype(np.float32)
+    for axis in (1, 2):
+        low, high, fraction = _neighbours(images.shape[axis], size)
+        before, after = result.take(low, axis=axis), result.take(high, axis=axis)
+        result = before + (after - before) * np.expand_dims(fraction, tuple(range(1, 4 - axis)))
+    return np.rint(result).astype(np.uint8)
+
+
+def _neighbours(extent: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    position = np.maximum((np.arange(size) + 0.5) * (extent / size) - 0.5, 0)
+    low = position.astype(np.int64)
+    return low, np.minimum(low + 1, extent - 1), (position - low).astype(np.float32)
+
+
+def encoded_bias(bias: NDArray[np.float32]) -> str:
+    """Returns a bias as a scorer's metadata holds it: little-endian float32 in base64."""
+    return base64.b64encode(bias.astype("<f4").tobytes()).decode()
+
+
+def decoded_bias(text: str) -> NDArray[np.float32]:
+    """Returns the bias, float32 ``[K]``, that :func:`encoded_bias` wrote.
+
+    Raises:
+        InterfaceError: it is something else.
+    """
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    except ValueError as error:
+        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer anew.") from error
+
+
+def describe(comparison: Comparison) -> Sequence[tuple[str, ...]]:
+    """Returns the rows of a table, its heads first."""
+    heads = ("score", "deviation", "bias", "splits", "order", "resize", "as in")
+    first = comparison.rows[0].value
+    return [heads] + [
+        (
+            f"{row.value:.4f} ({(row.value / first - 1) * 100:+.1f} %)",
+            f"{row.deviation:.4f}",
+            "yes" if row.convention.biased else "no",
+            str(row.convention.splits),
+            "shuffled" if row.convention.shuffled else "as it comes",
+            row.convention.resize,
+            row.convention.who,
+        )
+        for row in comparison.rows
+    ]
+
+
+def _bias_of(metadata: Mapping[str, str], classes: int) -> Array | None:
+    text = metadata.get(LOGIT_BIAS_KEY)
+    if text is None:
+        return None
+    bias = decoded_bias(text).astype(np.float64)
+    if bias.shape != (classes,) or not np.isfinite(bias).all():
+        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer anew.")
+    return bias
+
+
+def _size_of(resize: str) -> int | None:
+    match = _RESIZE.fullmatch(resize)
+    return None if match is None else int(match[1])
