@@ -31,14 +31,14 @@ _BETWEEN = {"Add", "Mul", "Reshape"}
 _ACTIVATIONS = {"LeakyRelu", "Relu"}
 
 
-def quantized(content: bytes, images: NDArray[np.uint8]) -> bytes:
+def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH) -> bytes:
     """Returns the float32 classifier ``content`` with its hidden layers in 8 bits, between standard operators.
 
     ``images``, uint8 ``[N, H, W, C]``, are unlabelled training images: the range of every activation is the range that
-    it has on them. Activations are unsigned. Weights are signed, with a scale for every output channel, and use 7 of
-    the 8 bits: processors with AVX2 but without VNNI add two products in 16 bits, which eight would saturate, and so
-    the answers are the same on every processor. The preparation of pixels, the layer that makes the logits, and what
-    comes after it stay float32.
+    it has on them; ``batch`` of them run at once. Activations are unsigned. Weights are signed, with a scale for every
+    output channel, and use 7 of the 8 bits: processors with AVX2 but without VNNI add two products in 16 bits, which
+    eight would saturate, and so the answers are the same on every processor. The preparation of pixels, the layer that
+    makes the logits, and what comes after it stay float32.
 
     Raises:
         ParityError: the graph has no hidden layer.
@@ -54,7 +54,7 @@ def quantized(content: bytes, images: NDArray[np.uint8]) -> bytes:
         quantize_static(
             model,
             path,
-            _Images(model.graph.input[0].name, images),
+            _Images(model.graph.input[0].name, images, batch),
             quant_format=QuantFormat.QDQ,
             # A rectifier that is named here becomes a part of the layer before it.
             op_types_to_quantize=[*LAYERS, "Relu"],
@@ -88,13 +88,13 @@ def _hidden_layers(graph: onnx.GraphProto) -> list[str]:
 class _Images(CalibrationDataReader):  # type: ignore[misc]
     """The calibration images in batches, as the quantizer asks for them."""
 
-    def __init__(self, name: str, images: NDArray[np.uint8]) -> None:
-        self._batches = self._batched(name, images)
+    def __init__(self, name: str, images: NDArray[np.uint8], batch: int) -> None:
+        self._batches = self._batched(name, images, batch)
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         return next(self._batches, None)
 
     @staticmethod
-    def _batched(name: str, images: NDArray[np.uint8]) -> Iterator[dict[str, NDArray[np.uint8]]]:
-        for start in range(0, len(images), _BATCH):
-            yield {name: images[start : start + _BATCH]}
+    def _batched(name: str, images: NDArray[np.uint8], batch: int) -> Iterator[dict[str, NDArray[np.uint8]]]:
+        for start in range(0, len(images), batch):
+            yield {name: images[start : start + batch]}

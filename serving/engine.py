@@ -33,6 +33,7 @@ SCORER_KEY = "igan_zoo.scorer"
 RESIZE_KEY = "igan_zoo.resize"
 WEIGHTS_KEY = "igan_zoo.weights_sha256"
 LOGIT_BIAS_KEY = "igan_zoo.logit_bias"
+PRECISION_KEY = "igan_zoo.precision"
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 

@@ -86,6 +86,12 @@ def inception_score_reference(facts: Facts, logits: NDArray[np.float32]) -> Ince
     return _with_error_bars(splits, theta, probabilities.mean(axis=0), np.cov(rows, rowvar=False), len(rows))
 
 
+def unsplit_score(logits: NDArray[np.float32]) -> float:
+    """Returns the score of all images together, of their logits ``[images, classes]``, in float64."""
+    probabilities, entropies = probabilities_and_entropies(np.asarray(logits, np.float64))
+    return float(np.exp(entropies.mean() - _negative_entropy(probabilities.mean(axis=0))))
+
+
 def _with_error_bars(
     splits: NDArray[np.float64], theta: float, q: NDArray[np.float64], covariance: NDArray[np.float64], count: int
 ) -> InceptionScore:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from igan_zoo import store
 from igan_zoo.errors import ImageError, InterfaceError
 from igan_zoo.images import conform, decode_image, read_image, to_pillow, with_channels
-from igan_zoo.serving.engine import RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY, Device, Engine, crops
+from igan_zoo.serving.engine import PRECISION_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY, Device, Engine, crops
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
@@ -41,14 +41,13 @@ class Network:
     of any size are resized inside the graph.
     """
 
-    precision = "fp32"
-
     def __init__(self, name: str, sha256: str, engine: Engine, *, shape: Shape | None) -> None:
         self.name, self.sha256, self.shape, self.engine = name, sha256, shape, engine
         self.provider = engine.provider
         self._role = "scorer" if shape is None else "classifier"
         graph = engine.graphs[self._role]
         self.channels = graph.input_shape[-1]
+        self.precision = graph.metadata.get(PRECISION_KEY, "fp32")
         self.resize = str(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
         size = (32, 32) if shape is None else (shape.height, shape.width)
         features, logits = self.answer(np.zeros((1, *size, self.channels), np.uint8))

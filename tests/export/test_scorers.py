@@ -243,8 +243,9 @@ def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
     [
         (["inception"], 2, "inception wants --weights"),
         (["runs/a", "--weights", "w.pth"], 2, "--weights goes with inception or efficientnet-lite0, not with runs/a"),
-        (["inception", "--weights", "w.pth", "--data", "mnist"], 2, "belong to a run, not to a scorer"),
-        (["inception", "--weights", "w.pth", "--name", "x"], 2, "belong to a run, not to a scorer"),
+        (["inception", "--weights", "w.pth", "--data", "mnist"], 2, "a scorer takes --variant int8 with --data"),
+        (["inception", "--weights", "w.pth", "--variant", "int8"], 2, "a scorer takes --variant int8 with --data"),
+        (["inception", "--weights", "w.pth", "--name", "x"], 2, "the rest belong to a run"),
         (["runs/a", "--any-weights"], 2, "--any-weights goes with --weights"),
         (["inception", "--weights", "nothing.pth"], 1, "There is no file nothing.pth."),
         (["efficientnet-lite0", "--weights", "WEIGHTS.pb"], 1, "is a TensorFlow graph, but efficientnet-lite0 is made"),
@@ -268,3 +269,24 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
     assert message in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_an_int8_preview_stands_beside_the_scorer_and_says_what_it_is(
+    igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scorer.read_bytes(), json.loads(scorer.with_suffix(".parity.json").read_text())
+    monkeypatch.setattr(scorers, "make_scorer", lambda kind, file: made)
+    np.save(tmp_path / "few.npy", np.zeros((191, 4, 4, 3), np.uint8))
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (192, 9, 8, 3), np.uint8))
+    arguments = ("export", "inception", "--weights", weights, "--any-weights", "--variant", "int8", "--out")
+    code, output, errors = igan_zoo(*arguments, tmp_path / "out" / "mine.onnx", "--data", tmp_path / "images.npy")
+    assert code == 0, errors
+    assert f"mine-int8.onnx: the scorer {scorer.stem}-int8, a preview: on 192 of these images the score is " in output
+    preview = load_engine(store.resolve(str(tmp_path / "out" / "mine-int8.onnx")), ["scorer"])
+    metadata = preview.graphs["scorer"].metadata
+    assert (metadata["igan_zoo.scorer"], metadata["igan_zoo.precision"]) == (f"{scorer.stem}-int8", "int8")
+    graph = onnx.load(tmp_path / "out" / "mine-int8.onnx").graph
+    assert "DequantizeLinear" in {node.op_type for node in graph.node}
+    code, output, errors = igan_zoo(*arguments, tmp_path / "few", "--data", tmp_path / "few.npy")
+    assert code == 1
+    assert "has 191 images; an int8 scorer is calibrated and measured on at least 192." in errors

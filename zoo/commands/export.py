@@ -47,9 +47,9 @@ def export(
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        if data is not None or name is not None or variants or discriminator:
-            raise click.UsageError("--data, --name, --variant and --discriminator belong to a run, not to a scorer")
-        export_scorer(str(run), weights, out, any_weights=any_weights, force=force)
+        if name is not None or discriminator or set(variants) - {"int8"} or (data is not None) != bool(variants):
+            raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
+        export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
     if any_weights:
         raise click.UsageError("--any-weights goes with --weights")

@@ -86,6 +86,13 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="int8 is a preview; its error is printed.",
+)
 @click.option("--compare-conventions", is_flag=True, help="Print instead what other tools make of the same images.")
 @click.option("--save-every", type=click.FloatRange(min=0), default=30, show_default=True, help="Seconds a kill costs.")
 @_format_option
@@ -111,6 +118,7 @@ def score(
     device: Any,
     strict: bool,
     no_cache: bool,
+    precision: str,
     compare_conventions: bool,
     save_every: float,
     form: str,
@@ -121,7 +129,8 @@ def score(
     SOURCE is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose samples are scored as they are
     drawn. Killed, the same command goes on where it was; images that were scored before are not scored again.
     """
-    from igan_zoo.commands.scorers import load_network
+    from igan_zoo.commands.scorers import load_network, load_preview
+    from igan_zoo.errors import ScoringError
     from igan_zoo.serving.image_sources import is_model, open_source
     from igan_zoo.serving.scoring import plan as plans
     from igan_zoo.serving.scoring.gathering import Manner, skipped_images
@@ -132,6 +141,10 @@ def score(
     plan = plans.Plan(tuple(dict.fromkeys(metrics)), splits, seed, not no_cache, manner)
     _check_usage(plan.comparing, reference, shard, out, save_statistics)
     refuse_existing(None if shard else out, force)
+    if precision == "bf16":
+        raise ScoringError(
+            "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
+        )
     if compare_conventions:
         if reference or shard or out or save_statistics or (count and not is_model(source)):
             raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
@@ -150,6 +163,8 @@ def score(
 
     images = opened(source, split)
     network = load_network(scorer, weights, device=device, threads=threads)
+    if precision == "int8":
+        network = load_preview(network, scorer, images, {"device": device, "threads": threads})
     if compare_conventions:
         print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
         return

@@ -14,6 +14,7 @@ from igan_zoo.terminal import print_seconds_since
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.network import Network
+    from igan_zoo.serving.stored_images import ImageSource
 
 SCORERS = ("inception", "efficientnet-lite0")
 
@@ -21,8 +22,13 @@ SCORERS = ("inception", "efficientnet-lite0")
 _LARGEST_WEIGHTS = 200 * 2**20
 
 
-def export_scorer(kind: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool) -> None:
-    """Turns published weights into an ONNX file that computes features and logits of images of any size."""
+def export_scorer(
+    kind: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool, calibration: str | None = None
+) -> None:
+    """Turns published weights into an ONNX file that computes features and logits of images of any size.
+
+    ``calibration`` names images for which an 8-bit preview is written beside it.
+    """
     if kind not in SCORERS:
         raise click.UsageError(f"--weights goes with {' or '.join(SCORERS)}, not with {kind}")
     if weights is None:
@@ -35,7 +41,40 @@ def export_scorer(kind: str, weights: Path | None, out: Path, *, any_weights: bo
     began = time.perf_counter()
     path, name = scorers.export_scorer(scorers.SCORERS[kind], weights, out, any_weights=any_weights, replace=force)
     click.echo(f"{path}: the scorer {name}, compared with PyTorch; next to it {path.with_suffix('.parity.json').name}")
+    if calibration is not None:
+        from igan_zoo.export.scorer_previews import write_int8_scorer
+        from igan_zoo.serving.image_sources import open_source
+
+        images = open_source(calibration, split=None)
+        preview, measured = write_int8_scorer(path, images, size=scorers.SCORERS[kind].size, replace=force)
+        click.echo(f"{preview}: the scorer {name}-int8, a preview: {measured}")
     print_seconds_since(began)
+
+
+def load_preview(exact: Network, reference: str | None, source: ImageSource, how: dict[str, Any]) -> Network:
+    """Returns the 8-bit form of a scorer, and prints how far it is off on some of ``source``.
+
+    Raises:
+        ScoringError: there is none.
+    """
+    from igan_zoo import store
+    from igan_zoo.errors import ScoringError
+    from igan_zoo.serving.scoring.network import open_network
+    from igan_zoo.serving.scoring.precision import preview_error
+
+    if exact.shape is not None:
+        raise ScoringError(f"{exact.name} is a classifier, and --precision is of scorers; leave it out.")
+    given = Path(reference or exact.name)
+    folder = given.parent if given.suffix == ".onnx" else store.home() / "scorers"
+    path = folder / f"{given.name.removesuffix('.onnx')}-int8.onnx"
+    if not path.is_file():
+        raise ScoringError(
+            f"There is no {path}; make it with igan-zoo export inception --weights FILE --variant int8 --data IMAGES "
+            f"--out {folder}, or leave --precision out."
+        )
+    preview = open_network(str(path), **how)
+    click.echo(f"{preview.name} is a preview: {preview_error(exact, preview, source)}.", err=True)
+    return preview
 
 
 def load_network(reference: str | None, weights: Path | None, *, device: Any, threads: int | None) -> Network:

@@ -1,0 +1,79 @@
+"""Scores at less than full precision: previews, whose error against fp32 is measured on some of the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ScoringError
+from igan_zoo.serving.engine import WEIGHTS_KEY
+from igan_zoo.serving.image_batches import ImageBatches
+from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance
+from igan_zoo.serving.scoring.gathering import choose_images
+from igan_zoo.serving.scoring.inception_score import unsplit_score
+from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
+from igan_zoo.serving.stored_images import ImageSource
+
+SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class PreviewError:
+    """How far a preview is off on ``images`` images.
+
+    ``exact`` and ``preview`` are their unsplit scores. ``noise`` is the root mean square difference of the features,
+    over their standard deviation from image to image. ``distance`` is the Fréchet distance between the two sets of
+    features, which would be 0.
+    """
+
+    images: int
+    exact: float
+    preview: float
+    noise: float
+    distance: float
+
+    def __str__(self) -> str:
+        relative = (self.preview / self.exact - 1) * 100
+        return (
+            f"on {self.images} of these images the score is {self.preview:.4f} and not {self.exact:.4f} "
+            f"({relative:+.2f} %), the features differ by {self.noise:.3f} of their spread, and lie "
+            f"{self.distance:.3g} of Fréchet distance apart"
+        )
+
+
+def preview_error(
+    exact: Network, preview: Network, source: ImageSource, *, images: int = SAMPLE, seed: int = DEFAULT_SEED
+) -> PreviewError:
+    """Runs a seeded choice of ``images`` images, or all if there are fewer, through both networks.
+
+    Raises:
+        ScoringError: they are not of the same weights, or fewer than two images decode.
+        DataError: the source broke, or no image decodes.
+    """
+    metadata = [network.engine.graphs["scorer"].metadata for network in (exact, preview)]
+    if metadata[0].get(WEIGHTS_KEY) != metadata[1].get(WEIGHTS_KEY) or exact.resize != preview.resize:
+        raise ScoringError(f"{preview.name} is not of the weights of {exact.name}: export it anew from the same file.")
+    chosen = choose_images(len(source), min(images, len(source)), seed)
+    pairs = [(exact.answer(batch.images), preview.answer(batch.images)) for batch in ImageBatches(source, chosen, 16)]
+    ours, theirs = ([np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*pairs, strict=True))
+    if len(ours[0]) < 2:
+        raise ScoringError(f"Only one image of {source.reference} can be used; a preview is measured on two or more.")
+    features = [side[0].astype(np.float64) for side in (ours, theirs)]
+    spread = np.sqrt(features[0].var(axis=0).mean())
+    return PreviewError(
+        len(features[0]),
+        unsplit_score(ours[1]),
+        unsplit_score(theirs[1]),
+        float(np.sqrt(np.square(features[0] - features[1]).mean()) / spread) if spread else float("inf"),
+        frechet_distance(_gaussian(features[0]), _gaussian(features[1])),
+    )
+
+
+def _gaussian(features: NDArray[np.float64]) -> Gaussian:
+    mean = features.mean(axis=0)
+    root = (features - mean) / np.sqrt(len(features) - 1)
+    covariance = root.T @ root
+    return Gaussian(mean, covariance, root if len(root) <= len(mean) else None)
