@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tests.hub_standin.server import StandIn
 
 REPOSITORY = Path(__file__).parent.parent
 REAL_MNIST = REPOSITORY.parent / "shared" / "data" / "mnist"
@@ -173,3 +177,29 @@ def digit(tmp_path: Path) -> Path:
     path = tmp_path / "digit.png"
     Image.fromarray(images[0]).save(path)
     return path
+
+
+@pytest.fixture
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A Hub of this test's own, taken for the real one by huggingface_hub; nothing is cached, and no token is set."""
+    import huggingface_hub.utils._xet as xet
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    from igan_zoo import hub_errors
+    from tests.hub_standin.server import running
+
+    with running(tmp_path / "xet") as server:
+        for name, value in {
+            "ENDPOINT": server.endpoint,
+            "HUGGINGFACE_CO_URL_TEMPLATE": server.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_TOKEN_PATH": str(tmp_path / "token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(hub_errors, "WAITS", (0.01, 0.01))
+        yield server
+    xet.XET_CONNECTION_INFO_CACHE.clear()
+    close_session()

@@ -10,7 +10,7 @@ import msgspec
 
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
 from igan_zoo.files import sha256_of
-from igan_zoo.spec import CONFIG, OPTIONAL, FileSpec, ModelSpec, encode_spec, read_spec
+from igan_zoo.spec import CONFIG, FileSpec, ModelSpec, encode_spec, read_spec
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,24 @@ class ModelDirectory:
         _compare(path, self.spec.files[name], hashlib.sha256(content).hexdigest(), len(content))
         return content
 
+    def present(self) -> set[str]:
+        """Returns which of the files that the specification names are here."""
+        return {name for name in self.spec.files if (self.path / name).exists()}
+
     def verify(self) -> list[str]:
-        """Checks every file and returns the names of the optional ones that are not here.
+        """Checks every file and returns the names of those that are not here and may be left out.
+
+        These are the training weights, and forms of a graph of which another form is here.
 
         Raises:
             ChecksumError: a file's bytes are others than promised.
             ModelDirectoryError: a file is missing, or is here and not named.
         """
         absent = []
+        present = self.present()
         for name, expected in self.spec.files.items():
             path = self.path / name
-            if name in OPTIONAL and not path.exists():
+            if name not in present and self.spec.may_lack(name, present):
                 absent.append(name)
                 continue
             try:

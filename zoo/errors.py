@@ -87,6 +87,18 @@ class DownloadError(IganZooError):
     """A published file that cannot be fetched."""
 
 
+class HubError(IganZooError):
+    """A model that the Hugging Face Hub, or another endpoint of its kind, does not give or take."""
+
+
+class HubUnreachableError(HubError):
+    """The endpoint does not answer, or may not be asked."""
+
+
+class PublishingError(IganZooError):
+    """A model directory that is not fit to be published."""
+
+
 class MissingExtraError(IganZooError):
     """A command that needs a package of an extra that is not installed."""
 

@@ -55,15 +55,22 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        temporary.replace(path)
+        _put_in_place(temporary, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Renames what was there aside first: deleting it takes time, in which a kill would leave half of it."""
+    aside = temporary.with_suffix(".old")
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        path.replace(aside)
+    temporary.replace(path)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

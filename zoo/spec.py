@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 
@@ -31,8 +32,8 @@ WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
 PARITY = "parity.json"
 REQUIRED = ("README.md", PARITY)
-# Only training on needs the weights; a mirror or the bundled copy may leave them out.
-OPTIONAL = (WEIGHTS,)
+# Only training on needs the weights, and nothing the discriminator; a mirror or the bundled copy may leave them out.
+OPTIONAL = (WEIGHTS, DISCRIMINATOR)
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +135,28 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     def variants(self, role: str) -> tuple[Variant, ...]:
         """The variants of a role's graph that the model has."""
         return tuple(variant for variant in VARIANTS if role in self.graphs and graph_file(role, variant) in self.files)
+
+    def files_for(self, variant: Variant) -> tuple[str, ...]:
+        """Returns the files that running one variant takes: a part without it comes plain, training weights not at all.
+
+        Raises:
+            ModelDirectoryError: no part has that variant.
+        """
+        if not any(variant in self.variants(role) for role in self.graphs):
+            found = sorted({found for role in self.graphs for found in self.variants(role)}) or ["none"]
+            raise ModelDirectoryError(
+                f"{self.name} has no {variant} variant (variants: {', '.join(found)}); leave --variant out."
+            )
+        others = {graph_file(role, other) for role in self.graphs for other in (None, *VARIANTS)} | {*OPTIONAL}
+        chosen = {graph_file(role, variant if variant in self.variants(role) else None) for role in self.graphs}
+        return tuple(name for name in self.files if name in chosen or name not in others)
+
+    def may_lack(self, name: str, present: Collection[str]) -> bool:
+        """Returns whether a copy with the files ``present`` is of use without ``name``: another form does its work."""
+        if name in OPTIONAL:
+            return True
+        forms = [{graph_file(role, variant) for variant in (None, *VARIANTS)} for role in self.graphs]
+        return any(name in same and not same.isdisjoint(present) for same in forms)
 
 
 def graph_file(role: str, form: Form | None = None) -> str:

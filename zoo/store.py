@@ -1,4 +1,4 @@
-"""Where models are: given directories, a mirror, the cache, the bundled ones. Finding, pulling, resolving.
+"""Where models are: given directories, a mirror, the cache, the bundled ones. Finding and resolving.
 
 Environment: ``IGAN_ZOO_MIRROR`` names a directory of model directories; ``IGAN_ZOO_HOME`` is where pulled
 models are kept (default ``$XDG_CACHE_HOME/igan-zoo`` or ``~/.cache/igan-zoo``).
@@ -7,17 +7,16 @@ models are kept (default ``$XDG_CACHE_HOME/igan-zoo`` or ``~/.cache/igan-zoo``).
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from igan_zoo.catalogue import BY_NAME, DEFAULT_MODEL
 from igan_zoo.directory import ModelDirectory
-from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
-from igan_zoo.files import atomic_directory, atomic_file, sha256_of
+from igan_zoo.errors import ModelDirectoryError, UnknownNameError
+from igan_zoo.hub import parse_address
 from igan_zoo.names import nearest
-from igan_zoo.spec import CONFIG, OPTIONAL, Variant, graph_file
+from igan_zoo.spec import CONFIG, Variant, graph_file
 
 
 class Store(Protocol):
@@ -36,7 +35,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class DirectoryStore:
-    """A directory whose subdirectories are model directories."""
+    """A directory whose subdirectories are model directories, or ``org/name`` below each other as on the Hub."""
 
     label: str
     root: Path
@@ -46,9 +45,9 @@ class DirectoryStore:
         return path if (path / CONFIG).is_file() else None
 
     def names(self) -> list[str]:
-        if not self.root.is_dir():
-            return []
-        return sorted(path.name for path in self.root.iterdir() if (path / CONFIG).is_file())
+        found = [*self.root.glob(f"*/{CONFIG}"), *self.root.glob(f"*/*/{CONFIG}")]
+        names = (path.parent.relative_to(self.root).as_posix() for path in found)
+        return sorted(name for name in names if not name.startswith("."))
 
 
 def home() -> Path:
@@ -115,6 +114,7 @@ class Model:
         if role not in spec.graphs:
             raise ModelDirectoryError(f"{self.name} has no {role}; it has: {', '.join(spec.graphs)}.")
         if variant is None:
+            self._check_plain(self.directory, role)
             return self.directory.read(spec.graphs[role])
         if variant not in spec.variants(role):
             found = ", ".join(spec.variants(role)) or "none"
@@ -123,6 +123,16 @@ class Model:
                 "leave --variant out, or take one of them."
             )
         return self.directory.read(graph_file(role, variant))
+
+    def _check_plain(self, directory: ModelDirectory, role: str) -> None:
+        """Explains the lack of a plain graph where only a variant was pulled."""
+        present = directory.present()
+        here = [variant for variant in directory.spec.variants(role) if graph_file(role, variant) in present]
+        if graph_file(role) not in present and here:
+            raise ModelDirectoryError(
+                f"{directory.path} has only the {' and '.join(here)} form of its {role}; add --variant {here[0]}, or "
+                f"get all of it with: igan-zoo pull {self.name}"
+            )
 
 
 def resolve(reference: str | None) -> Model:
@@ -147,82 +157,16 @@ def resolve(reference: str | None) -> Model:
             return _open(found)
     if path.is_dir():
         return _open(path)
-    if reference in BY_NAME or any(store.find(reference) for store in source_stores()):
+    elsewhere = reference in BY_NAME or parse_address(reference) is not None
+    if elsewhere or any(store.find(reference) for store in source_stores()):
         raise ModelDirectoryError(f"{reference} is not on this machine; get it with: igan-zoo pull {reference}")
     raise unknown(reference)
-
-
-def pull(name: str, *, source: Path | None = None, to: Path | None = None) -> tuple[ModelDirectory, str]:
-    """Makes a model available, every byte checked, and remembers it as the default; returns it and where it came from.
-
-    ``source`` is a model directory, or a directory of them; without it the mirror, the cache and the bundled models
-    are asked in turn. Bundled and cached models stay where they are unless ``to`` says where to copy them.
-
-    Raises:
-        UnknownNameError: no store has the model.
-        ChecksumError: its bytes are not those promised; nothing is copied.
-    """
-    path, label = _locate(name, source)
-    if label == "mirror":
-        _check_pin(name, path)
-    directory = ModelDirectory.open(path)
-    if directory.spec.name != name:
-        raise ModelDirectoryError(f"{path} holds the model {directory.spec.name}, not {name}.")
-    directory.verify()
-    target = to or (None if label in ("bundled", "cache") else home() / "models" / name)
-    if target is not None and target.resolve() != path.resolve():
-        directory = _copy(directory, target, replace=to is None)
-    _remember(directory.path)
-    return directory, label
 
 
 def unknown(name: str) -> UnknownNameError:
     """Returns the error for a model name that no store has."""
     known = {*BY_NAME, *(found for store in source_stores() for found in store.names())}
     return UnknownNameError(f"There is no model {name!r}; {nearest(name, known)}")
-
-
-def _locate(name: str, source: Path | None) -> tuple[Path, str]:
-    if source is not None:
-        found = source if (source / CONFIG).is_file() else DirectoryStore("directory", source).find(name)
-        if found is None:
-            raise ModelDirectoryError(f"{source} is no model directory and has none named {name}.")
-        return found, "directory"
-    for store in source_stores():
-        found = store.find(name)
-        if found is not None:
-            return found, store.label
-    if name in BY_NAME:
-        raise ModelDirectoryError(f"{name} is not here; name a copy with --from DIR or a mirror with IGAN_ZOO_MIRROR.")
-    raise unknown(name)
-
-
-def _check_pin(name: str, path: Path) -> None:
-    entry = BY_NAME.get(name)
-    if entry is None:
-        return
-    actual = sha256_of(path / CONFIG)
-    if actual != entry.config_sha256:
-        raise ChecksumError(
-            f"{path / CONFIG} is not the published {name}: its sha256 is {actual}, but the catalogue pins "
-            f"{entry.config_sha256}; use --from {path} if you mean this one."
-        )
-
-
-def _copy(directory: ModelDirectory, target: Path, *, replace: bool) -> ModelDirectory:
-    with atomic_directory(target, replace=replace) as temporary:
-        for name in (CONFIG, *directory.spec.files):
-            if name in OPTIONAL and not (directory.path / name).exists():
-                continue
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(directory.path / name, temporary / name)
-        ModelDirectory.open(temporary).verify()
-    return ModelDirectory.open(target)
-
-
-def _remember(path: Path) -> None:
-    with atomic_file(home() / "last") as temporary:
-        temporary.write_text(f"{path.resolve()}\n")
 
 
 def _default() -> Model:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from igan_zoo import catalogue, store
+from igan_zoo import catalogue, pulling, store
 from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
 from igan_zoo.files import sha256_of
 
@@ -25,7 +25,7 @@ def cached(name: str) -> Path:
 
 
 def test_pulling_a_directory_copies_it_and_makes_it_the_default(model: Path) -> None:
-    directory, label = store.pull("tiny", source=model)
+    directory, label = pulling.pull("tiny", source=model)
     assert label == "directory"
     assert directory.path == cached("tiny")
     directory.verify()
@@ -36,13 +36,13 @@ def test_pulling_a_directory_copies_it_and_makes_it_the_default(model: Path) -> 
 def test_pulling_from_a_mirror(mirror: Path) -> None:
     with pytest.raises(ModelDirectoryError, match="igan-zoo pull tiny"):
         store.resolve("tiny")
-    assert store.pull("tiny")[1] == "mirror"
+    assert pulling.pull("tiny")[1] == "mirror"
     assert store.resolve("tiny").path == cached("tiny")
 
 
 def test_pulling_twice_is_the_same_as_once(mirror: Path) -> None:
-    first, _ = store.pull("tiny")
-    second, _ = store.pull("tiny")
+    first, _ = pulling.pull("tiny")
+    second, _ = pulling.pull("tiny")
     assert first == second
     assert [path.name for path in (store.home() / "models").iterdir()] == ["tiny"]
 
@@ -51,7 +51,7 @@ def test_a_damaged_source_leaves_no_copy_and_the_old_default(mirror: Path) -> No
     damaged = mirror / "tiny" / "onnx" / "generator.onnx"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(ChecksumError, match=r"generator\.onnx"):
-        store.pull("tiny")
+        pulling.pull("tiny")
     assert not cached("tiny").exists()
     assert not (store.home() / "last").exists()
 
@@ -62,32 +62,32 @@ def test_a_mirror_must_hold_the_published_bytes_of_a_catalogued_name(
     entry = catalogue.CatalogueEntry("tiny", "", "0" * 64)
     monkeypatch.setitem(catalogue.BY_NAME, "tiny", entry)
     with pytest.raises(ChecksumError) as caught:
-        store.pull("tiny")
+        pulling.pull("tiny")
     assert "0" * 64 in str(caught.value)
     assert sha256_of(mirror / "tiny" / "config.json") in str(caught.value)
     # The same directory, named on purpose, is taken.
-    store.pull("tiny", source=mirror)
+    pulling.pull("tiny", source=mirror)
 
 
 def test_pulling_to_a_place_of_ones_own(model: Path, tmp_path: Path) -> None:
-    directory, _ = store.pull("tiny", source=model, to=tmp_path / "here")
+    directory, _ = pulling.pull("tiny", source=model, to=tmp_path / "here")
     assert directory.path == tmp_path / "here"
     assert not cached("tiny").exists()
 
 
 def test_training_weights_missing_at_the_source_are_no_obstacle(model: Path) -> None:
     (model / "model.safetensors").unlink()
-    directory, _ = store.pull("tiny", source=model)
+    directory, _ = pulling.pull("tiny", source=model)
     assert directory.verify() == ["model.safetensors"]
 
 
 def test_a_directory_under_another_name_is_refused(model: Path) -> None:
     with pytest.raises(ModelDirectoryError, match="holds the model tiny, not mnist-ssl"):
-        store.pull("mnist-ssl", source=model)
+        pulling.pull("mnist-ssl", source=model)
 
 
 def test_unknown_names_are_answered_with_the_nearest(mirror: Path) -> None:
-    for ask in (store.resolve, store.pull):
+    for ask in (store.resolve, pulling.pull):
         with pytest.raises(UnknownNameError, match="did you mean tiny"):
             ask("tinny")
 
@@ -95,7 +95,7 @@ def test_unknown_names_are_answered_with_the_nearest(mirror: Path) -> None:
 def test_a_folder_that_only_shares_a_models_name_does_not_hide_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.pull("tiny", source=model)
+    pulling.pull("tiny", source=model)
     (tmp_path / "work" / "tiny").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
     assert store.resolve("tiny").path == cached("tiny")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from igan_zoo.commands.options import json_option
+from igan_zoo.commands.options import json_option, token_option, variant_option
 from igan_zoo.terminal import print_json, print_table
 
 if TYPE_CHECKING:
@@ -105,19 +105,23 @@ def _verified_parity(directory: ModelDirectory) -> str:
 
 
 @click.command()
-@click.argument("name", metavar="NAME|DIR")
+@click.argument("name", metavar="NAME|ORG/NAME[@REVISION]|DIR")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="A model directory, or a directory of them.")
 @click.option("--to", type=click.Path(path_type=Path), help="Copy it here, not into the cache.")
-def pull(name: str, source: Path | None, to: Path | None) -> None:
+@variant_option
+@token_option
+def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: str | None) -> None:
     """Get a model, every byte checked, and make it the default one.
 
-    Looks in --from, the directory named by IGAN_ZOO_MIRROR, the cache, and the bundled models.
+    Looks in --from, the directory named by IGAN_ZOO_MIRROR, the cache, the bundled models, and on the Hugging Face Hub
+    (or HF_ENDPOINT; HF_HUB_OFFLINE=1 forbids it). Models that are private want a token: hf auth login, or HF_TOKEN.
+    With --variant only what running that form takes is fetched.
     """
-    from igan_zoo import store
     from igan_zoo.directory import ModelDirectory
+    from igan_zoo.pulling import pull as pull_model
 
     if source is None and Path(name).is_dir():
         source = Path(name)
         name = ModelDirectory.open(source).spec.name
-    directory, label = store.pull(name, source=source, to=to)
+    directory, label = pull_model(name, source=source, to=to, variant=variant, token=token)
     click.echo(f"{directory.spec.name} ({label}): {directory.path}")

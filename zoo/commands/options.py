@@ -20,6 +20,7 @@ variant_option = click.option(
     type=click.Choice(["fp16", "int8", "affine"]),
     help="A smaller or faster form of the graph, if the model has it.",
 )
+token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
 force_option = click.option("--force", is_flag=True, help="Replace what --out names.")
 SEED = click.IntRange(0, 2**64 - 1)
 
