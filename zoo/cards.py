@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from igan_zoo.hub import TAG
 from igan_zoo.spec import VARIANTS, ModelSpec, ResultSpec, graph_file
 
 PAPER = "1606.03498"
@@ -14,6 +15,16 @@ PAPER = "1606.03498"
 PAPER_MNIST_ERRORS = {20: (1677, 452.0), 50: (221, 136.0), 100: (93, 6.5), 200: (90, 4.2)}
 # What a single run of ours with 100 labels should stay below.
 SINGLE_RUN_GOAL = 115
+
+# How a latent is drawn in Python and, number by number, in JavaScript.
+_DRAWS = {
+    "uniform": ("numpy.random.uniform(0, 1, ({shape}))", "Math.random()"),
+    "symmetric-uniform": ("numpy.random.uniform(-1, 1, ({shape}))", "2 * Math.random() - 1"),
+    "normal": (
+        "numpy.random.normal(0, 1, ({shape}))",
+        "Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random())",
+    ),
+}
 
 
 def write_card(directory: Path, spec: ModelSpec, parity: dict[str, Any]) -> None:
@@ -43,7 +54,7 @@ def _metadata(spec: ModelSpec) -> str:
         license=spec.license,
         library_name="onnx",
         pipeline_tag="image-classification" if spec.classes else "unconditional-image-generation",
-        tags=["onnx", "gan", "semi-supervised", "improved-gan", f"arxiv:{PAPER}"],
+        tags=[TAG, "onnx", "gan", "semi-supervised", "improved-gan", f"arxiv:{PAPER}"],
         datasets=[spec.dataset.id],
         metrics=["accuracy"],
         model_name=spec.name,
@@ -128,15 +139,35 @@ def _picture(spec: ModelSpec) -> str:
 
 def _client(spec: ModelSpec) -> str:
     image = spec.image
+    shape = f"{image.height}, {image.width}, {image.channels}"
     if spec.classes is None and spec.latent is not None:
-        return f"""    import numpy, onnxruntime
+        in_python, in_javascript = _DRAWS[spec.latent.distribution]
+        return f"""In Python, with `pip install onnxruntime numpy`:
+
+    import numpy, onnxruntime
     session = onnxruntime.InferenceSession("onnx/generator.onnx", providers=["CPUExecutionProvider"])
-    latent = numpy.random.rand(1, {spec.latent.size}).astype(numpy.float32)
-    (images,) = session.run(None, {{"latent": latent}})"""
-    return f"""    import numpy, onnxruntime
+    latent = {in_python.format(shape=f"1, {spec.latent.size}")}.astype(numpy.float32)
+    (images,) = session.run(None, {{"latent": latent}})
+
+In JavaScript, with `npm install onnxruntime-node` (in a browser: `onnxruntime-web`):
+
+    import * as ort from "onnxruntime-node";
+    const session = await ort.InferenceSession.create("onnx/generator.onnx");
+    const latent = Float32Array.from({{ length: {spec.latent.size} }}, () => {in_javascript});
+    const {{ images }} = await session.run({{ latent: new ort.Tensor("float32", latent, [1, {spec.latent.size}]) }});"""
+    return f"""In Python, with `pip install onnxruntime numpy`:
+
+    import numpy, onnxruntime
     session = onnxruntime.InferenceSession("onnx/classifier.onnx", providers=["CPUExecutionProvider"])
-    images = numpy.zeros((1, {image.height}, {image.width}, {image.channels}), numpy.uint8)
+    images = numpy.zeros((1, {shape}), numpy.uint8)
     logits, probabilities, realness = session.run(None, {{"images": images}})
+
+In JavaScript, with `npm install onnxruntime-node` (in a browser: `onnxruntime-web`):
+
+    import * as ort from "onnxruntime-node";
+    const session = await ort.InferenceSession.create("onnx/classifier.onnx");
+    const pixels = new Uint8Array({image.height} * {image.width} * {image.channels});
+    const {{ probabilities }} = await session.run({{ images: new ort.Tensor("uint8", pixels, [1, {shape}]) }});
 
 `realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: how much the discriminator
 takes the image for a real one."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, data, export, inference, models, rank, reproduce, score, training
+from igan_zoo.commands import bench, data, export, inference, models, publishing, rank, reproduce, score, training
 from igan_zoo.errors import IganZooError
 
 
@@ -52,6 +52,8 @@ _COMMANDS = (
     models.info,
     models.verify,
     models.pull,
+    publishing.publish,
+    publishing.catalogue,
     inference.sample,
     inference.classify,
     inference.evaluate,

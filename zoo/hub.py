@@ -5,6 +5,7 @@ HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE mean what they m
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -117,12 +118,15 @@ def list_remote(words: str | None = None, *, token: str | None = None) -> list[R
 
 
 def client(token: str | None = None) -> Any:
-    """Returns huggingface_hub's client, which is then silent about what our errors say."""
+    """Returns huggingface_hub's client, silent about what our errors say, with bars on a terminal only."""
     import huggingface_hub
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-    if logging.get_verbosity() == logging.WARNING:
-        logging.set_verbosity_error()
+    if not sys.stderr.isatty() and huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        disable_progress_bars()
+    logger = logging.getLogger("huggingface_hub")
+    if logger.level == logging.WARNING:
+        logger.setLevel(logging.ERROR)
     return huggingface_hub.HfApi(token=token, library_name=TAG)
 
 

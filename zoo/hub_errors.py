@@ -74,7 +74,7 @@ def _sentence(error: Exception, what: str, file: str | None, token: str | None) 
             "another place with HF_HUB_CACHE."
         )
     part = f"{file} of {what}" if file else what
-    return HubError(f"{endpoint} did not deliver {part}: {first_line(error).rstrip('.')}; pull again.")
+    return HubError(f"{part} did not get through from or to {endpoint}: {first_line(error).rstrip('.')}; try again.")
 
 
 def _answer(error: Any, what: str, file: str | None, token: str | None, endpoint: str) -> IganZooError:
@@ -114,10 +114,10 @@ def _answer(error: Any, what: str, file: str | None, token: str | None, endpoint
 
 
 def _origin(error: Exception) -> Exception:
-    """Returns what huggingface_hub wrapped into "not found in the cache either"."""
+    """Returns what huggingface_hub wrapped into "not found in the cache either" or "error while uploading"."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    while isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+    while isinstance(error, LocalEntryNotFoundError | RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error
 

@@ -163,7 +163,7 @@ def _take(origin: Path, target: Path, *, link: bool) -> None:
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
     """Lets one process at a time pull a model; the others wait, and find it pulled."""
-    from huggingface_hub.utils import WeakFileLock
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     lock = home() / "locks" / f"{_cached_as(name).replace('/', '--')}.lock"
     try:

@@ -143,10 +143,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             ModelDirectoryError: no part has that variant.
         """
         if not any(variant in self.variants(role) for role in self.graphs):
-            found = sorted({found for role in self.graphs for found in self.variants(role)}) or ["none"]
-            raise ModelDirectoryError(
-                f"{self.name} has no {variant} variant (variants: {', '.join(found)}); leave --variant out."
-            )
+            found = ", ".join(sorted({found for role in self.graphs for found in self.variants(role)})) or "none"
+            raise ModelDirectoryError(f"{self.name} has no {variant} variant (variants: {found}); leave --variant out.")
         others = {graph_file(role, other) for role in self.graphs for other in (None, *VARIANTS)} | {*OPTIONAL}
         chosen = {graph_file(role, variant if variant in self.variants(role) else None) for role in self.graphs}
         return tuple(name for name in self.files if name in chosen or name not in others)

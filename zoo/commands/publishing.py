@@ -1,0 +1,82 @@
+"""Commands of those who publish models: publish, catalogue update."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from igan_zoo.commands.options import token_option
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--repo", "repository", metavar="ORG/NAME", required=True, help="Made if it is not there.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request, rather than changing the main branch.")
+@click.option("--dry-run", is_flag=True, help="Check, and say what would be done.")
+@token_option
+def publish(directory: Path, repository: str, private: bool, create_pr: bool, dry_run: bool, token: str | None) -> None:
+    """Upload a model directory to the Hugging Face Hub (or HF_ENDPOINT) in one commit, and read it back.
+
+    It must be whole and unchanged, with a parity report and a card about these very files, and without anything
+    pickled. Where the repository already holds them, nothing happens. Log in first: hf auth login, or set HF_TOKEN.
+    """
+    from igan_zoo import publishing
+    from igan_zoo.catalogue import encode_entry
+    from igan_zoo.directory import ModelDirectory
+
+    model = ModelDirectory.open(directory)
+    plan = publishing.plan_publication(model, repository, token=token)
+    click.echo(f"{repository}: {_intention(plan)}", err=True)
+    for verb, names in (("write", plan.written), ("delete", plan.deleted)):
+        for name in names:
+            click.echo(f"  {verb} {name}", err=True)
+    if dry_run:
+        return
+    done = publishing.publish(model, repository, private=private, create_pr=create_pr, token=token)
+    click.echo(f"{done.url}: {'read back and verified' if done.changed else 'unchanged, and verified'}", err=True)
+    if done.pull_request:
+        click.echo(f"when it is merged: igan-zoo catalogue update {directory} --repo {repository}", err=True)
+    else:
+        click.echo(encode_entry(publishing.catalogue_entry(model, repository, done.commit)))
+
+
+def _intention(plan: object) -> str:
+    from igan_zoo.publishing import Plan
+
+    assert isinstance(plan, Plan)  # noqa: S101 - for the type checker
+    if not plan.changes:
+        return "nothing to do, it holds these very files"
+    made = "" if plan.exists else "to be made, "
+    return f"{made}{len(plan.written)} files to write, {len(plan.deleted)} to delete"
+
+
+@click.group()
+def catalogue() -> None:
+    """The list of models that igan-zoo knows by name."""
+
+
+@catalogue.command()
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("--repo", "repository", metavar="ORG/NAME", help="Where DIR was published: its head is looked up there.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The catalogue.  [default: the package's]")
+@token_option
+def update(directories: tuple[Path, ...], repository: str | None, path: Path | None, token: str | None) -> None:
+    """Pin model directories in the catalogue: their sums and, with --repo, where they are on the Hub.
+
+    A directory that differs from what was pinned is taken for unpublished until --repo says where it is.
+    """
+    from igan_zoo import publishing
+    from igan_zoo.catalogue import FILE, update_catalogue
+    from igan_zoo.directory import ModelDirectory
+
+    if repository is not None and len(directories) > 1:
+        raise click.UsageError("--repo goes with one DIR")
+    entries = []
+    for directory in map(ModelDirectory.open, directories):
+        directory.verify()
+        commit = publishing.published_commit(directory, repository, token=token) if repository else None
+        entries.append(publishing.catalogue_entry(directory, repository, commit))
+    changed = update_catalogue(entries, path or FILE)
+    click.echo(f"{path or FILE}: {', '.join(changed) or 'nothing'} changed")
