@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, data, export, inference, models, publishing, rank, reproduce, score, training
+from igan_zoo.commands import bench, cache, data, export, inference, models, publishing, rank, reproduce, score, training
 from igan_zoo.errors import IganZooError
 
 
@@ -52,6 +52,8 @@ _COMMANDS = (
     models.info,
     models.verify,
     models.pull,
+    models.search,
+    cache.cache,
     publishing.publish,
     publishing.catalogue,
     inference.sample,

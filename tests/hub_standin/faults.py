@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass, field
 
 from starlette.responses import JSONResponse
@@ -13,7 +15,8 @@ class Fault:
     """Happens to requests whose method and path match, at most ``times`` times.
 
     With ``status`` the request is answered so; with ``drop_after`` the connection breaks after that many bytes of body;
-    with ``flip`` one bit of that byte is changed.
+    with ``stop_after`` it stands still there, until ``go_on`` is set; with ``flip`` one bit of that byte is changed;
+    with ``shorten`` the last byte is left out, and the announced length is one less.
     """
 
     path: str
@@ -21,8 +24,12 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     drop_after: int | None = None
+    stop_after: int | None = None
     flip: int | None = None
+    shorten: bool = False
     times: int = 1
+    reached: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
 class ConnectionDroppedError(Exception):
@@ -66,8 +73,20 @@ def _changed(send: Send, fault: Fault) -> Send:
 
     async def change(message: Message) -> None:
         nonlocal sent
+        if fault.shorten and message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            headers[b"content-length"] = b"%d" % (int(headers[b"content-length"]) - 1)
+            message = {**message, "headers": list(headers.items())}
         if message["type"] == "http.response.body":
             body = bytearray(message.get("body", b""))
+            if fault.shorten:
+                del body[-1:]
+            if fault.stop_after is not None:
+                await send({**message, "body": bytes(body[: fault.stop_after]), "more_body": True})
+                fault.reached.set()
+                while not fault.go_on.is_set():
+                    await asyncio.sleep(0.01)
+                raise ConnectionDroppedError
             if fault.flip is not None and sent <= fault.flip < sent + len(body):
                 body[fault.flip - sent] ^= 1
             if fault.drop_after is not None and sent + len(body) > fault.drop_after:

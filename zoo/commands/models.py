@@ -1,4 +1,4 @@
-"""Commands about model directories: list, info, verify, pull."""
+"""Commands about models and their directories: list, search, info, verify, pull."""
 
 from __future__ import annotations
 
@@ -12,49 +12,86 @@ from igan_zoo.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from igan_zoo.directory import ModelDirectory
+    from igan_zoo.listing import ListedModel
+    from igan_zoo.spec import ModelSpec
 
 
 @click.command("list")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--remote", is_flag=True, help="Ask the Hugging Face Hub (or HF_ENDPOINT), too.")
 @json_option
-def list_models(as_json: bool) -> None:
-    """List the models that are known, and where each one is."""
-    from igan_zoo import catalogue, store
+@token_option
+def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: str | None) -> None:
+    """List the models that are known, and where each one is; those whose names match a pattern such as 'mnist-*'."""
+    from igan_zoo.listing import list_known
 
-    where: dict[str, list[str]] = {entry.name: [] for entry in catalogue.CATALOGUE}
-    for place in store.source_stores():
-        for name in place.names():
-            where.setdefault(name, []).append(place.label)
-    summaries = {entry.name: entry.summary for entry in catalogue.CATALOGUE}
+    _print_listing(list_known(patterns, remote=remote, token=token), as_json)
+
+
+@click.command()
+@click.argument("words")
+@json_option
+@token_option
+def search(words: str, as_json: bool, token: str | None) -> None:
+    """Search the catalogue's names and summaries, and the models on the Hub by name."""
+    from igan_zoo.listing import search_models
+
+    _print_listing(search_models(words, token=token), as_json)
+
+
+def _print_listing(models: list[ListedModel], as_json: bool) -> None:
+    from igan_zoo.listing import describe
+
     if as_json:
-        rows = sorted(where.items())
-        print_json([{"name": name, "where": places, "summary": summaries.get(name)} for name, places in rows])
-    else:
-        print_table(
-            [(name, ", ".join(places) or "not here", summaries.get(name, "")) for name, places in sorted(where.items())]
-        )
+        print_json([describe(model) for model in models])
+    elif models:
+        rows = [
+            (
+                model.name,
+                ", ".join(model.places) or "not here",
+                f"{model.size / 1e6:.1f} MB" if model.size else "-",
+                ", ".join(model.variants) or "-",
+                f"{model.error:.2%} errors" if model.error is not None else "-",
+                model.summary,
+            )
+            for model in models
+        ]
+        print_table(rows)
 
 
 @click.command()
 @click.argument("model", required=False)
+@click.option("--remote", is_flag=True, help="MODEL is ORG/NAME[@REVISION] on the Hub, or published in the catalogue.")
 @json_option
-def info(model: str | None, as_json: bool) -> None:
+@token_option
+def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> None:
     """Show what a model is: images, classes, training, results, files."""
     import msgspec
 
     from igan_zoo import store
+    from igan_zoo.listing import remote_spec
 
-    directory = store.resolve(model).directory
-    if directory is None:
-        raise click.UsageError("info wants a model directory or a name, not an .onnx file")
-    spec = directory.spec
+    if remote:
+        if model is None:
+            raise click.UsageError("--remote wants a MODEL")
+        where, spec = remote_spec(model, token=token)
+    else:
+        directory = store.resolve(model).directory
+        if directory is None:
+            raise click.UsageError("info wants a model directory or a name, not an .onnx file")
+        where, spec = str(directory.path), directory.spec
     if as_json:
-        print_json({**msgspec.to_builtins(spec), "path": str(directory.path)})
+        print_json({**msgspec.to_builtins(spec), "path": where})
         return
+    print_table(_rows(where, spec))
+
+
+def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
     image = spec.image
-    rows = [
+    return [
         ("name", spec.name),
         ("summary", spec.summary),
-        ("path", str(directory.path)),
+        ("path", where),
         ("images", f"{image.height}x{image.width}x{image.channels}"),
         ("latent", f"{spec.latent.size}, {spec.latent.distribution}" if spec.latent else "no generator"),
         ("classes", ", ".join(spec.classes) if spec.classes else "no classifier"),
@@ -66,7 +103,6 @@ def info(model: str | None, as_json: bool) -> None:
         ),
         *(("file", f"{name}  {file.size:,} bytes") for name, file in spec.files.items()),
     ]
-    print_table(rows)
 
 
 @click.command()

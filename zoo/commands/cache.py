@@ -1,0 +1,54 @@
+"""Commands about what was pulled: cache list, cache prune, cache path."""
+
+from __future__ import annotations
+
+import click
+
+from igan_zoo.commands.options import json_option
+from igan_zoo.terminal import print_json, print_table
+
+
+@click.group()
+def cache() -> None:
+    """What was pulled: where it is, how big it is, and clearing it away."""
+
+
+@cache.command("list")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@json_option
+def list_cache(patterns: tuple[str, ...], as_json: bool) -> None:
+    """List pulled models, those whose names match a pattern such as 'mnist-*'."""
+    from igan_zoo.hub_cache import list_cached
+
+    models = list_cached(patterns)
+    if as_json:
+        rows = [{"name": m.name, "path": str(m.path), "size": m.size, "variants": list(m.variants)} for m in models]
+        print_json(rows)
+    elif models:
+        print_table([(m.name, f"{m.size:,} bytes", ", ".join(m.variants) or "plain", str(m.path)) for m in models])
+
+
+@cache.command()
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
+    """Remove leftovers of killed pulls and, from the Hub's cache, the copies of our models.
+
+    What was pulled stays usable, unless its name matches a PATTERN: then it is removed, too. '*' removes all.
+    """
+    from igan_zoo.hub_cache import removable, remove
+
+    found = removable(patterns)
+    for path, size in found:
+        click.echo(f"{path}  {size:,} bytes")
+        if not dry_run:
+            remove(path)
+    click.echo(f"{len(found)} directories {'would be ' if dry_run else ''}removed", err=True)
+
+
+@cache.command()
+def path() -> None:
+    """Print the directory of pulled models (IGAN_ZOO_HOME says where)."""
+    from igan_zoo.store import cache_store
+
+    click.echo(cache_store().root)
