@@ -8,11 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from igan_zoo import catalogue, store
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.files import sha256_of
+from igan_zoo.latents import latents
+from igan_zoo.publishable import check_publishable
 from igan_zoo.serving.classifying import Classification, classify, count_errors
 from igan_zoo.serving.engine import load_engine
 from tests.conftest import REAL_MNIST, REPOSITORY
@@ -27,6 +30,26 @@ def test_every_published_directory_is_whole_and_named_after_its_model(path: Path
     directory.verify()
     assert directory.spec.name == path.name
     assert sum(file.size for file in directory.spec.files.values()) < 30_000_000
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_every_published_directory_is_fit_to_be_published_and_runs(path: Path) -> None:
+    """Its card and results are read by huggingface_hub's own parsers, and say what its specification says."""
+    directory = ModelDirectory.open(path)
+    check_publishable(directory)
+    spec = directory.spec
+    engine = load_engine(store.resolve(str(path)), list(spec.graphs))
+    images = np.zeros((2, spec.image.height, spec.image.width, spec.image.channels), np.uint8)
+    if spec.latent is not None:
+        z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=2)
+        generated = engine.run("generator", {"latent": z})["images"]
+        assert (generated.shape, generated.dtype) == (images.shape, images.dtype)
+        assert generated.std() > 10
+        images = generated
+    if spec.classes is not None:
+        probabilities = engine.run("classifier", {"images": images})["probabilities"]
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+        assert probabilities.shape == (2, len(spec.classes))
 
 
 @pytest.mark.parametrize("name", NAMES)

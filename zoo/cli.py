@@ -54,6 +54,7 @@ _COMMANDS = (
     models.pull,
     models.search,
     cache.cache,
+    publishing.login,
     publishing.publish,
     publishing.catalogue,
     inference.sample,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -48,6 +48,7 @@ class Hub:
             Route(f"{api}/preupload/{revision}", self.preupload, methods=["POST"]),
             Route(f"{api}/commit/{revision}", self.commit, methods=["POST"]),
             Route(f"{api}/tree/{revision}", self.tree),
+            Route(f"{api}/paths-info/{revision}", self.paths_info, methods=["POST"]),
             Route(f"{api}/revision/{revision}", self.info),
             Route(f"{api}/xet-{{kind}}-token/{revision}", self.xet_token),
             Route(api, self.info),
@@ -149,6 +150,14 @@ class Hub:
         }
 
     async def tree(self, request: Request) -> Response:
+        return JSONResponse(self._rows(request))
+
+    async def paths_info(self, request: Request) -> Response:
+        body = (await request.body()).decode()
+        wanted = json.loads(body) if body.startswith("{") else parse_qs(body)
+        return JSONResponse([row for row in self._rows(request) if row["path"] in wanted["paths"]])
+
+    def _rows(self, request: Request) -> list[dict[str, Any]]:
         repository = self.repository(request)
         oid = self.revision(repository, request.path_params["revision"])
         rows: list[dict[str, Any]] = []
@@ -159,7 +168,7 @@ class Hub:
             if file.xet:
                 row["xetHash"] = file.xet
             rows.append(row)
-        return JSONResponse(rows)
+        return rows
 
     # Uploads.
 

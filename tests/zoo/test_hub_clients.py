@@ -133,7 +133,7 @@ def olah(standin: StandIn, tmp_path: Path) -> Iterator[str]:
 
 
 @needs_olah
-def test_a_mirror_in_between_serves_the_same_bytes_also_when_the_hub_is_gone(
+def test_a_mirror_in_between_serves_the_same_bytes_and_asks_for_large_files_once(
     standin: StandIn, olah: str, exported_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, commit = standin.add("org/tiny", exported_model)

@@ -259,3 +259,9 @@ def test_what_is_not_fit_stays_at_home(
 def test_a_repository_needs_an_organization(model: Path) -> None:
     with pytest.raises(PublishingError, match="--repo ORG/NAME"):
         publishing.plan_publication(ModelDirectory.open(model), "tiny")
+
+
+def test_logging_in_is_left_to_huggingface_hub(igan_zoo: Cli) -> None:
+    assert "hf auth login" in igan_zoo("login")[1]
+    for command in ("pull", "publish"):
+        assert "hf auth login" in igan_zoo(command, "--help")[1]

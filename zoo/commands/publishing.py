@@ -1,12 +1,16 @@
-"""Commands of those who publish models: publish, catalogue update."""
+"""Commands of those who publish models: login, publish, catalogue update."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from igan_zoo.commands.options import token_option
+
+if TYPE_CHECKING:
+    from igan_zoo.publishing import Plan
 
 
 @click.command()
@@ -42,14 +46,17 @@ def publish(directory: Path, repository: str, private: bool, create_pr: bool, dr
         click.echo(encode_entry(publishing.catalogue_entry(model, repository, done.commit)))
 
 
-def _intention(plan: object) -> str:
-    from igan_zoo.publishing import Plan
-
-    assert isinstance(plan, Plan)  # noqa: S101 - for the type checker
+def _intention(plan: Plan) -> str:
     if not plan.changes:
         return "nothing to do, it holds these very files"
     made = "" if plan.exists else "to be made, "
     return f"{made}{len(plan.written)} files to write, {len(plan.deleted)} to delete"
+
+
+@click.command()
+def login() -> None:
+    """Say how to log in to the Hugging Face Hub: igan-zoo keeps no token of its own."""
+    click.echo("igan-zoo uses the login of huggingface_hub: run hf auth login, or set HF_TOKEN.")
 
 
 @click.group()
