@@ -1,0 +1,68 @@
+"""What a model card says is true: its clients run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from igan_zoo import cards
+from igan_zoo.hub import TAG
+from igan_zoo.spec import LatentSpec, read_spec
+
+NODE_CLIENT = os.environ.get("IGAN_ZOO_NODE_CLIENT", "")
+
+
+def client(directory: Path, language: str) -> str:
+    """Returns the code below the paragraph that names a language."""
+    card = (directory / "README.md").read_text()
+    (code,) = re.findall(rf"^In {language}, .*:\n\n((?:    .*\n)+)", card, re.MULTILINE)
+    return textwrap.dedent(code)
+
+
+@pytest.fixture(params=["classifier", "uniform", "symmetric-uniform", "normal"])
+def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path:
+    """A model with a classifier, or generators of every kind of latent, with their cards."""
+    import json
+
+    spec = read_spec(model / "config.json")
+    if request.param != "classifier":
+        latent = LatentSpec(size=100, distribution=request.param)
+        spec = msgspec.structs.replace(spec, classes=None, results=(), latent=latent)
+    shutil.rmtree(model / ".eval_results")
+    cards.write_card(model, spec, json.loads((model / "parity.json").read_text()))
+    return model
+
+
+def test_the_client_in_python_runs(directory: Path) -> None:
+    code = client(directory, "Python") + "\nassert images.ndim == 4 and images.dtype == numpy.uint8"
+    subprocess.run([sys.executable, "-c", code], cwd=directory, check=True)
+
+
+@pytest.mark.skipif(
+    not (Path(NODE_CLIENT) / "node_modules" / "onnxruntime-web").is_dir() or shutil.which("node") is None,
+    reason="needs node, and IGAN_ZOO_NODE_CLIENT naming a folder in which `npm install onnxruntime-web` was run",
+)
+def test_the_client_in_javascript_runs(directory: Path) -> None:
+    """In the form for browsers, which takes bytes where node takes a path."""
+    code = client(directory, "JavaScript").replace("onnxruntime-node", "onnxruntime-web")
+    code = re.sub(r'create\("(.*)"\)', r'create(readFileSync("\1"))', code)
+    script = Path(NODE_CLIENT) / f"igan-zoo-card-{os.getpid()}.mjs"
+    script.write_text(f'import {{ readFileSync }} from "node:fs";\n{code}\nprocess.exit(0);\n')
+    try:
+        subprocess.run(["node", script], cwd=directory, check=True, timeout=60)
+    finally:
+        script.unlink()
+
+
+def test_the_card_is_found_under_our_tag(directory: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    assert TAG in (ModelCard.load(directory / "README.md").data.tags or [])
