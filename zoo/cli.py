@@ -8,7 +8,19 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, cache, data, export, inference, models, publishing, rank, reproduce, score, training
+from igan_zoo.commands import (
+    bench,
+    cache,
+    data,
+    export,
+    inference,
+    models,
+    publishing,
+    rank,
+    reproduce,
+    score,
+    training,
+)
 from igan_zoo.errors import IganZooError
 
 

@@ -29,7 +29,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     sends: int | None = None
     asked: list[str | None] = []  # noqa: RUF012
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.asked.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.ranges else 0
@@ -76,7 +76,7 @@ def test_a_file_arrives_under_its_name(server: type[Server], tmp_path: Path) -> 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_what_broke_off_is_gone_on_with(server: type[Server], tmp_path: Path, ranges: bool) -> None:
     server.ranges, server.sends = ranges, 1000
-    with pytest.raises(DownloadError, match="broke off|IncompleteRead"):
+    with pytest.raises(DownloadError, match=r"broke off|IncompleteRead"):
         fetch(tmp_path / "weights.pth")
     assert not (tmp_path / "weights.pth").exists()
     server.sends = None
@@ -113,5 +113,5 @@ def test_without_a_network_the_error_says_why(tmp_path: Path, monkeypatch: pytes
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(downloads.urllib.request, "urlopen", unreachable)
-    with pytest.raises(DownloadError, match="Cannot fetch https://example.org/weights.pth .*Name or service"):
+    with pytest.raises(DownloadError, match=r"Cannot fetch https://example.org/weights.pth .*Name or service"):
         fetch(tmp_path / "weights.pth")
