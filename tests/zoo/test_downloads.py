@@ -113,5 +113,5 @@ def test_without_a_network_the_error_says_why(tmp_path: Path, monkeypatch: pytes
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(downloads.urllib.request, "urlopen", unreachable)
-    with pytest.raises(DownloadError, match=r"Cannot fetch https://example.org/weights.pth .*Name or service"):
+    with pytest.raises(DownloadError, match=r"Cannot fetch https://example\.org/weights\.pth .*Name or service"):
         fetch(tmp_path / "weights.pth")
