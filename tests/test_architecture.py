@@ -84,7 +84,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_serving_modules_load_no_training_stack() -> None:
-    modules = ["engine", "sampling", "classifying", "benchmarking", "scoring.protocols", "scoring.statistics_file"]
+    modules = ["engine", "sampling", "classifying", "benchmarking", "scoring.plan", "scoring.statistics_file"]
     code = "\n".join(f"import igan_zoo.serving.{module}" for module in modules)
     assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL", "pyarrow"}
 

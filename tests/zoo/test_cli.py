@@ -22,7 +22,19 @@ Cli = Callable[..., tuple[int, str, str]]
 def test_help_and_version(igan_zoo: Cli) -> None:
     code, output, _ = igan_zoo("--help")
     assert code == 0
-    for command in ("classify", "evaluate", "export", "info", "list", "prepare", "pull", "sample", "train", "verify"):
+    for command in (
+        "classify",
+        "evaluate",
+        "export",
+        "info",
+        "list",
+        "prepare",
+        "pull",
+        "sample",
+        "score",
+        "train",
+        "verify",
+    ):
         assert f"  {command} " in output
     assert igan_zoo("--version")[1].startswith("igan-zoo, version")
     code, output, errors = igan_zoo()
