@@ -19,7 +19,6 @@ from igan_zoo.serving.scoring.statistics import Facts, Statistics, merge, shard_
 from igan_zoo.serving.scoring.statistics_file import load_statistics, save_statistics
 from igan_zoo.serving.stored_images import ImageSource
 
-DEFAULT_BATCH_SIZE = 50
 # Writing what is known of 2,048 features takes a fraction of a second.
 DEFAULT_SECONDS_BETWEEN_SAVES = 30.0
 
@@ -28,10 +27,11 @@ DEFAULT_SECONDS_BETWEEN_SAVES = 30.0
 class Manner:
     """How a source is gone through, which changes no bit of what comes out.
 
-    ``partial`` is the file that keeps what is known so far, every ``save_every`` seconds; None keeps nothing.
+    ``batch_size`` None is the network's own. ``partial`` is the file that keeps what is known so far, every
+    ``save_every`` seconds; None keeps nothing.
     """
 
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int | None = None
     threads: int | None = None
     strict: bool = False
     partial: Path | None = None
@@ -100,7 +100,13 @@ def gather_statistics(
 
     order = chosen[numbers.start : numbers.stop]
     batches = ImageBatches(
-        source, order, manner.batch_size, network.channels, start=start, strict=manner.strict, threads=manner.threads
+        source,
+        order,
+        manner.batch_size or network.batch_size,
+        network.channels,
+        start=start,
+        strict=manner.strict,
+        threads=manner.threads,
     )
     noted, saved = 0, time.monotonic()
     with Progress(f"scoring {source.reference}", len(order), unit="images", done=start) as bar:

@@ -21,6 +21,12 @@ Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
 
+# A scorer resizes inside, so that its memory grows with the batch and its speed hardly; small classifiers are faster in
+# larger batches.
+SCORER_BATCH = 10
+CLASSIFIER_BATCH = 100
+
+
 @dataclass(frozen=True)
 class Shape:
     """The one size that a classifier takes, and whether images are cropped before they are resized to it."""
@@ -38,7 +44,7 @@ class Network:
     """Features and logits of images, and everything about their origin that a score depends on.
 
     ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits. ``shape`` is None where images
-    of any size are resized inside the graph.
+    of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a time.
     """
 
     def __init__(self, name: str, sha256: str, engine: Engine, *, shape: Shape | None) -> None:
@@ -50,6 +56,7 @@ class Network:
         self.precision = graph.metadata.get(PRECISION_KEY, "fp32")
         self.resize = str(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
         size = (32, 32) if shape is None else (shape.height, shape.width)
+        self.batch_size = SCORER_BATCH if shape is None else CLASSIFIER_BATCH
         features, logits = self.answer(np.zeros((1, *size, self.channels), np.uint8))
         self.features, self.classes = features.shape[1], logits.shape[1]
 

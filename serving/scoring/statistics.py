@@ -175,7 +175,7 @@ def merge(parts: Sequence[Statistics], *, partial: bool = False) -> Statistics:
         class_moments=_added_moments([part.class_moments for part in parts]),
         feature_moments=_added_moments([part.feature_moments for part in parts]),
         kept_features=_kept_together(parts, covered),
-        shard=first.shard if len(parts) == 1 else None,
+        shard=first.shard if len(parts) == 1 and not done.all() else None,
         name=first.name if len(parts) == 1 else "the merged statistics",
     )
 

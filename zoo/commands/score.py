@@ -81,7 +81,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @_save_option
-@click.option("--batch-size", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Changes no number.  [default: 10; 100 of a classifier]")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
@@ -113,7 +113,7 @@ def score(
     shard: tuple[int, int] | None,
     out: Path | None,
     save_statistics: Path | None,
-    batch_size: int,
+    batch_size: int | None,
     threads: int | None,
     device: Any,
     strict: bool,
