@@ -20,7 +20,6 @@ from igan_zoo.errors import InterfaceError, ScoringError
 from igan_zoo.serving.engine import LOGIT_BIAS_KEY
 from igan_zoo.serving.image_batches import Pixels
 from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
-from igan_zoo.serving.scoring.gathering import DEFAULT_BATCH_SIZE
 from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
@@ -78,7 +77,7 @@ def compare_conventions(
     network: Network,
     source: ImageSource,
     *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     threads: int | None = None,
     seed: int = DEFAULT_SEED,
     strict: bool = False,

@@ -91,7 +91,7 @@ def keep_logits(
     source: ImageSource,
     network: Network,
     *,
-    batch_size: int,
+    batch_size: int | None,
     threads: int | None = None,
     strict: bool = False,
     change: Callable[[Pixels], Pixels] = lambda images: images,
@@ -105,7 +105,12 @@ def keep_logits(
         ScoringError, OutputError: as ``KeptLogits.add``.
     """
     batches = ImageBatches(
-        network.conform(source), np.arange(len(source)), batch_size, network.channels, strict=strict, threads=threads
+        network.conform(source),
+        np.arange(len(source)),
+        batch_size or network.batch_size,
+        network.channels,
+        strict=strict,
+        threads=threads,
     )
     with Progress(title, len(source), unit="images") as bar:
         for batch in batches:

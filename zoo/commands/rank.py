@@ -26,7 +26,7 @@ _MOST_NAMED = 10
     "--n", "count", type=click.IntRange(min=2), default=10_000, show_default=True, help="Of a model's images."
 )
 @click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), help="[default: the scorer's own]")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
@@ -40,7 +40,7 @@ def rank(
     split: str | None,
     count: int,
     model_seed: int,
-    batch_size: int,
+    batch_size: int | None,
     threads: int | None,
     device: Any,
     strict: bool,
