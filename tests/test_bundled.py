@@ -77,10 +77,12 @@ def test_the_card_states_the_errors_on_the_real_test_set() -> None:
 
     model = store.resolve(None)
     assert model.directory is not None
-    (result,) = model.directory.spec.results
     data = load_images(str(REAL_MNIST), "test", height=28, width=28, channels=1)
-    assert len(data) == result.total
-    assert count_errors(load_engine(model, ["classifier"]), data.images, data.labels) == result.wrong
+    assert [result.variant for result in model.directory.spec.results] == [None, "int8"]
+    for result in model.directory.spec.results:
+        assert len(data) == result.total
+        engine = load_engine(model, ["classifier"], variant=result.variant)
+        assert count_errors(engine, data.images, data.labels) == result.wrong
 
 
 def test_the_wheel_has_the_model_and_not_its_training_weights(tmp_path: Path) -> None:
