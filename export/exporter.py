@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,8 @@ from igan_zoo.images import grid, write_image
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, Engine
 from igan_zoo.spec import (
-    CLASSIFIER,
-    DISCRIMINATOR,
-    GENERATOR,
     PARITY,
+    ROLES,
     SAMPLES,
     WEIGHTS,
     DatasetSpec,
@@ -52,17 +50,6 @@ from igan_zoo.spec import (
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import grid_images
 from igan_zoo.training.runs import Run
-
-_FILES = {"generator": GENERATOR, "classifier": CLASSIFIER, "discriminator": DISCRIMINATOR}
-
-
-@dataclass(frozen=True)
-class Export:
-    """What is exported: the runs, their networks, and how the model is called."""
-
-    members: list[Run]
-    networks: TrainedNetworks
-    name: str
 
 
 def export_run(
@@ -100,7 +87,7 @@ def export_run(
     # Compare them with the training networks in evaluation mode, nothing folded.
     recipe = networks.recipe
     images = TestImages(recipe.dataset, "test", test) if test is not None else None
-    subjects = parity_subjects(networks, {_FILES[role]: content for role, content in contents.items()})
+    subjects = parity_subjects(networks, {graph_file(role): content for role, content in contents.items()})
     faster = _rewritten(subjects)
     parity = parity_report([*subjects, *faster], images)
 
@@ -108,7 +95,7 @@ def export_run(
     affine = _affine_graph(networks, path) if "affine" in variants else None
     graphs = make_variants(subjects, variants, calibration, affine)
     parity["variants"] = variants_report(graphs, images)
-    spec = _specification(Export(members, networks, name or recipe.name), roles, parity)
+    spec = _specification(members, networks, name or recipe.name, roles, parity)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     with atomic_directory(out, replace=overwrite) as temporary:
@@ -192,20 +179,20 @@ def _affine_graph(networks: TrainedNetworks, path: Path) -> bytes:
 
 def parity_subjects(networks: TrainedNetworks, contents: Mapping[str, bytes]) -> list[Subject]:
     """Returns, for the files of a model directory, what each must compute; one rewritten for CPUs is the same."""
-    return [
-        Subject(name, role, contents[name], *_reference(networks, role))
-        for role, file in _FILES.items()
-        for name in (file, graph_file(role, "cpu"))
-        if name in contents
-    ]
+    subjects = []
+    for role in ROLES:
+        names = [name for name in (graph_file(role), graph_file(role, "cpu")) if name in contents]
+        if names:
+            module, inputs = evaluation_module(networks, role), _inputs(networks, role)
+            subjects += [Subject(name, role, contents[name], module, inputs) for name in names]
+    return subjects
 
 
-def _reference(networks: TrainedNetworks, role: str) -> tuple[nn.Module, NDArray[Any]]:
-    """Returns the module of a role, nothing folded, and the inputs that it is compared on."""
+def evaluation_module(networks: TrainedNetworks, role: str) -> nn.Module:
+    """Returns the module of a role in evaluation mode, nothing folded."""
     if role == "generator":
-        return ImageGenerator(_generator(networks), networks.recipe).eval(), _latents(networks)
-    members = [ImageClassifier(network, networks.recipe) for network in networks.discriminators]
-    return _classifier(members).eval(), _images(networks)
+        return ImageGenerator(_generator(networks), networks.recipe).eval()
+    return _classifier([ImageClassifier(network, networks.recipe) for network in networks.discriminators]).eval()
 
 
 def _classifier(members: list[ImageClassifier]) -> ImageClassifier | ImageEnsemble:
@@ -222,14 +209,16 @@ def _latents(networks: TrainedNetworks) -> NDArray[np.float32]:
     return latents(networks.latent_size, distribution, seed=0, start=0, count=max(BATCHES))
 
 
-def _images(networks: TrainedNetworks) -> NDArray[np.uint8]:
-    """Returns images that a classifier is compared on: the generator's, or noise."""
+def _inputs(networks: TrainedNetworks, role: str) -> NDArray[Any]:
+    """Returns what a role is compared on: latents, and for a classifier the generator's images, or noise."""
+    if role == "generator":
+        return _latents(networks)
     recipe = networks.recipe
     if networks.generator is None:
         shape = (max(BATCHES), recipe.height, recipe.width, recipe.channels)
         return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with torch.no_grad():
-        generated = ImageGenerator(networks.generator, recipe)(torch.from_numpy(_latents(networks)))
+        generated = evaluation_module(networks, "generator")(torch.from_numpy(_latents(networks)))
     images: NDArray[np.uint8] = generated.numpy()
     return images
 
@@ -253,14 +242,14 @@ def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
     )
 
 
-def _specification(export: Export, roles: list[str], parity: Mapping[str, Any]) -> ModelSpec:
-    networks, facts = export.networks, export.members[0].facts()
-    recipe = networks.recipe
-    count = len(export.members)
+def _specification(
+    members: list[Run], networks: TrainedNetworks, name: str, roles: list[str], parity: Mapping[str, Any]
+) -> ModelSpec:
+    recipe, facts, count = networks.recipe, members[0].facts(), len(members)
     parts = [role for role in ("classifier", "generator") if role in roles]
     kind = f"ensemble of {count} semi-supervised classifiers" if count > 1 else f"semi-supervised {' and '.join(parts)}"
     return ModelSpec(
-        name=export.name,
+        name=name,
         summary=f"{kind[0].upper()}{kind[1:]} of {recipe.dataset} ({facts.labelled_images} labels)",
         license="apache-2.0",
         dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
@@ -275,7 +264,7 @@ def _specification(export: Export, roles: list[str], parity: Mapping[str, Any]) 
             labels=facts.labelled_images,
             seed=recipe.seed,
             epochs=recipe.epochs,
-            seconds=round(sum(row["seconds"] for run in export.members for row in run.timings())),
+            seconds=round(sum(row["seconds"] for run in members for row in run.timings())),
             versions=facts.versions,
         ),
         results=_results(parity),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -54,15 +54,35 @@ class Subject:
     inputs: NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TestImages:
-    """Real labelled images that no choice was made on, and where they are from."""
+    """Real labelled images that no choice was made on, and where they are from.
+
+    A module answers them once: all forms of its graph are compared with the same answers.
+    """
 
     __test__ = False
 
     dataset: str
     split: str
     data: LabelledImages
+    _answers: dict[nn.Module, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
+
+    def classes_in_torch(self, module: nn.Module) -> NDArray[np.int64]:
+        """Returns the class that a classifier's module gives to every image, ``[N]``."""
+        if module not in self._answers:
+            found = []
+            with Progress("testing PyTorch", len(self.data), unit="images") as bar:
+                for chosen in self.batches():
+                    found.append(_expected(module, self.data.images[chosen])[0].argmax(axis=1))
+                    bar.advance(len(chosen))
+            self._answers[module] = np.concatenate(found)
+        return self._answers[module]
+
+    def batches(self) -> Iterator[NDArray[np.int64]]:
+        """Yields the indices of all images, some hundreds at a time."""
+        for start in range(0, len(self.data), _TEST_BATCH):
+            yield np.arange(start, min(start + _TEST_BATCH, len(self.data)))
 
 
 def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -> dict[str, Any]:
@@ -81,14 +101,21 @@ def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -
     engines = [Engine({subject.role: subject.content}) for subject in subjects]
     return {
         "format": 2,
-        "opset": OPSET,
-        "ir_version": IR_VERSION,
-        "provider": engines[0].provider,
-        "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
+        **conditions(engines[0]),
         "tolerances": {**TOLERANCES, "differing_pixels": DIFFERING_PIXELS, "argmax_agreement": ARGMAX_AGREEMENT},
         "files": {
             subject.file: _file_report(engine, subject, test) for engine, subject in zip(engines, subjects, strict=True)
         },
+    }
+
+
+def conditions(engine: Engine) -> dict[str, Any]:
+    """Returns what every report begins with: the graphs' versions, the provider, and the packages'."""
+    return {
+        "opset": OPSET,
+        "ir_version": IR_VERSION,
+        "provider": engine.provider,
+        "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
     }
 
 
@@ -123,6 +150,20 @@ def _check_interface(subject: Subject) -> None:
 
 
 def _compare(engine: Engine, subject: Subject, size: int) -> dict[str, dict[str, float]]:
+    return {
+        name: _limited(f"{subject.file}: {name} at batch {size}", name, difference(name, expected, actual))
+        for name, (expected, actual) in outputs_of_both(engine, subject, size).items()
+    }
+
+
+def outputs_of_both(engine: Engine, subject: Subject, size: int) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Runs a batch of ``size`` inputs and returns, by output, what torch and the engine give.
+
+    Raises:
+        ParityBatchError: the engine does not run it.
+        ParityNamesError: the numbers of outputs differ.
+        ParityShapeError: an output has another shape than in torch.
+    """
     inputs = subject.inputs[:size]
     expected = _expected(subject.module, inputs)
     try:
@@ -131,10 +172,13 @@ def _compare(engine: Engine, subject: Subject, size: int) -> dict[str, dict[str,
         raise ParityBatchError(f"{subject.file} does not run a batch of {size}: {error}") from error
     if len(expected) != len(actual):
         raise ParityNamesError(f"{subject.file} has {len(actual)} outputs, its module {len(expected)}.")
-    return {
-        name: _difference(f"{subject.file}: {name} at batch {size}", name, reference, result)
-        for (name, result), reference in zip(actual.items(), expected, strict=True)
-    }
+    both = {name: (reference, actual[name]) for name, reference in zip(actual, expected, strict=True)}
+    for name, (reference, result) in both.items():
+        if reference.shape != result.shape:
+            raise ParityShapeError(
+                f"{subject.file}: {name} at batch {size} have the shape {result.shape}, in torch {reference.shape}."
+            )
+    return both
 
 
 @torch.no_grad()
@@ -143,21 +187,22 @@ def _expected(module: nn.Module, inputs: NDArray[Any]) -> list[NDArray[Any]]:
     return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def _difference(where: str, name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
-    if expected.shape != actual.shape:
-        raise ParityShapeError(f"{where} have the shape {actual.shape}, in torch {expected.shape}.")
-    difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
-    measured = {"max": float(difference.max()), "mean": float(difference.mean())}
+def difference(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
+    """Returns the largest and the mean absolute difference, and of images the share of pixels that differ."""
+    apart = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
+    measured = {"max": float(apart.max()), "mean": float(apart.mean())}
+    if name == "images":
+        measured["differing_pixels"] = float((apart > 0).mean())
+    return measured
+
+
+def _limited(where: str, name: str, measured: dict[str, float]) -> dict[str, float]:
     if not measured["max"] <= TOLERANCES[name]:
         raise ParityToleranceError(
             f"{where} differ from torch by {measured['max']:.2g}, more than {TOLERANCES[name]:.2g}."
         )
-    if name == "images":
-        measured["differing_pixels"] = float((difference > 0).mean())
-        if measured["differing_pixels"] > DIFFERING_PIXELS:
-            raise ParityToleranceError(
-                f"{where} differ from torch in {measured['differing_pixels']:.2%} of the pixels."
-            )
+    if name == "images" and measured["differing_pixels"] > DIFFERING_PIXELS:
+        raise ParityToleranceError(f"{where} differ from torch in {measured['differing_pixels']:.2%} of the pixels.")
     return measured
 
 
@@ -178,26 +223,23 @@ class _Levels:
         with torch.no_grad():
             expected: Tensor = self.module.pixels(torch.from_numpy(inputs))
         scale = self.module.scale
-        return _difference(f"{self.file}: pixels at batch {size}", "pixels", expected.numpy() / scale, actual / scale)
+        measured = difference("pixels", expected.numpy() / scale, actual / scale)
+        return _limited(f"{self.file}: pixels at batch {size}", "pixels", measured)
 
 
 def compare_on_test_images(subject: Subject, test: TestImages) -> dict[str, Any]:
     """Returns how many test images a classifier and its module get wrong, and the share that both give one class."""
+    expected, labels, count = test.classes_in_torch(subject.module), test.data.labels, len(test.data)
     engine = Engine({subject.role: subject.content})
-    labels, count = test.data.labels, len(test.data)
-    agreeing, wrong = 0, {"torch": 0, "onnxruntime": 0}
+    found = []
     with Progress(f"testing {subject.file}", count, unit="images") as bar:
-        for start in range(0, count, _TEST_BATCH):
-            chosen = np.arange(start, min(start + _TEST_BATCH, count))
-            images = test.data.images[chosen]
-            expected = _expected(subject.module, images)[0].argmax(axis=1)
-            actual = engine.run(subject.role, {"images": images})["logits"].argmax(axis=1)
-            agreeing += int((expected == actual).sum())
-            wrong["torch"] += int((expected != labels[chosen]).sum())
-            wrong["onnxruntime"] += int((actual != labels[chosen]).sum())
+        for chosen in test.batches():
+            found.append(engine.run(subject.role, {"images": test.data.images[chosen]})["logits"].argmax(axis=1))
             bar.advance(len(chosen))
+    actual = np.concatenate(found)
+    wrong = {"torch": int((expected != labels).sum()), "onnxruntime": int((actual != labels).sum())}
     where = {"dataset": test.dataset, "split": test.split, "images": count}
-    return {**where, "argmax_agreement": agreeing / count, "wrong": wrong}
+    return {**where, "argmax_agreement": int((expected == actual).sum()) / count, "wrong": wrong}
 
 
 def _test(subject: Subject, test: TestImages) -> dict[str, Any]:

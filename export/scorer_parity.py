@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from igan_zoo.errors import ParityError
-from igan_zoo.export.graphs import IR_VERSION, OPSET
+from igan_zoo.export.parity import conditions
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Engine
 
@@ -41,10 +40,7 @@ def scorer_parity(content: bytes, module: nn.Module) -> dict[str, Any]:
                 bar.advance(batch)
     return {
         "format": 1,
-        "opset": OPSET,
-        "ir_version": IR_VERSION,
-        "provider": engine.provider,
-        "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
+        **conditions(engine),
         "tolerance": TOLERANCE,
         "sha256": hashlib.sha256(content).hexdigest(),
         "images": comparisons,

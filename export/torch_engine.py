@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ModelDirectoryError
-from igan_zoo.export.exporter import parity_subjects
+from igan_zoo.export.exporter import evaluation_module
 from igan_zoo.export.trained import load_networks
-from igan_zoo.serving.engine import Arrays, Engine
+from igan_zoo.serving.engine import OUTPUTS, Arrays, Graph
 from igan_zoo.spec import WEIGHTS
 
 
@@ -21,8 +21,8 @@ class TorchEngine:
 
     provider = "PyTorch"
 
-    def __init__(self, directory: ModelDirectory, *, threads: int | None = None) -> None:
-        """Loads the training weights.
+    def __init__(self, directory: ModelDirectory, graphs: Mapping[str, Graph], *, threads: int | None = None) -> None:
+        """Loads the training weights, to run the roles of ``graphs``.
 
         Raises:
             ModelDirectoryError: they are not here, or damaged.
@@ -31,11 +31,10 @@ class TorchEngine:
             raise ModelDirectoryError(f"{directory.path} has no {WEIGHTS}, which PyTorch needs; leave --torch out.")
         if threads is not None:
             torch.set_num_threads(threads)
-        contents = {file: directory.read(file) for file in directory.spec.graphs.values()}
-        directory.read(WEIGHTS)
-        subjects = parity_subjects(load_networks(directory.path / WEIGHTS), contents)
-        self.modules = {subject.role: subject.module for subject in subjects}
-        self.graphs = Engine({subject.role: subject.content for subject in subjects}).graphs
+        directory.read(WEIGHTS)  # its sum is checked before it is opened
+        networks = load_networks(directory.path / WEIGHTS)
+        self.graphs = graphs
+        self.modules = {role: evaluation_module(networks, role) for role in graphs}
 
     @torch.inference_mode()
     def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -43,5 +42,4 @@ class TorchEngine:
         (given,) = inputs.values()
         outputs = self.modules[role](torch.from_numpy(given))
         results = outputs if isinstance(outputs, tuple) else (outputs,)
-        names = ("images",) if role == "generator" else ("logits", "probabilities", "realness")
-        return {name: result.numpy() for name, result in zip(names, results, strict=True)}
+        return {name: result.numpy() for name, result in zip(OUTPUTS[role], results, strict=True)}

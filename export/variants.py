@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ParityError, TrainingError
 from igan_zoo.export.half_precision import half_precision
-from igan_zoo.export.parity import BATCHES, Subject, TestImages, compare_on_test_images
+from igan_zoo.export.parity import (
+    BATCHES,
+    Subject,
+    TestImages,
+    compare_on_test_images,
+    difference,
+    outputs_of_both,
+)
 from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.images import ImageArray
 from igan_zoo.serving.engine import Engine
@@ -40,11 +46,6 @@ class VariantGraph:
 
     variant: Variant
     subject: Subject
-
-    @property
-    def file(self) -> str:
-        """Its place in a model directory."""
-        return self.subject.file
 
 
 def make_variants(
@@ -89,10 +90,10 @@ def variants_report(graphs: Sequence[VariantGraph], test: TestImages | None = No
     Raises:
         ParityError: a difference is larger than ``TOLERANCES`` allow.
     """
-    report = {graph.file: variant_parity(graph) for graph in graphs}
+    report = {graph.subject.file: variant_parity(graph) for graph in graphs}
     for graph in graphs:
         if test is not None and graph.subject.role == "classifier":
-            report[graph.file]["test"] = compare_on_test_images(graph.subject, test)
+            report[graph.subject.file]["test"] = compare_on_test_images(graph.subject, test)
     return report
 
 
@@ -113,14 +114,17 @@ def variant_parity(graph: VariantGraph) -> dict[str, Any]:
         "sha256": hashlib.sha256(subject.content).hexdigest(),
         "provider": engine.provider,
         "tolerances": tolerances,
-        "batches": {str(size): _compared(engine, subject, size) for size in BATCHES},
+        "batches": {
+            str(size): {name: _measured(name, *both) for name, both in outputs_of_both(engine, subject, size).items()}
+            for size in BATCHES
+        },
     }
     for size, outputs in report["batches"].items():
         for name, limits in tolerances.items():
             for measure, limit in limits.items() if name in outputs else ():
                 if not outputs[name][measure] <= limit:
                     raise ParityError(
-                        f"{graph.file} at batch {size}: {name} differ from torch by {outputs[name][measure]:.2g} "
+                        f"{subject.file} at batch {size}: {name} differ from torch by {outputs[name][measure]:.2g} "
                         f"({measure}), more than {limit:.2g}; leave --variant {graph.variant} out."
                     )
     return report
@@ -130,25 +134,11 @@ def _variant(variant: Variant, subject: Subject, content: bytes) -> VariantGraph
     return VariantGraph(variant, replace(subject, file=graph_file(subject.role, variant), content=content))
 
 
-def _compared(engine: Engine, subject: Subject, size: int) -> dict[str, dict[str, float]]:
-    inputs = subject.inputs[:size]
-    with torch.no_grad():
-        expected = subject.module(torch.from_numpy(inputs))
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    actual = engine.run(subject.role, {engine.graphs[subject.role].input_name: inputs})
-    return {
-        name: _difference(name, reference.numpy().astype(np.float64), result.astype(np.float64))
-        for (name, result), reference in zip(actual.items(), expected, strict=True)
-    }
-
-
-def _difference(name: str, expected: NDArray[np.float64], actual: NDArray[np.float64]) -> dict[str, float]:
-    difference = np.abs(expected - actual)
-    measured = {"max": float(difference.max()), "mean": float(difference.mean())}
-    if name == "images":
-        measured["differing_pixels"] = float((difference > 0).mean())
+def _measured(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
+    measured = difference(name, expected, actual)
     if name == "logits":
+        expected, actual = expected.astype(np.float64), actual.astype(np.float64)
         spread = (expected - expected.mean(axis=1, keepdims=True)).std()
         measured["relative"] = measured["max"] / max(1.0, float(np.abs(expected).max()))
-        measured["noise"] = float(np.sqrt(np.square(difference).mean()) / spread)
+        measured["noise"] = float(np.sqrt(np.square(expected - actual).mean()) / spread)
     return measured

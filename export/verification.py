@@ -24,10 +24,10 @@ def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> 
     """
     directory.read(WEIGHTS)  # its sum is checked before it is opened
     networks = load_networks(directory.path / WEIGHTS)
-    files = [name for name in directory.spec.files if name.endswith(".onnx")]
-    subjects = parity_subjects(networks, {name: directory.read(name) for name in files})
+    contents = {name: directory.read(name) for name in directory.spec.files if name.endswith(".onnx")}
+    subjects = parity_subjects(networks, contents)
     variants = [
-        VariantGraph(variant, replace(subject, file=file, content=directory.read(file)))
+        VariantGraph(variant, replace(subject, file=file, content=contents[file]))
         for subject in subjects
         if subject.file == graph_file(subject.role)
         for variant in directory.spec.variants(subject.role)

@@ -23,17 +23,23 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 # What a role's graph may be beside plain: a variant, or the same function rewritten for CPUs.
 Form = Variant | Literal["cpu"]
 
+# Roles that models may have graphs of. A discriminator is written on request: a classifier whose answers depend on the
+# others of their batch. No command uses it.
+ROLES = ("generator", "classifier", "discriminator")
+
+
+def graph_file(role: str, form: Form | None = None) -> str:
+    """Returns the ONNX file of a role, or of a form of it: a suffix of the stem, as the Hub's tools expect."""
+    return f"onnx/{role}_{form}.onnx" if form else f"onnx/{role}.onnx"
+
+
 CONFIG = "config.json"
-GENERATOR = "onnx/generator.onnx"
-CLASSIFIER = "onnx/classifier.onnx"
-# On request: a classifier whose answers depend on the others of their batch. No command uses it.
-DISCRIMINATOR = "onnx/discriminator.onnx"
 WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
 PARITY = "parity.json"
 REQUIRED = ("README.md", PARITY)
 # Only training on needs the weights, and nothing the discriminator; a mirror or the bundled copy may leave them out.
-OPTIONAL = (WEIGHTS, DISCRIMINATOR)
+OPTIONAL = (WEIGHTS, graph_file("discriminator"))
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,8 +135,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     @property
     def graphs(self) -> dict[str, str]:
         """The ONNX file of every role that the model has."""
-        roles = {"generator": GENERATOR} if self.latent is not None else {}
-        return roles | ({"classifier": CLASSIFIER} if self.classes is not None else {})
+        parts = {"generator": self.latent, "classifier": self.classes}
+        return {role: graph_file(role) for role, part in parts.items() if part is not None}
 
     def variants(self, role: str) -> tuple[Variant, ...]:
         """The variants of a role's graph that the model has."""
@@ -155,11 +161,6 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             return True
         forms = [{graph_file(role, variant) for variant in (None, *VARIANTS)} for role in self.graphs]
         return any(name in same and not same.isdisjoint(present) for same in forms)
-
-
-def graph_file(role: str, form: Form | None = None) -> str:
-    """Returns the ONNX file of a role, or of a form of it: a suffix of the stem, as the Hub's tools expect."""
-    return f"onnx/{role}_{form}.onnx" if form else f"onnx/{role}.onnx"
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -131,8 +131,9 @@ def test_what_pytorch_runs_is_what_the_graph_computes(model: Path) -> None:
     from igan_zoo.directory import ModelDirectory
     from igan_zoo.export.torch_engine import TorchEngine
 
-    engine = TorchEngine(ModelDirectory.open(model))
+    plain = load_candidates(store.resolve(str(model)), "cpu", 1)[1].engine
+    engine = TorchEngine(ModelDirectory.open(model), plain.graphs)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
-    expected = load_candidates(store.resolve(str(model)), "cpu", 1)[1].engine.run("classifier", {"images": images})
+    expected = plain.run("classifier", {"images": images})
     for name, result in engine.run("classifier", {"images": images}).items():
         np.testing.assert_allclose(result, expected[name], atol=1e-4)

@@ -51,7 +51,7 @@ def bench(
     click.echo(f"{chosen.name} ({chosen.path})", err=True)
     candidates = _candidates(chosen, device, threads)
     if with_torch:
-        candidates += _torch_candidates(chosen, threads)
+        candidates += _torch_candidates(chosen, candidates, threads)
     speeds = measure_speeds(candidates, batches, seconds=seconds)
     measured_on = conditions(threads)
     if as_json:
@@ -75,7 +75,7 @@ def bench(
     click.echo(f"{measured_on['processor']} ({instructions}), {threads or 'all'} threads, {versions}", err=True)
 
 
-def _torch_candidates(chosen: Any, threads: int | None) -> list[Any]:
+def _torch_candidates(chosen: Any, candidates: list[Any], threads: int | None) -> list[Any]:
     """Loads the networks of which the graphs were made."""
     from igan_zoo.serving.benchmarking import Candidate
 
@@ -85,8 +85,9 @@ def _torch_candidates(chosen: Any, threads: int | None) -> list[Any]:
         from igan_zoo.export.torch_engine import TorchEngine
     except ImportError as error:
         raise missing_train(error) from error
-    engine = TorchEngine(chosen.directory, threads=threads)
-    return [Candidate(role, None, "cpu", engine) for role in chosen.directory.spec.graphs]
+    graphs = {candidate.role: candidate.engine.graphs[candidate.role] for candidate in candidates}
+    engine = TorchEngine(chosen.directory, graphs, threads=threads)
+    return [Candidate(role, None, "cpu", engine) for role in graphs]
 
 
 def _candidates(chosen: Any, device: Any, threads: int | None) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import force_option, missing_train
+from igan_zoo.commands.options import VARIANTS, force_option, missing_train
 from igan_zoo.commands.scorers import SCORERS, export_scorer
 
 
@@ -21,7 +21,7 @@ from igan_zoo.commands.scorers import SCORERS, export_scorer
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["fp16", "int8", "affine"]),
+    type=VARIANTS,
     help="Write this form of the graphs, too.",
 )
 @click.option("--name", help="Name of the model.  [default: the recipe's]")

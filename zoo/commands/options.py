@@ -11,13 +11,15 @@ from igan_zoo.errors import IganZooError
 if TYPE_CHECKING:
     from igan_zoo.store import Model
 
+VARIANTS = click.Choice(["fp16", "int8", "affine"])
+
 device_option = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Fails if it is not there."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 variant_option = click.option(
     "--variant",
-    type=click.Choice(["fp16", "int8", "affine"]),
+    type=VARIANTS,
     help="A smaller or faster form of the graph, if the model has it.",
 )
 token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")

@@ -9,10 +9,8 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import SEED, device_option, force_option
-from igan_zoo.commands.records import refuse_existing
+from igan_zoo.commands.records import MOST_NAMED, name_skipped, refuse_existing
 from igan_zoo.terminal import print_seconds_since
-
-_MOST_NAMED = 10
 
 
 @click.command()
@@ -68,10 +66,7 @@ def rank(
         how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "title": "ranking"}
         skipped = keep_logits(kept, images, network, **how)
         order = ranking.rank(kept)
-    for image in skipped[:_MOST_NAMED]:
-        click.echo(f"Left out: {image.reason}", err=True)
-    if len(skipped) > _MOST_NAMED:
-        click.echo(f"Left out: {len(skipped) - _MOST_NAMED} images that do not decode.", err=True)
+    name_skipped([image.reason for image in skipped[:MOST_NAMED]], len(skipped))
     chosen = min(wanted, len(order))
     facts = ranking.facts_of(network, images)
     ranking.write_ranking(out, images, order, chosen, facts, replace=force)

@@ -19,6 +19,9 @@ from igan_zoo.terminal import table
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Record
 
+# Images that are named when they are left out.
+MOST_NAMED = 10
+
 
 def print_records(records: Sequence[Record], form: str, out: Path | None, *, provider: str | None = None) -> None:
     """Prints records as ``table``, ``json`` (one line each) or ``csv``, or writes them to ``out``.
@@ -48,6 +51,14 @@ def refuse_existing(path: Path | None, force: bool) -> None:
     """
     if path is not None and path.exists() and not force:
         raise OutputError(f"{path} already exists; choose another file, or add --force to replace it.")
+
+
+def name_skipped(sentences: list[str], count: int) -> None:
+    """Says on stderr which of ``count`` images were left out, a sentence for each of the first ones."""
+    for sentence in sentences:
+        click.echo(f"Left out: {sentence}", err=True)
+    if count > len(sentences):
+        click.echo(f"Left out: {count - len(sentences)} images that do not decode.", err=True)
 
 
 def _as_table(records: Sequence[Record]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from igan_zoo.commands.conventions import print_conventions
 from igan_zoo.commands.options import device_option, force_option
-from igan_zoo.commands.records import print_records, refuse_existing
+from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
 from igan_zoo.terminal import print_seconds_since
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from igan_zoo.serving.stored_images import ImageSource
 
 _MODEL_IMAGES = 50_000
-_MOST_NAMED = 10
 
 _metric_option = click.option(
     "--metric",
@@ -158,7 +157,7 @@ def score(
     def gathered(images: ImageSource, facts: Facts, kept: Path | None) -> Statistics:
         click.echo(f"{network.name} on {network.provider}: {facts.images:,} images of {images.reference}", err=True)
         statistics = plans.find_or_gather(plan, images, network, facts, shard=shard, out=kept, replace_out=force)
-        _name_skipped(skipped_images(statistics, images, most=_MOST_NAMED), int(statistics.skipped.sum()))
+        name_skipped(skipped_images(statistics, images, most=MOST_NAMED), int(statistics.skipped.sum()))
         return statistics
 
     images = opened(source, split)
@@ -218,7 +217,7 @@ def merge(
     compared = plans.saved_reference(reference) if reference is not None else None
     if reference is not None and compared is None:
         raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
-    _name_skipped([], int(merged.skipped.sum()))
+    name_skipped([], int(merged.skipped.sum()))
     records = plans.results(plan.metrics, merged, compared, subset_size=subset_size)
     if save_statistics is not None:
         statistics_file.save_statistics(merged, save_statistics)
@@ -242,10 +241,3 @@ def _check_usage(
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
         raise click.UsageError("--reference is for --metric fid, kid and pr")
-
-
-def _name_skipped(sentences: list[str], count: int) -> None:
-    for sentence in sentences:
-        click.echo(f"Left out: {sentence}", err=True)
-    if count > len(sentences):
-        click.echo(f"Left out: {count - len(sentences)} images that do not decode.", err=True)
