@@ -77,7 +77,7 @@ class AlternatingGame(Game):
     def discriminator_step(self, labelled: Tensor | None, labels: Tensor | None, unlabelled: Tensor | None) -> Losses:
         """One step of the discriminator; ``labelled`` is None without labels, ``unlabelled`` without a generator."""
         fake = None
-        if self.generator is not None:
+        if unlabelled is not None:
             with torch.no_grad(), self._precision():
                 fake = self.generate()
         objective, losses = self._discriminator_losses(labelled, labels, unlabelled, fake)

@@ -32,7 +32,7 @@ _EVALUATION_BATCH = 500
 class Batches:
     """What one step sees, each as the networks see images.
 
-    ``labelled`` is None without labels, and ``unlabelled``, with one batch for each player, without a generator.
+    ``labelled`` is None without labels, and ``unlabelled``, with one batch for each player, where no generator plays.
     """
 
     labelled: tuple[Tensor, Tensor] | None

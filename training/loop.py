@@ -133,7 +133,7 @@ class Training:
         if self.recipe.simultaneous:
             return Batches((data.training_batch(discriminator), data.known_labels(discriminator)), None)
         known = (data.training_batch(labelled), data.labels_at(labelled)) if len(labelled) else None
-        if self.game.generator is None:
+        if not self.recipe.generator_plays_at(self.position.epoch):
             return Batches(known, None)
         return Batches(known, (data.training_batch(discriminator), data.training_batch(generator)))
 

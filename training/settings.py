@@ -51,6 +51,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channels: Literal[1, 3] = 1
     crop: bool = False  # to the central square before resizing; without it the aspect ratio gives way
     flips: bool = False  # mirror every second real image at random; the 2016 code never does
+    shifts: Annotated[int, Meta(ge=0, le=13)] = 0  # move every real image at random by up to so many pixels
     pixel_range: PixelRange = "unit"  # [0, 1], or about [-1, 1]
     labels: Labels = "100"  # labelled examples in all, "N-per-class", "all", or "0"
     validation_images: Index = 5000  # training images whose labels only the logged error sees, at most
@@ -62,6 +63,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     latent_size: Count = 100  # of the multi-scale network: without its noise maps
     latent_distribution: Distribution = "uniform"
     generator: bool = True  # without one only the labelled examples train the classifier
+    generator_from: Index = 0  # epoch from which it plays; before, only the labelled examples train the classifier
     generator_output: Output = "sigmoid"  # of mnist-dense
     sigmoid_from: Index | None = None  # epoch from which that output is a sigmoid, whatever it was before
     input_dropout: Probability = 0.0  # of the convolutional discriminator
@@ -96,6 +98,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         sizes = ", ".join(map(str, SIZES.get(self.network, ())))
         for wrong, sentence in (
             (not self.generator and self.unlabeled_weight > 0, "generator=false needs unlabeled_weight=0"),
+            (
+                self.generator_from > 0 and self.labels == "0",
+                "generator_from leaves nothing to learn first with labels=0",
+            ),
             (not self.generator and self.labels == "0", "generator=false leaves nothing to learn with labels=0"),
             (
                 self.network in SIZES and (self.height != self.width or self.height not in SIZES[self.network]),
@@ -109,6 +115,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 self.simultaneous != (self.network == "multi-scale"),
                 "simultaneous=true and network=multi-scale go together",
             ),
+            (self.simultaneous and self.generator_from > 0, "simultaneous=true needs generator_from=0"),
             (
                 self.network == "mnist-dense" and self.minibatch_discrimination is not None,
                 "network=mnist-dense has no minibatch discrimination",
@@ -131,6 +138,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if epoch < start:
             return self.learning_rate
         return self.learning_rate * (self.epochs - epoch) / (self.epochs - start)
+
+    def generator_plays_at(self, epoch: int) -> bool:
+        """Returns whether the generator and the unlabelled images take part in an epoch, counted from 0."""
+        return self.generator and epoch >= self.generator_from
 
     def output_at(self, epoch: int) -> Output:
         """Returns the last nonlinearity of the mnist-dense generator in an epoch, counted from 0."""

@@ -65,6 +65,18 @@ def test_a_recipe_trains_is_killed_within_an_epoch_and_goes_on_to_the_same_bits(
     assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
 
 
+def test_a_generator_that_joins_later_finds_a_classifier_and_the_run_resumes(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    recipe = find_recipe("cifar10-ssl-small")
+    out, later = tmp_path / "run", ["generator_from=1", "flips=true", "shifts=2", "input_dropout=0"]
+    code, _, errors = igan_zoo(*arguments(recipe, sources, out, *later))
+    assert code == 0, errors
+    alone, together = (set(row) for row in Run(out).log())
+    assert together - alone == {"unlabelled_loss", "feature_matching_loss"}
+    assert {"labelled_loss", "validation_error"} <= alone
+
+
 def test_no_run_without_a_generator_draws_samples(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
     """The supervised baseline: the same labels and network, nothing else."""
     recipe = find_recipe("custom")

@@ -6,8 +6,16 @@ import msgspec
 import pytest
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST, MNIST_SSL_WARM, RECIPES, find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes import (
+    CIFAR10_SSL,
+    IMAGENET128,
+    MNIST_SSL,
+    MNIST_SSL_FAST,
+    MNIST_SSL_WARM,
+    RECIPES,
+    find_recipe,
+)
+from igan_zoo.training.settings import Recipe, customize
 
 
 def test_the_2016_recipe_is_the_2016_script() -> None:
@@ -68,6 +76,7 @@ def test_unknown_recipes_are_answered_with_the_nearest() -> None:
         ("channels=2", "2"),
         ("labels=3-per-clas", "per-class"),
         ("generator=false", "needs unlabeled_weight=0"),
+        ("shifts=14", "<= 13"),
         ("normalization=virtual-batch", "no virtual batch normalization"),
         ("network=multi-scale", "for square images of 32, 64, 128"),
     ],
@@ -75,6 +84,15 @@ def test_unknown_recipes_are_answered_with_the_nearest() -> None:
 def test_bad_settings_are_refused_in_one_sentence(setting: str, message: str) -> None:
     with pytest.raises(SpecificationError, match=message):
         customize(MNIST_SSL, [setting])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "message"),
+    [(CIFAR10_SSL, "labels=0", "labels=0"), (IMAGENET128, "crop=true", "simultaneous")],
+)
+def test_a_generator_can_only_join_later_where_labels_come_first(recipe: Recipe, setting: str, message: str) -> None:
+    with pytest.raises(SpecificationError, match=message):
+        customize(recipe, [setting, "generator_from=3"])
 
 
 def test_the_labelled_subset_has_the_seed_unless_given_its_own() -> None:
