@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -60,7 +60,8 @@ class Graph:
     """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata.
 
     ``free_axes`` names the input's axes after the batch that take any size; ``input_shape`` is what follows them, and
-    ``output_shape`` that of the first output.
+    ``output_shape`` that of the first output. ``outputs`` has the shapes of all, with -1 for a size that the file does
+    not fix.
     """
 
     role: str
@@ -68,6 +69,7 @@ class Graph:
     free_axes: tuple[str, ...]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    outputs: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
 
     def takes(self, shape: tuple[int, ...]) -> bool:
@@ -89,9 +91,11 @@ class Engine:
         device: Device = "cpu",
         threads: int | None = None,
         batched: Mapping[str, bytes] | None = None,
+        spinning: bool = True,
     ) -> None:
         """Loads ONNX bytes by role.
 
+        Without ``spinning`` idle threads sleep: the first of several sessions answers later, the others get the cores.
         ``batched`` are graphs of the same functions that are faster from ``SMALLEST_BATCH`` images on; each is loaded
         when the first such batch comes.
 
@@ -99,11 +103,12 @@ class Engine:
             InterfaceError: the bytes are no ONNX graph, or its inputs or outputs are not those of the role.
             DeviceError: the device is not really there.
         """
-        self._sessions = {role: _session(role, content, device, threads) for role, content in graphs.items()}
+        self._sessions = {role: _session(role, content, device, threads, spinning) for role, content in graphs.items()}
         self.graphs = {role: _describe(role, session) for role, session in self._sessions.items()}
         self.provider = _effective_provider(self._sessions.values(), device)
         self._batched = {
-            role: functools.cache(_loader(role, content, device, threads)) for role, content in (batched or {}).items()
+            role: functools.cache(functools.partial(_session, role, content, device, threads, spinning))
+            for role, content in (batched or {}).items()
         }
         self._loading = threading.Lock()
 
@@ -142,12 +147,13 @@ def load_engine(
     device: Device = "cpu",
     threads: int | None = None,
     variant: Variant | None = None,
+    spinning: bool = True,
 ) -> Engine:
     """Loads the named parts of a model, or of one variant of it, their checksums verified first."""
     graphs = {role: model.graph(role, variant) for role in roles}
     rewritten = {role: model.graph_for_cpus(role) for role in roles if device == "cpu" and variant is None}
     batched = {role: content for role, content in rewritten.items() if content is not None}
-    return Engine(graphs, device=device, threads=threads, batched=batched)
+    return Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning)
 
 
 def latent_distribution(model: Model, engine: Engine) -> Distribution:
@@ -187,13 +193,9 @@ def crops(model: Model, engine: Engine) -> bool:
     return engine.graphs["classifier"].metadata.get(CROP_KEY) == "true"
 
 
-def _loader(
-    role: str, content: bytes, device: Device, threads: int | None
-) -> Callable[[], onnxruntime.InferenceSession]:
-    return lambda: _session(role, content, device, threads)
-
-
-def _session(role: str, content: bytes, device: Device, threads: int | None) -> onnxruntime.InferenceSession:
+def _session(
+    role: str, content: bytes, device: Device, threads: int | None, spinning: bool
+) -> onnxruntime.InferenceSession:
     try:
         import onnxruntime
     except ImportError:
@@ -211,6 +213,8 @@ def _session(role: str, content: bytes, device: Device, threads: int | None) -> 
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     if threads is not None:
         options.intra_op_num_threads = threads
+    if not spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda":
         # Finds the CUDA libraries of the gpu extra; what it prints is no result of ours.
         with contextlib.redirect_stdout(sys.stderr):
@@ -251,8 +255,9 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
             raise InterfaceError(f"The {role} has a shape that is not fixed beside {beside}: {['N', *shape]}.")
     if any(isinstance(size, int) for size in free):
         raise InterfaceError(f"The {role} takes images of one size only, not of any: {['N', *taken]}.")
+    outputs = {name: tuple(size if isinstance(size, int) else -1 for size in shapes[name]) for name in OUTPUTS[role]}
     metadata = session.get_modelmeta().custom_metadata_map
-    return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), metadata)
+    return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), outputs, metadata)
 
 
 def _effective_provider(sessions: Any, device: Device) -> str:

@@ -12,12 +12,20 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 # Each part of the package, by its first name after `igan_zoo`; what is no part of its own belongs to `zoo`.
-FOLDERS = {"zoo": "zoo", "ops": "zoo/ops", "training": "training", "serving": "serving", "export": "export"}
+FOLDERS = {
+    "zoo": "zoo",
+    "ops": "zoo/ops",
+    "training": "training",
+    "serving": "serving",
+    "server": "serving/server",
+    "export": "export",
+}
 INSIDE = {
     "zoo": set(),
     "ops": {"zoo"},
     "training": {"zoo", "ops"},
     "serving": {"zoo"},
+    "server": {"zoo", "serving"},
     "export": {"zoo", "training", "serving"},
 }
 OUTSIDE = {
@@ -25,6 +33,7 @@ OUTSIDE = {
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors"},
+    "server": {"numpy", "msgspec", "prometheus_client", "starlette", "uvicorn", "uvloop"},
     "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime", "google"},
 }
 # The commands' own imports, inside functions.

@@ -19,6 +19,7 @@ from igan_zoo.commands import (
     rank,
     reproduce,
     score,
+    serve,
     training,
 )
 from igan_zoo.errors import IganZooError
@@ -75,6 +76,7 @@ _COMMANDS = (
     score.score,
     rank.rank,
     bench.bench,
+    serve.serve,
     data.prepare,
     training.train,
     export.export,

@@ -103,6 +103,38 @@ class MissingExtraError(IganZooError):
     """A command that needs a package of an extra that is not installed."""
 
 
+class ProtocolError(IganZooError):
+    """A request that is not what the server's protocols say."""
+
+
+class NotReadyError(IganZooError):
+    """A model that is not loaded, or a server that is starting or stopping."""
+
+
+class QueueFullError(IganZooError):
+    """More requests than the server keeps waiting."""
+
+
+class DeadlineError(IganZooError):
+    """A request that was not answered in the time it had."""
+
+
+class BodyTooLargeError(IganZooError):
+    """A request with more bytes than the server takes, as sent or decompressed."""
+
+
+class SlowBodyError(IganZooError):
+    """A request whose bytes did not all come in time."""
+
+
+class TokenError(IganZooError):
+    """A request without the token that its route wants."""
+
+
+class RefusedError(IganZooError):
+    """A request for something that this server was not started to do."""
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of another library's error as the end of a sentence."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,112 @@
+"""The ASGI app: the table of routes, and the layers around it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from igan_zoo.errors import IganZooError
+from igan_zoo.serving.server import metrics as metrics_routes
+from igan_zoo.serving.server import protocol_routes
+from igan_zoo.serving.server.compression import Compression
+from igan_zoo.serving.server.limits import Limits
+from igan_zoo.serving.server.metrics import Metrics
+from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.requests_log import Log, RequestsLog
+from igan_zoo.serving.server.security import SecurityHeaders
+from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.tokens import Tokens
+
+# Modules with ``routes(repository, settings) -> list[Route]``, in the order in which they are asked.
+ROUTES = (
+    "igan_zoo.serving.server.protocol_routes",
+    "igan_zoo.serving.server.people_routes",
+    "igan_zoo.serving.server.turing_routes",
+    "igan_zoo.serving.server.openapi",
+    "igan_zoo.serving.server.page_routes",
+)
+
+
+class _Dispatcher:
+    """The innermost app: inference at once, all else by the table."""
+
+    def __init__(self, repository: Repository, router: Router) -> None:
+        self._repository, self._router = repository, router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            target = protocol_routes.inference_target(scope)
+            if target is not None:
+                await protocol_routes.infer(self._repository, target, scope, receive, send)
+                return
+            # The router then raises what it does not find instead of answering in plain text.
+            scope["app"] = self
+        await self._router(scope, receive, send)
+
+
+def create_app(repository: Repository, settings: ServerSettings, *, log: Log | None = None) -> ASGIApp:
+    """Returns the app that serves a repository.
+
+    Its lifespan loads what is not loaded yet, while the server answers that it is not ready, and looks for changed
+    model directories. A model that cannot be loaded at the start is left in ``repository.failure``.
+    """
+    log = log or Log()
+    metrics = Metrics(repository)
+    table = [*metrics_routes.routes(metrics), *_table(repository, settings)]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        task = asyncio.create_task(_keep(repository, settings, log))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            repository.close()
+
+    router = Router(table, redirect_slashes=False, lifespan=lifespan)
+    paths = {route.endpoint: route.path for route in table}
+    app: ASGIApp = _Dispatcher(repository, router)
+    app = Compression(app, settings.max_body)
+    app = Limits(app, repository, settings)
+    app = Tokens(app, settings)
+    app = RequestsLog(app, log, metrics, paths, log_requests=settings.log_requests)
+    app = SecurityHeaders(app, shared=bool(settings.cors))
+    if settings.cors:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
+            expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
+        )
+    return app
+
+
+def _table(repository: Repository, settings: ServerSettings) -> list[Route]:
+    modules = [importlib.import_module(name) for name in ROUTES if importlib.util.find_spec(name)]
+    return [route for module in modules for route in module.routes(repository, settings)]
+
+
+async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> None:
+    """Loads the models, then exchanges those that change, until it is cancelled."""
+    try:
+        await repository.start()
+    except IganZooError as error:
+        repository.failure = error
+        return
+    log.write("ready", graphs={graph.name: graph.provider for graph in repository.graphs()})
+    while settings.reload:
+        await asyncio.sleep(settings.reload)
+        try:
+            for event in await repository.look_for_changes():
+                log.write("reload", message=event)
+        except OSError as error:
+            log.write("reload", message=f"The model directories cannot be read: {error}.")

@@ -1,0 +1,233 @@
+"""Dynamic batching: requests that wait for the same graph are run together.
+
+A batcher belongs to one event loop; the batches run in a pool of threads, one at a time for each batcher. While one
+runs, the next gathers. An idle batcher waits for as many images as the last batch had, but at most ``max_wait``: under
+load batches fill, and a lone client never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import DeadlineError, QueueFullError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """At most ``max_batch`` rows together, ``max_wait`` seconds for others, ``queue`` requests that wait.
+
+    A request that has waited ``deadline`` seconds is given up.
+    """
+
+    max_batch: int
+    max_wait: float
+    queue: int
+    deadline: float
+
+
+class _Waiting:
+    """A request in the queue. Only requests of one ``key`` share a batch."""
+
+    __slots__ = ("arrived", "count", "expires", "future", "inputs", "key")
+
+    def __init__(
+        self, inputs: Arrays, count: int, key: Hashable, future: asyncio.Future[Arrays], arrived: float, expires: float
+    ) -> None:
+        self.inputs = inputs
+        self.count = count
+        self.key = key
+        self.future = future
+        self.arrived = arrived
+        self.expires = expires
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a batch took: its rows and requests, seconds that these waited in all, seconds that the run took."""
+
+    rows: int
+    requests: int
+    waited: float
+    seconds: float
+
+
+class DynamicBatcher:
+    """Runs arrays through ``run``, ``{input: [N, …]} -> {output: [N, …]}``, many requests at a time.
+
+    ``observe`` is told of every batch, in the event loop.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Arrays], Arrays],
+        limits: BatchLimits,
+        pool: ThreadPoolExecutor,
+        observe: Callable[[Ran], None] = lambda _: None,
+    ) -> None:
+        self._run, self._limits, self._pool, self._observe = run, limits, pool, observe
+        self._queue: deque[_Waiting] = deque()
+        self._rows = 0
+        self._running = False
+        self._last = 1
+        self._starter: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    async def run(self, inputs: Arrays, count: int, *, key: Hashable = (), deadline: float | None = None) -> Arrays:
+        """Runs ``count`` rows, at least 1 and at most ``max_batch``, in a batch with others of the same ``key``.
+
+        Raises:
+            QueueFullError: too many requests wait already.
+            DeadlineError: the batch did not start in time.
+        """
+        limits = self._limits
+        if len(self._queue) >= limits.queue:
+            raise QueueFullError(f"{limits.queue} requests wait for this model already; try again in a second.")
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        allowed = limits.deadline if deadline is None else min(deadline, limits.deadline)
+        waiting = _Waiting(inputs, count, key, loop.create_future(), now, now + allowed)
+        self._queue.append(waiting)
+        self._rows += count
+        if not self._running:
+            self._consider(loop)
+        if self._queue:
+            self._watch(loop, waiting.expires)
+        return await waiting.future
+
+    def _consider(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts a batch if it is full enough, or sees to it that one starts soon."""
+        if self._rows >= min(self._last, self._limits.max_batch):
+            self._start(loop)
+        elif self._starter is None:
+            self._starter = loop.call_later(self._limits.max_wait, self._start, loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._starter is not None:
+            self._starter.cancel()
+            self._starter = None
+        batch = self._take(time.monotonic())
+        if batch:
+            self._running = True
+            self._pool.submit(self._work, loop, batch)
+
+    def _take(self, now: float) -> list[_Waiting]:
+        """Removes the next batch from the queue: the first request and all of its key that still fit."""
+        taken: list[_Waiting] = []
+        passed: list[_Waiting] = []
+        rows = 0
+        queue, largest = self._queue, self._limits.max_batch
+        while queue and rows < largest:
+            waiting = queue.popleft()
+            if waiting.future.done() or waiting.expires <= now:
+                self._drop(waiting)
+            elif not taken or (waiting.key == taken[0].key and rows + waiting.count <= largest):
+                taken.append(waiting)
+                rows += waiting.count
+            else:
+                passed.append(waiting)
+        queue.extendleft(reversed(passed))
+        self._rows -= rows
+        return taken
+
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
+        """Runs a batch; in a thread of the pool."""
+        began = time.monotonic()
+        results = run_together(self._run, [waiting.inputs for waiting in batch], [waiting.count for waiting in batch])
+        # The loop is closed if the server was stopped by force; then nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._finish, loop, batch, results, began, time.monotonic())
+
+    def _finish(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[_Waiting],
+        results: Sequence[Arrays | Exception],
+        began: float,
+        ended: float,
+    ) -> None:
+        self._running = False
+        rows = 0
+        waited = 0.0
+        for waiting, result in zip(batch, results, strict=True):
+            rows += waiting.count
+            waited += began - waiting.arrived
+            if waiting.future.done():
+                continue
+            if isinstance(result, Exception):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(result)
+        self._last = rows
+        if self._queue:
+            self._consider(loop)
+        self._observe(Ran(rows, len(batch), waited, ended - began))
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, expires: float) -> None:
+        """Sees to it that a request is told in time when its time is over, whatever runs meanwhile."""
+        at = loop.time() + expires - time.monotonic()
+        if self._sweeper is not None:
+            if self._sweeper.when() <= at:
+                return
+            self._sweeper.cancel()
+        self._sweeper = loop.call_at(at, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._sweeper = None
+        now = time.monotonic()
+        for waiting in [waiting for waiting in self._queue if waiting.expires <= now]:
+            self._queue.remove(waiting)
+            self._drop(waiting)
+        if self._queue:
+            self._watch(loop, min(waiting.expires for waiting in self._queue))
+
+    def _drop(self, waiting: _Waiting) -> None:
+        self._rows -= waiting.count
+        if not waiting.future.done():
+            seconds = waiting.expires - waiting.arrived
+            waiting.future.set_exception(
+                DeadlineError(f"The request waited {seconds:g} seconds for its turn and was given up; try again later.")
+            )
+
+
+def run_together(
+    run: Callable[[Arrays], Arrays], requests: Sequence[Arrays], counts: Sequence[int]
+) -> Sequence[Arrays | Exception]:
+    """Runs several requests as one batch and returns the rows of each, or its error.
+
+    If the batch fails, every request is run alone: no request fails for what another one holds.
+    """
+    if len(requests) == 1:
+        return [_attempt(run, requests[0])]
+    try:
+        outputs = run({name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]})
+    except Exception:
+        return [_attempt(run, inputs) for inputs in requests]
+    ends = np.cumsum(counts).tolist()
+    starts = [0, *ends[:-1]]
+    return [
+        {name: output[start:end] for name, output in outputs.items()} for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _attempt(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays | Exception:
+    try:
+        return run(inputs)
+    except Exception as error:
+        return error

@@ -1,0 +1,176 @@
+"""A graph that is served: its engine behind a batcher, what it takes and gives, how it has done."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import InterfaceError
+from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
+from igan_zoo.serving.server.batching import BatchLimits, DynamicBatcher, Ran
+from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.store import Model
+
+_TYPES: Mapping[str, tuple[str, Any]] = {"tensor(uint8)": ("UINT8", np.uint8), "tensor(float)": ("FP32", np.float32)}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a graph: the protocol's name of its type, and its shape, batch first, with -1 for any size."""
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Statistics:
+    """What a graph has done since it was loaded; times are in seconds."""
+
+    succeeded: int = 0
+    failed: int = 0
+    succeeded_seconds: float = 0.0
+    failed_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    run_seconds: float = 0.0
+    images: int = 0
+    last: float = 0.0
+    batches: Counter[int] = field(default_factory=Counter)
+    batch_seconds: dict[int, float] = field(default_factory=dict)
+
+    def observe(self, ran: Ran) -> None:
+        """Counts a batch."""
+        self.queue_seconds += ran.waited
+        self.run_seconds += ran.seconds
+        self.images += ran.rows
+        self.batches[ran.rows] += 1
+        self.batch_seconds[ran.rows] = self.batch_seconds.get(ran.rows, 0.0) + ran.seconds
+
+
+class HostedGraph:
+    """One graph of one version of a model, ready to run; ``name`` is what the protocols call it."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        role: str,
+        model: Model,
+        engine: Engine,
+        device: Device,
+        settings: ServerSettings,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.name, self.version, self.role = name, version, role
+        self.model, self.engine, self.device = model, engine, device
+        self.graph = engine.graphs[role]
+        self.inputs = _inputs(engine, role)
+        self.outputs = _outputs(engine, role)
+        self.statistics = Statistics()
+        # The answer of a discriminator depends on the others of its batch, so it never shares one with strangers.
+        self.batches = role != "discriminator"
+        self.max_batch = settings.max_batch if self.batches else settings.max_images
+        self._max_images = settings.max_images
+        limits = BatchLimits(self.max_batch, settings.max_wait, settings.queue, settings.deadline)
+        self.batcher = DynamicBatcher(
+            lambda inputs: engine.run(role, inputs), limits, pool, observe=self.statistics.observe
+        )
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that is really in use."""
+        return self.engine.provider
+
+    async def run(self, inputs: Mapping[str, NDArray[Any]], *, deadline: float | None = None) -> Arrays:
+        """Runs any number of rows, those of other requests in the same batches; none give outputs without rows.
+
+        ``deadline`` is how many seconds each batch may wait, if that is less than the server allows.
+
+        Raises:
+            InterfaceError: an input is missing, unknown, of another type or shape, or has too many rows.
+            QueueFullError: too many requests wait already.
+            DeadlineError: a batch did not start in time.
+        """
+        began = time.monotonic()
+        statistics = self.statistics
+        try:
+            outputs = await self._run(self._checked(inputs), deadline)
+        except BaseException:
+            statistics.failed += 1
+            statistics.failed_seconds += time.monotonic() - began
+            raise
+        statistics.succeeded += 1
+        statistics.succeeded_seconds += time.monotonic() - began
+        statistics.last = time.time()
+        return outputs
+
+    async def _run(self, given: NDArray[Any], deadline: float | None) -> Arrays:
+        name, count = self.graph.input_name, len(given)
+        if count == 0:
+            return {
+                output.name: np.zeros((0, *(max(size, 0) for size in output.shape[1:])), output.dtype)
+                for output in self.outputs
+            }
+        key = given.shape[1:] if self.graph.free_axes else ()
+        if not self.batches:
+            key = (id(given),)
+        if count <= self.max_batch:
+            return await self.batcher.run({name: given}, count, key=key, deadline=deadline)
+        pieces = [
+            await self.batcher.run({name: piece}, len(piece), key=key, deadline=deadline)
+            for piece in (given[start : start + self.max_batch] for start in range(0, count, self.max_batch))
+        ]
+        return {output.name: np.concatenate([piece[output.name] for piece in pieces]) for output in self.outputs}
+
+    def _checked(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Returns the one input, by the graph's own names, types and shapes."""
+        (expected,) = self.inputs
+        given = inputs.get(expected.name)
+        if given is None or len(inputs) != 1:
+            names = ", ".join(inputs) or "nothing"
+            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {names}.")
+        if given.dtype != expected.dtype:
+            raise InterfaceError(
+                f"{self.name} takes {expected.name} as {expected.datatype} ({expected.dtype}), not {given.dtype}."
+            )
+        if not self.graph.takes(given.shape):
+            raise InterfaceError(
+                f"{self.name} takes {expected.name} of shape {list(expected.shape)}, not {list(given.shape)}."
+            )
+        if len(given) > self._max_images:
+            raise InterfaceError(f"A request may have {self._max_images} images, not {len(given)}; send several.")
+        return given
+
+
+@dataclass(frozen=True)
+class HostedModel:
+    """A version of a model with those of its graphs that are loaded, by role."""
+
+    name: str
+    version: str
+    model: Model
+    graphs: Mapping[str, HostedGraph]
+
+
+def _inputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
+    graph = engine.graphs[role]
+    shape = (-1, *(-1 for _ in graph.free_axes), *graph.input_shape)
+    return tuple(_tensor(name, kind, shape) for name, (kind, _) in INPUTS[role].items())
+
+
+def _outputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
+    sizes = engine.graphs[role].outputs
+    return tuple(_tensor(name, kind, (-1, *sizes[name])) for name, (kind, _) in OUTPUTS[role].items())
+
+
+def _tensor(name: str, kind: str, shape: tuple[int, ...]) -> TensorSpec:
+    datatype, dtype = _TYPES[kind]
+    return TensorSpec(name, datatype, np.dtype(dtype), shape)

@@ -1,0 +1,107 @@
+"""Runs the app with uvicorn until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from igan_zoo.errors import IganZooError
+from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.requests_log import Log, LogHandler
+from igan_zoo.serving.server.settings import ServerSettings
+
+# How long clients with open connections are still told that the server stops before these are closed.
+_FAREWELL = 0.25
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Server(uvicorn.Server):
+    """Differs from uvicorn's: leaves with code 0 after a signal, and lets no accepted request down.
+
+    First the port is closed and every request on an open connection is answered, new ones with 503 and the end of the
+    connection; only then are the idle connections closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, repository: Repository, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._repository, self._announce = repository, announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._repository.failure is not None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._repository.stopping = True
+        for server in self.servers:
+            server.close()
+        for one in sockets or []:
+            one.close()
+        await asyncio.sleep(_FAREWELL)
+        await super().shutdown()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    repository: Repository, settings: ServerSettings, *, host: str, port: int, announce: Callable[[str], None]
+) -> None:
+    """Serves until a signal; ``announce`` is told the address once the port is open.
+
+    Raises:
+        IganZooError: the port cannot be had, or a model cannot be loaded.
+    """
+    log = Log()
+    listener = _listen(host, port)
+    _redirect_logging(log)
+    config = uvicorn.Config(
+        create_app(repository, settings, log=log),
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=round(settings.grace),
+        backlog=2048,
+    )
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    server = _Server(config, repository, lambda: announce(address))
+    server.run([listener])
+    if repository.failure is not None:
+        raise repository.failure
+    log.write("stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
+    except OSError as error:
+        raise IganZooError(f"Cannot listen at {host}, port {port}: {error.strerror or error}.") from error
+
+
+def _redirect_logging(log: Log) -> None:
+    root = logging.getLogger()
+    root.handlers = [LogHandler(log)]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)

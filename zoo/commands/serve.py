@@ -1,0 +1,67 @@
+"""The command that serves models over HTTP: serve."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import VARIANTS
+from igan_zoo.errors import MissingExtraError
+
+_POSITIVE = click.IntRange(min=1)
+_SECONDS = click.FloatRange(min=0)
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="For models without @DEVICE.")
+@click.option("--variant", type=VARIANTS, help="Of each graph that has it.")
+@click.option("--threads", type=_POSITIVE, help="Of each session.  [default: the cores, shared out among the sessions]")
+@click.option("--max-batch", type=_POSITIVE, default=32, show_default=True, help="Images that run together.")
+@click.option("--max-wait", type=_SECONDS, default=2.0, show_default=True, help="Milliseconds until a batch starts.")
+@click.option("--queue", type=_POSITIVE, default=256, show_default=True, help="Requests that wait for each graph.")
+@click.option("--deadline", type=_SECONDS, default=10.0, show_default=True, help="Seconds that one may wait.")
+@click.option("--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests at a time.")
+@click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes of a request.")
+@click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of a request.")
+@click.option("--body-timeout", type=_SECONDS, default=20.0, show_default=True, help="Seconds until a body has come.")
+@click.option("--grace", type=_SECONDS, default=30.0, show_default=True, help="Seconds to finish in after SIGTERM.")
+@click.option("--token", envvar="IGAN_ZOO_TOKEN", help="Wanted by every route.  [or IGAN_ZOO_TOKEN]")
+@click.option(
+    "--admin-token", envvar="IGAN_ZOO_ADMIN_TOKEN", help="Wanted by load, unload, metrics.  [or IGAN_ZOO_ADMIN_TOKEN]"
+)
+@click.option("--allow-load", is_flag=True, help="Let clients load and unload models.")
+@click.option("--cors", multiple=True, metavar="ORIGIN", help="Lets pages from there call this server.")
+@click.option("--reload", type=_SECONDS, default=2.0, show_default=True, help="Seconds between looks; 0 is never.")
+@click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="A line for each request.")
+def serve(
+    models: tuple[str, ...], host: str, port: int, device: str, max_wait: float, max_body: int, **options: Any
+) -> None:
+    """Serve models over HTTP: Open Inference Protocol, simple routes, a page, metrics.
+
+    Without MODEL the one pulled last, or a bundled one. A directory with numbered folders is a model with versions.
+    """
+    try:
+        from igan_zoo.serving.server.running import serve as run
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
+        ) from error
+    from igan_zoo.serving.server.origins import find_origin
+    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings
+
+    settings = ServerSettings(max_wait=max_wait / 1000, max_body=max_body * MEGABYTE, **options)
+    origins = [find_origin(model, device) for model in (models or (None,))]
+    repository = Repository(origins, settings)
+    for origin in origins:
+        click.echo(f"{origin.name} ({origin.path}) for {origin.device}", err=True)
+
+    def announce(address: str) -> None:
+        click.echo(f"Serving at {address} (process {os.getpid()}); stop with Ctrl-C or SIGTERM.", err=True)
+
+    run(repository, settings, host=host, port=port, announce=announce)
