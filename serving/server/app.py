@@ -42,7 +42,7 @@ class _Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            target = protocol_routes.inference_target(scope)
+            target = protocol_routes.inference_target(scope["method"], scope["path"])
             if target is not None:
                 await protocol_routes.infer(self._repository, target, scope, receive, send)
                 return
@@ -51,7 +51,18 @@ class _Dispatcher:
         await self._router(scope, receive, send)
 
 
-def create_app(repository: Repository, settings: ServerSettings, *, log: Log | None = None) -> ASGIApp:
+class App:
+    """The ASGI app. Its layers are here for servers that answer inference without ASGI, as ``small_requests`` does."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits, requests_log: RequestsLog) -> None:
+        self._app = app
+        self.tokens, self.limits, self.requests_log = tokens, limits, requests_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def create_app(repository: Repository, settings: ServerSettings, *, log: Log | None = None) -> App:
     """Returns the app that serves a repository.
 
     Its lifespan loads what is not loaded yet, while the server answers that it is not ready, and looks for changed
@@ -73,12 +84,10 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
 
     router = Router(table, redirect_slashes=False, lifespan=lifespan)
     paths = {route.endpoint: route.path for route in table}
-    app: ASGIApp = _Dispatcher(repository, router)
-    app = Compression(app, settings.max_body)
-    app = Limits(app, repository, settings)
-    app = Tokens(app, settings)
-    app = RequestsLog(app, log, metrics, paths, log_requests=settings.log_requests)
-    app = SecurityHeaders(app, shared=bool(settings.cors))
+    limits = Limits(Compression(_Dispatcher(repository, router), settings.max_body), repository, settings)
+    tokens = Tokens(limits, settings)
+    requests_log = RequestsLog(tokens, log, metrics, paths, log_requests=settings.log_requests)
+    app: ASGIApp = SecurityHeaders(requests_log, shared=bool(settings.cors))
     if settings.cors:
         app = CORSMiddleware(
             app,
@@ -87,7 +96,7 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
             allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
             expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
         )
-    return app
+    return App(app, tokens, limits, requests_log)
 
 
 def _table(repository: Repository, settings: ServerSettings) -> list[Route]:

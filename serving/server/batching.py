@@ -1,14 +1,16 @@
 """Dynamic batching: requests that wait for the same graph are run together.
 
 A batcher belongs to one event loop; the batches run in a pool of threads, one at a time for each batcher. While one
-runs, the next gathers. An idle batcher waits for as many images as the last batch had, but at most ``max_wait``: under
-load batches fill, and a lone client never waits.
+runs, the next gathers. An idle batcher waits for as many rows as the last batch had, but at most ``max_wait``: under
+load batches fill, and a lone client never waits. A batch that takes less than handing it to a thread would cost the
+others runs in the event loop itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -28,29 +30,33 @@ Arrays = dict[str, NDArray[Any]]
 class BatchLimits:
     """At most ``max_batch`` rows together, ``max_wait`` seconds for others, ``queue`` requests that wait.
 
-    A request that has waited ``deadline`` seconds is given up.
+    A request that has waited ``deadline`` seconds is given up. Batches that by the time of the last ones take less than
+    ``at_once`` seconds of the processor run in the event loop.
     """
 
     max_batch: int
     max_wait: float
     queue: int
     deadline: float
+    at_once: float = 0.0
+
+
+Done = Callable[[Arrays | Exception], None]
 
 
 class _Waiting:
-    """A request in the queue. Only requests of one ``key`` share a batch."""
+    """A request in the queue. Only requests of one ``key`` share a batch; nobody wants those ``gone``."""
 
-    __slots__ = ("arrived", "count", "expires", "future", "inputs", "key")
+    __slots__ = ("arrived", "count", "done", "expires", "gone", "inputs", "key")
 
-    def __init__(
-        self, inputs: Arrays, count: int, key: Hashable, future: asyncio.Future[Arrays], arrived: float, expires: float
-    ) -> None:
+    def __init__(self, inputs: Arrays, count: int, key: Hashable, done: Done, arrived: float, expires: float) -> None:
         self.inputs = inputs
         self.count = count
         self.key = key
-        self.future = future
+        self.done = done
         self.arrived = arrived
         self.expires = expires
+        self.gone = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ class DynamicBatcher:
         self._rows = 0
         self._running = False
         self._last = 1
+        # Seconds of the processor for a row, by the last batches; at first a batch takes for ever.
+        self._row_seconds = math.inf
         self._starter: asyncio.TimerHandle | None = None
+        self._due = False
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -96,38 +105,76 @@ class DynamicBatcher:
             QueueFullError: too many requests wait already.
             DeadlineError: the batch did not start in time.
         """
+        future: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
+
+        def done(result: Arrays | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        waiting = self.submit(inputs, count, done, key=key, deadline=deadline)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            waiting.gone = True
+            raise
+
+    def submit(
+        self, inputs: Arrays, count: int, done: Done, *, key: Hashable = (), deadline: float | None = None
+    ) -> _Waiting:
+        """Does what :meth:`run` does without waiting: ``done`` is called later, in the event loop.
+
+        Raises:
+            QueueFullError: too many requests wait already.
+        """
         limits = self._limits
         if len(self._queue) >= limits.queue:
             raise QueueFullError(f"{limits.queue} requests wait for this model already; try again in a second.")
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         allowed = limits.deadline if deadline is None else min(deadline, limits.deadline)
-        waiting = _Waiting(inputs, count, key, loop.create_future(), now, now + allowed)
+        waiting = _Waiting(inputs, count, key, done, now, now + allowed)
         self._queue.append(waiting)
         self._rows += count
         if not self._running:
             self._consider(loop)
-        if self._queue:
+        if self._queue and (self._sweeper is None or deadline is not None):
             self._watch(loop, waiting.expires)
-        return await waiting.future
+        return waiting
 
     def _consider(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts a batch if it is full enough, or sees to it that one starts soon."""
-        if self._rows >= min(self._last, self._limits.max_batch):
+        """Starts a full batch, or sees to it that one starts soon, with all that comes in this turn of the loop."""
+        if self._rows >= self._limits.max_batch:
             self._start(loop)
+        elif self._rows >= self._last:
+            if not self._due:
+                self._due = True
+                loop.call_soon(self._start_due, loop)
         elif self._starter is None:
             self._starter = loop.call_later(self._limits.max_wait, self._start, loop)
+
+    def _start_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._due = False
+        if not self._running:
+            self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._starter is not None:
             self._starter.cancel()
             self._starter = None
-        batch = self._take(time.monotonic())
-        if batch:
-            self._running = True
+        batch, rows = self._take(time.monotonic())
+        if not batch:
+            return
+        self._running = True
+        if rows * self._row_seconds < self._limits.at_once:
+            self._finish(loop, batch, *self._ran(batch))
+        else:
             self._pool.submit(self._work, loop, batch)
 
-    def _take(self, now: float) -> list[_Waiting]:
+    def _take(self, now: float) -> tuple[list[_Waiting], int]:
         """Removes the next batch from the queue: the first request and all of its key that still fit."""
         taken: list[_Waiting] = []
         passed: list[_Waiting] = []
@@ -135,7 +182,7 @@ class DynamicBatcher:
         queue, largest = self._queue, self._limits.max_batch
         while queue and rows < largest:
             waiting = queue.popleft()
-            if waiting.future.done() or waiting.expires <= now:
+            if waiting.gone or waiting.expires <= now:
                 self._drop(waiting)
             elif not taken or (waiting.key == taken[0].key and rows + waiting.count <= largest):
                 taken.append(waiting)
@@ -144,15 +191,20 @@ class DynamicBatcher:
                 passed.append(waiting)
         queue.extendleft(reversed(passed))
         self._rows -= rows
-        return taken
+        return taken, rows
 
     def _work(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
         """Runs a batch; in a thread of the pool."""
-        began = time.monotonic()
-        results = run_together(self._run, [waiting.inputs for waiting in batch], [waiting.count for waiting in batch])
+        ran = self._ran(batch)
         # The loop is closed if the server was stopped by force; then nobody waits any more.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._finish, loop, batch, results, began, time.monotonic())
+            loop.call_soon_threadsafe(self._finish, loop, batch, *ran)
+
+    def _ran(self, batch: list[_Waiting]) -> tuple[Sequence[Arrays | Exception], float, float, float]:
+        """Returns the results of a batch, when it began and ended, and what it took of the processor."""
+        began, processor = time.monotonic(), time.thread_time()
+        results = run_together(self._run, [waiting.inputs for waiting in batch], [waiting.count for waiting in batch])
+        return results, began, time.monotonic(), time.thread_time() - processor
 
     def _finish(
         self,
@@ -161,23 +213,17 @@ class DynamicBatcher:
         results: Sequence[Arrays | Exception],
         began: float,
         ended: float,
+        processor: float,
     ) -> None:
         self._running = False
-        rows = 0
-        waited = 0.0
-        for waiting, result in zip(batch, results, strict=True):
-            rows += waiting.count
-            waited += began - waiting.arrived
-            if waiting.future.done():
-                continue
-            if isinstance(result, Exception):
-                waiting.future.set_exception(result)
-            else:
-                waiting.future.set_result(result)
+        rows = sum(waiting.count for waiting in batch)
         self._last = rows
+        self._row_seconds = processor / rows
+        for waiting, result in zip(batch, results, strict=True):
+            waiting.done(result)
         if self._queue:
             self._consider(loop)
-        self._observe(Ran(rows, len(batch), waited, ended - began))
+        self._observe(Ran(rows, len(batch), sum(began - waiting.arrived for waiting in batch), ended - began))
 
     def _watch(self, loop: asyncio.AbstractEventLoop, expires: float) -> None:
         """Sees to it that a request is told in time when its time is over, whatever runs meanwhile."""
@@ -199,9 +245,9 @@ class DynamicBatcher:
 
     def _drop(self, waiting: _Waiting) -> None:
         self._rows -= waiting.count
-        if not waiting.future.done():
+        if not waiting.gone:
             seconds = waiting.expires - waiting.arrived
-            waiting.future.set_exception(
+            waiting.done(
                 DeadlineError(f"The request waited {seconds:g} seconds for its turn and was given up; try again later.")
             )
 

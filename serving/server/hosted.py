@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
-from igan_zoo.serving.server.batching import BatchLimits, DynamicBatcher, Ran
+from igan_zoo.serving.server.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.store import Model
+
+# Seconds that other requests may wait for a batch in the event loop.
+_AT_ONCE = 0.001
 
 _TYPES: Mapping[str, tuple[str, Any]] = {"tensor(uint8)": ("UINT8", np.uint8), "tensor(float)": ("FP32", np.float32)}
 
@@ -45,6 +48,16 @@ class Statistics:
     last: float = 0.0
     batches: Counter[int] = field(default_factory=Counter)
     batch_seconds: dict[int, float] = field(default_factory=dict)
+
+    def answered(self, seconds: float, *, succeeded: bool) -> None:
+        """Counts a request."""
+        if succeeded:
+            self.succeeded += 1
+            self.succeeded_seconds += seconds
+            self.last = time.time()
+        else:
+            self.failed += 1
+            self.failed_seconds += seconds
 
     def observe(self, ran: Ran) -> None:
         """Counts a batch."""
@@ -79,7 +92,9 @@ class HostedGraph:
         self.batches = role != "discriminator"
         self.max_batch = settings.max_batch if self.batches else settings.max_images
         self._max_images = settings.max_images
-        limits = BatchLimits(self.max_batch, settings.max_wait, settings.queue, settings.deadline)
+        # What runs elsewhere takes this processor no time, and still the event loop must not wait for it.
+        at_once = _AT_ONCE if device == "cpu" else 0.0
+        limits = BatchLimits(self.max_batch, settings.max_wait, settings.queue, settings.deadline, at_once)
         self.batcher = DynamicBatcher(
             lambda inputs: engine.run(role, inputs), limits, pool, observe=self.statistics.observe
         )
@@ -100,17 +115,40 @@ class HostedGraph:
             DeadlineError: a batch did not start in time.
         """
         began = time.monotonic()
-        statistics = self.statistics
         try:
             outputs = await self._run(self._checked(inputs), deadline)
         except BaseException:
-            statistics.failed += 1
-            statistics.failed_seconds += time.monotonic() - began
+            self.statistics.answered(time.monotonic() - began, succeeded=False)
             raise
-        statistics.succeeded += 1
-        statistics.succeeded_seconds += time.monotonic() - began
-        statistics.last = time.time()
+        self.statistics.answered(time.monotonic() - began, succeeded=True)
         return outputs
+
+    def submit(self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None) -> bool:
+        """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
+
+        Returns False, and does nothing, if the rows are none or more than a batch has.
+
+        Raises:
+            InterfaceError: an input is missing, unknown, or of another type or shape.
+            QueueFullError: too many requests wait already.
+        """
+        given = self._checked(inputs)
+        if not 0 < len(given) <= self.max_batch:
+            return False
+        began = time.monotonic()
+
+        def count(result: Arrays | Exception) -> None:
+            self.statistics.answered(time.monotonic() - began, succeeded=not isinstance(result, Exception))
+            done(result)
+
+        self.batcher.submit({self.graph.input_name: given}, len(given), count, key=self._key(given), deadline=deadline)
+        return True
+
+    def _key(self, given: NDArray[Any]) -> Hashable:
+        """Returns what requests of one batch have in common: the size of images, where it is free."""
+        if not self.batches:
+            return id(given)
+        return given.shape[1:] if self.graph.free_axes else ()
 
     async def _run(self, given: NDArray[Any], deadline: float | None) -> Arrays:
         name, count = self.graph.input_name, len(given)
@@ -119,9 +157,7 @@ class HostedGraph:
                 output.name: np.zeros((0, *(max(size, 0) for size in output.shape[1:])), output.dtype)
                 for output in self.outputs
             }
-        key = given.shape[1:] if self.graph.free_axes else ()
-        if not self.batches:
-            key = (id(given),)
+        key = self._key(given)
         if count <= self.max_batch:
             return await self.batcher.run({name: given}, count, key=key, deadline=deadline)
         pieces = [

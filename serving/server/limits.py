@@ -30,18 +30,31 @@ class Limits:
         if scope["type"] != "http" or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return
-        if self._repository.stopping:
-            raise NotReadyError("The server is stopping; ask another one.")
-        if self._now >= self._settings.concurrency:
-            raise QueueFullError(f"The server works on {self._now} requests already; try again in a second.")
-        self._now += 1
+        self.enter()
         try:
             if scope["method"] not in _WITHOUT_BODY:
                 receive = scope[BODY] = LimitedBody(receive, self._settings.max_body, self._settings.body_timeout)
                 self._check_length(scope)
             await self._app(scope, receive, send)
         finally:
-            self._now -= 1
+            self.leave()
+
+    def enter(self) -> None:
+        """Counts a request in.
+
+        Raises:
+            NotReadyError: the server is stopping.
+            QueueFullError: it works on as many as it may.
+        """
+        if self._repository.stopping:
+            raise NotReadyError("The server is stopping; ask another one.")
+        if self._now >= self._settings.concurrency:
+            raise QueueFullError(f"The server works on {self._now} requests already; try again in a second.")
+        self._now += 1
+
+    def leave(self) -> None:
+        """Counts a request out."""
+        self._now -= 1
 
     def _check_length(self, scope: Scope) -> None:
         for name, value in scope["headers"]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,41 +27,58 @@ _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+class _Answers:
+    """Answers of one route, model and status: how many, and how many took at most each of ``_SECONDS`` or longer."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        self.seconds = 0.0
+
+
 class Metrics:
-    """The metrics of one app, in a registry of its own."""
+    """The metrics of one app, in a registry of its own. Requests are counted in one thread, and so without locks."""
 
     def __init__(self, repository: Repository) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "igan_zoo_requests",
-            "Requests that were answered.",
-            ["route", "model", "status"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "igan_zoo_request_seconds",
-            "Time from the head of a request to the end of its answer.",
-            ["route", "model"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        # Looking a child up by its labels takes longer than counting.
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._answers: dict[tuple[str, str, int], _Answers] = {}
+        self.registry.register(_Requests(self._answers))
         self.registry.register(_Graphs(repository))
 
     def observe(self, route: str, model: str, status: int, seconds: float) -> None:
         """Counts an answered request; ``route`` and ``model`` must be of a bounded set."""
         key = (route, model, status)
-        children = self._children.get(key)
-        if children is None:
-            children = self._requests.labels(route, model, str(status)), self._seconds.labels(route, model)
-            self._children[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        answers = self._answers.get(key)
+        if answers is None:
+            answers = self._answers[key] = _Answers()
+        answers.buckets[bisect_left(_SECONDS, seconds)] += 1
+        answers.seconds += seconds
 
     def text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Requests(Collector):
+    """Tells of the answers that were counted."""
+
+    def __init__(self, answers: Mapping[tuple[str, str, int], _Answers]) -> None:
+        self._answers = answers
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["route", "model", "status"]
+        requests = CounterMetricFamily("igan_zoo_requests", "Requests that were answered.", labels=labels)
+        seconds = HistogramMetricFamily(
+            "igan_zoo_request_seconds", "Time from the head of a request to the end of its answer.", labels=labels
+        )
+        for (route, model, status), answers in self._answers.items():
+            names = [route, model, str(status)]
+            counts = list(accumulate(answers.buckets))
+            requests.add_metric(names, counts[-1])
+            limits = [*map(str, _SECONDS), "+Inf"]
+            seconds.add_metric(names, list(zip(limits, counts, strict=True)), answers.seconds)
+        yield from (requests, seconds)
 
 
 class _Graphs(Collector):

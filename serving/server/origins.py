@@ -9,7 +9,7 @@ from typing import cast, get_args
 from igan_zoo import store
 from igan_zoo.errors import InterfaceError, ModelDirectoryError
 from igan_zoo.serving.engine import Device, Engine, load_engine
-from igan_zoo.spec import CONFIG, ROLES, graph_file
+from igan_zoo.spec import CONFIG, ROLES, Variant, graph_file
 from igan_zoo.store import Model
 
 # What a single file may be; a classifier and a discriminator have the same interface.
@@ -33,7 +33,7 @@ class LoadOptions:
     """How sessions are made: threads of each, and the variant that is preferred."""
 
     threads: int | None
-    variant: store.Variant | None
+    variant: Variant | None
 
 
 def find_origin(reference: str | None, device: Device = "cpu") -> Origin:

@@ -13,48 +13,64 @@ from starlette.types import Receive, Scope, Send
 
 from igan_zoo import __version__
 from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, RefusedError, UnknownNameError
+from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.descriptions import describe_config, describe_model, describe_statistics
 from igan_zoo.serving.server.hosted import HostedGraph
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import MODEL, ROUTE
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.serving.server.tensors import decode_request, encode_response
+from igan_zoo.serving.server.tensors import InferRequest, decode_request, encode_response
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-_INFER = "/v2/models/{model}/infer"
+INFER = "/v2/models/{model}/infer"
 _PREFIX, _SUFFIX = "/v2/models/", "/infer"
 _HEADER = b"inference-header-content-length"
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
 
+Target = tuple[str, str | None]
+Headers = list[tuple[bytes, bytes]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def inference_target(scope: Scope) -> tuple[str, str | None] | None:
+def inference_target(method: str, path: str) -> Target | None:
     """Returns model and version of a ``POST …/infer``, or None for every other request."""
-    path: str = scope["path"]
-    if scope["method"] != "POST" or not path.endswith(_SUFFIX) or not path.startswith(_PREFIX):
+    if method != "POST" or not path.endswith(_SUFFIX) or not path.startswith(_PREFIX):
         return None
     name, mark, version = path[len(_PREFIX) : -len(_SUFFIX)].partition("/versions/")
     return (name, version if mark else None) if name and "/" not in name + version else None
 
 
-async def infer(
-    repository: Repository, target: tuple[str, str | None], scope: Scope, receive: Receive, send: Send
-) -> None:
+async def infer(repository: Repository, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers an inference request; plain ASGI, as most requests are of this kind."""
     graph = repository.graph(*target)
-    scope[MODEL], scope[ROUTE] = graph.name, _INFER
-    header_length = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), None)
-    request = decode_request(await read_body(receive), header_length)
+    scope[MODEL], scope[ROUTE] = graph.name, INFER
+    request = decode_request(await read_body(receive), header_length(scope["headers"]))
     outputs = await graph.run(request.inputs, deadline=request.timeout)
-    body, length = encode_response(graph.name, graph.version, request, outputs)
-    headers = [_JSON if length is None else _OCTETS, (b"content-length", b"%d" % len(body))]
-    if length is not None:
-        headers.append((_HEADER, b"%d" % length))
+    headers, body = encode_answer(graph, request, outputs)
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def header_length(headers: Headers) -> str | None:
+    """Returns the Inference-Header-Content-Length of a request with binary tensors."""
+    for name, value in headers:
+        if name == _HEADER:
+            return value.decode("latin-1")
+    return None
+
+
+def encode_answer(graph: HostedGraph, request: InferRequest, outputs: Arrays) -> tuple[Headers, bytes]:
+    """Returns headers and body of the answer to an inference request.
+
+    Raises:
+        ProtocolError: the request names an output that is not there.
+    """
+    content, length = encode_response(graph.name, graph.version, request, outputs)
+    if length is None:
+        return [_JSON, (b"content-length", b"%d" % len(content))], content
+    return [_OCTETS, (b"content-length", b"%d" % len(content)), (_HEADER, b"%d" % length)], content
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import logging
 import re
@@ -9,8 +11,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 import msgspec
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from igan_zoo.errors import BodyTooLargeError, IganZooError
 from igan_zoo.serving.server.answers import error_answer
-from igan_zoo.serving.server.limits import BODY
+from igan_zoo.serving.server.limits import BODY, LimitedBody
 from igan_zoo.serving.server.metrics import Metrics
 
 # Where handlers leave the protocol name of the graph, or the name of the model, that a request is for.
@@ -33,22 +34,65 @@ _ENCODER = msgspec.json.Encoder()
 _GONE = 499
 # Seconds that a refused body is still read so that the client sees the answer.
 _LINGER = 2.0
+# Seconds until lines of requests are written.
+_GATHER = 0.05
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+class _Line(msgspec.Struct):
+    """What is logged of a request."""
+
+    time: str
+    id: str
+    method: str
+    path: str
+    model: str
+    status: int
+    seconds: float
+    event: str = "request"
 
 
 class Log:
-    """Writes events as lines of JSON; never bodies, queries or headers, in which secrets may be."""
+    """Writes events as lines of JSON; never bodies, queries or headers, in which secrets may be.
+
+    Lines of requests are gathered and written together a moment later.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
+        self._lines: list[bytes] = []
+        self._second, self._prefix = 0, ""
 
     def write(self, event: str, **fields: Any) -> None:
-        """Writes one line."""
-        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-        # A log that cannot be written, as a closed pipe, is no reason to refuse requests.
-        try:
-            (self._stream or sys.stderr).write(_ENCODER.encode(line).decode() + "\n")
-        except (OSError, ValueError):
-            self._stream = None
+        """Writes one line at once."""
+        self._lines.append(_ENCODER.encode({"time": self._now(), "event": event, **fields}))
+        self.flush()
+
+    def request(self, request_id: str, method: str, path: str, model: str, status: int, seconds: float) -> None:
+        """Writes the line of a request; to be called in an event loop."""
+        line = _Line(self._now(), request_id, method, path[:200], model, status, round(seconds, 6))
+        self._lines.append(_ENCODER.encode(line))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_later(_GATHER, self.flush)
+
+    def flush(self) -> None:
+        """Writes what was gathered."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        stream = self._stream or sys.stderr
+        # A log that cannot be written, as to a closed pipe, is no reason to refuse requests.
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(b"\n".join([*lines, b""]).decode())
+            stream.flush()
+
+    def _now(self) -> str:
+        """Returns the time in UTC with milliseconds; the calendar is asked once a second."""
+        now = time.time()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        return f"{self._prefix}.{int(now % 1 * 1000):03}Z"
 
 
 class LogHandler(logging.Handler):
@@ -78,7 +122,7 @@ class RequestsLog:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        request_id = _given_id(scope) or self._next_id()
+        request_id = self.identify(scope["headers"])
         header = (b"x-request-id", request_id)
         status = 0
 
@@ -86,7 +130,7 @@ class RequestsLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
+                message["headers"] = [*message.get("headers", ()), header, _NOSNIFF]
             await send(message)
 
         try:
@@ -94,38 +138,42 @@ class RequestsLog:
         except ClientDisconnect:
             status = _GONE
         except Exception as error:
-            if not isinstance(error, IganZooError | HTTPException):
-                self._log.write("failure", id=request_id.decode(), traceback=traceback.format_exc())
+            self.tell(request_id, error)
             if status:
                 # The answer has begun; a broken connection is all that can still tell of the error.
                 raise
             await _send_error(error, scope, receive, identified)
         finally:
-            self._finish(scope, request_id, status, time.monotonic() - began)
+            route = scope.get(ROUTE) or self._paths.get(scope.get("endpoint"), "none")
+            model = scope.get(MODEL, "")
+            self.finish(request_id, scope["method"], scope["path"], route, model, status, time.monotonic() - began)
 
-    def _finish(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
-        model = scope.get(MODEL, "")
-        self._metrics.observe(self._route(scope), model, status, seconds)
+    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Returns the id that a request brings, or one of its own."""
+        for name, value in headers:
+            if name == b"x-request-id" and _ID.fullmatch(value):
+                return bytes(value)
+        return self._next_id()
+
+    def tell(self, request_id: bytes, error: Exception) -> None:
+        """Logs an error that is none of ours, with its traceback."""
+        if not isinstance(error, IganZooError | HTTPException):
+            trace = "".join(traceback.format_exception(error))
+            self._log.write("failure", id=request_id.decode(), traceback=trace)
+
+    def finish(
+        self, request_id: bytes, method: str, path: str, route: str, model: str, status: int, seconds: float
+    ) -> None:
+        """Logs and counts an answered request; ``route`` and ``model`` must be of a bounded set."""
+        self._metrics.observe(route, model, status, seconds)
         if self._log_requests:
-            self._log.write(
-                "request",
-                id=request_id.decode(),
-                method=scope["method"],
-                path=scope["path"][:200],
-                model=model,
-                status=status,
-                seconds=round(seconds, 6),
-            )
-
-    def _route(self, scope: Scope) -> str:
-        """Returns a name of bounded number for what answered."""
-        return scope.get(ROUTE) or self._paths.get(scope.get("endpoint"), "none")
+            self._log.request(request_id.decode(), method, path, model, status, seconds)
 
 
 async def _send_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     answer = error_answer(error, scope["path"])
-    body = scope.get(BODY)
-    if not isinstance(error, BodyTooLargeError) or not body.unread or _waits_to_send(scope):
+    body: LimitedBody | None = scope.get(BODY)
+    if not isinstance(error, BodyTooLargeError) or body is None or not body.unread or _waits_to_send(scope):
         await answer(scope, receive, send)
         return
     await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
@@ -137,13 +185,6 @@ async def _send_error(error: Exception, scope: Scope, receive: Receive, send: Se
 def _waits_to_send(scope: Scope) -> bool:
     """Returns whether the client asked to be told before it sends the body."""
     return any(name == b"expect" for name, _ in scope["headers"])
-
-
-def _given_id(scope: Scope) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _ID.fullmatch(value):
-            return bytes(value)
-    return None
 
 
 def _request_ids() -> Callable[[], bytes]:

@@ -16,6 +16,7 @@ from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log, LogHandler
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.small_requests import protocol_for
 
 # How long clients with open connections are still told that the server stops before these are closed.
 _FAREWELL = 0.25
@@ -50,7 +51,7 @@ class _Server(uvicorn.Server):
         await super().shutdown()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
             yield
@@ -70,14 +71,16 @@ def serve(
     log = Log()
     listener = _listen(host, port)
     _redirect_logging(log)
+    app = create_app(repository, settings, log=log)
     config = uvicorn.Config(
-        create_app(repository, settings, log=log),
-        http="httptools",
+        app,
+        http=protocol_for(app, repository),
         loop="uvloop",
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=60,

@@ -11,10 +11,8 @@ _POLICY = (
     "media-src 'self' blob:; style-src 'self'; connect-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_ALL = [(b"x-content-type-options", b"nosniff")]
 # The opener and embedder policies isolate the page, without which browsers give WebAssembly no threads.
 _PAGES = [
-    *_ALL,
     (b"content-security-policy", _POLICY.encode()),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-embedder-policy", b"require-corp"),
@@ -24,7 +22,7 @@ _PAGES = [
 
 
 class SecurityHeaders:
-    """ASGI middleware: adds them to every answer, those for pages to all but the protocol's."""
+    """ASGI middleware: adds them to all answers but the protocol's, which no browser shows."""
 
     def __init__(self, app: ASGIApp, *, shared: bool) -> None:
         """``shared`` leaves out the header by which pages of other origins may not read answers."""
@@ -32,15 +30,17 @@ class SecurityHeaders:
         self._pages = [header for header in _PAGES if not (shared and header[0] == b"cross-origin-resource-policy")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith("/v2"):
             await self._app(scope, receive, send)
             return
-        added = _ALL if scope["path"].startswith("/v2") else self._pages
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message.get("headers", ())}
-                message["headers"] = [*message.get("headers", ()), *(pair for pair in added if pair[0] not in present)]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *(pair for pair in self._pages if pair[0] not in present),
+                ]
             await send(message)
 
         await self._app(scope, receive, guarded)

@@ -135,7 +135,7 @@ def encode_response(
             if name not in outputs:
                 raise ProtocolError(f"{model} has no output {name!r}; it has: {', '.join(outputs)}.")
     described: list[dict[str, Any]] = []
-    chunks: list[bytes | memoryview] = []
+    chunks: list[bytes] = []
     for name, binary in wanted.items():
         array = outputs[name]
         datatype = datatype_of(array)
@@ -166,12 +166,11 @@ def datatype_of(array: NDArray[Any]) -> str:
     return name
 
 
-def to_binary(array: NDArray[Any]) -> bytes | memoryview:
+def to_binary(array: NDArray[Any]) -> bytes:
     """Returns an array's little-endian bytes, row by row; elements of BYTES each after their length."""
     if array.dtype == np.object_:
         return b"".join(struct.pack("<I", len(element)) + element for element in map(_bytes, array.ravel()))
-    contiguous = np.ascontiguousarray(array)
-    return memoryview(contiguous.reshape(-1).view(np.uint8)) if contiguous.size else b""
+    return array.tobytes()
 
 
 def from_binary(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any]:
@@ -301,7 +300,7 @@ def _to_json(name: str, datatype: str, array: NDArray[Any]) -> list[Any]:
         raise ProtocolError(f"The output {name} is FP16, which has no form in JSON; ask for it as binary data.")
     flat = array.ravel()
     if datatype != "BYTES":
-        return flat.tolist()  # type: ignore[no-any-return]
+        return flat.tolist()
     try:
         return [_bytes(element).decode() for element in flat]
     except UnicodeDecodeError:

@@ -20,10 +20,12 @@ class Model:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.running = threading.Event()
         self.may_run = threading.Event()
         self.may_run.set()
 
     def __call__(self, inputs: Arrays) -> Arrays:
+        self.running.set()
         self.may_run.wait(10)
         x = inputs["x"]
         self.batches.append(len(x))
@@ -65,7 +67,7 @@ def test_requests_that_wait_run_together_and_each_gets_its_rows(model: Model, po
         batcher = DynamicBatcher(model, limits(), pool)
         model.may_run.clear()
         first = asyncio.ensure_future(batcher.run(rows(0), 1))
-        await asyncio.sleep(0)
+        await until(model.running.is_set)
         others = [asyncio.ensure_future(batcher.run(rows(i, i + 0.5), 2)) for i in range(1, 4)]
         await until(lambda: batcher.depth == 3)
         model.may_run.set()
@@ -98,10 +100,12 @@ def test_only_requests_of_one_key_run_together(model: Model, pool: ThreadPoolExe
     async def body() -> None:
         batcher = DynamicBatcher(model, limits(), pool)
         model.may_run.clear()
-        waiting = [asyncio.ensure_future(batcher.run(rows(i), 1, key=i % 2)) for i in range(5)]
+        first = asyncio.ensure_future(batcher.run(rows(0), 1, key=0))
+        await until(model.running.is_set)
+        waiting = [asyncio.ensure_future(batcher.run(rows(i), 1, key=i % 2)) for i in range(1, 5)]
         await until(lambda: batcher.depth == 4)
         model.may_run.set()
-        answers = await asyncio.gather(*waiting)
+        answers = await asyncio.gather(first, *waiting)
         assert [answer["y"].tolist() for answer in answers] == [[0], [2], [4], [6], [8]]
         assert model.batches == [1, 2, 2]
 
@@ -112,7 +116,9 @@ def test_a_full_queue_refuses(model: Model, pool: ThreadPoolExecutor) -> None:
     async def body() -> None:
         batcher = DynamicBatcher(model, limits(queue=2), pool)
         model.may_run.clear()
-        waiting = [asyncio.ensure_future(batcher.run(rows(i), 1)) for i in range(3)]
+        waiting = [asyncio.ensure_future(batcher.run(rows(0), 1))]
+        await until(model.running.is_set)
+        waiting += [asyncio.ensure_future(batcher.run(rows(i), 1)) for i in range(1, 3)]
         await until(lambda: batcher.depth == 2)
         with pytest.raises(QueueFullError, match="2 requests wait"):
             await batcher.run(rows(9), 1)
@@ -129,7 +135,7 @@ def test_a_request_whose_time_is_over_is_told_while_another_one_still_runs(
         batcher = DynamicBatcher(model, limits(), pool)
         model.may_run.clear()
         first = asyncio.ensure_future(batcher.run(rows(1), 1))
-        await asyncio.sleep(0)
+        await until(model.running.is_set)
         patient = asyncio.ensure_future(batcher.run(rows(2), 1))
         with pytest.raises(DeadlineError, match=r"waited 0\.02 seconds"):
             await batcher.run(rows(3), 1, deadline=0.02)
@@ -147,7 +153,7 @@ def test_a_request_that_was_cancelled_is_not_run(model: Model, pool: ThreadPoolE
         batcher = DynamicBatcher(model, limits(), pool)
         model.may_run.clear()
         first = asyncio.ensure_future(batcher.run(rows(1), 1))
-        await asyncio.sleep(0)
+        await until(model.running.is_set)
         gone, stays = (asyncio.ensure_future(batcher.run(rows(i), 1)) for i in (2, 3))
         await asyncio.sleep(0)
         gone.cancel()

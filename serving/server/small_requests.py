@@ -1,0 +1,176 @@
+"""Small inference requests, answered by the HTTP protocol itself.
+
+An inference request that has come whole in one read, and asks for nothing special, takes about half as long without
+ASGI's scope, messages and layers. It is answered by the same functions: token, limits, decoding, batcher, encoding,
+log. All other requests go uvicorn's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from igan_zoo.serving.engine import Arrays
+from igan_zoo.serving.server.answers import error_answer
+from igan_zoo.serving.server.app import App
+from igan_zoo.serving.server.compression import chosen
+from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.protocol_routes import (
+    INFER,
+    Headers,
+    Target,
+    encode_answer,
+    header_length,
+    inference_target,
+)
+from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.tensors import InferRequest, decode_request
+
+_START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin"})
+
+
+class _InFlight:
+    """A request that is worked on: what uvicorn's protocol wants to know of it, and what its answer takes."""
+
+    __slots__ = (
+        "began",
+        "disconnected",
+        "entered",
+        "graph",
+        "keep_alive",
+        "path",
+        "request",
+        "request_id",
+        "response_complete",
+    )
+
+    # Nobody waits for messages.
+    message_event = asyncio.Event()
+
+    graph: HostedGraph
+    request: InferRequest
+
+    def __init__(self, path: str, request_id: bytes, *, keep_alive: bool) -> None:
+        self.path, self.request_id, self.keep_alive = path, request_id, keep_alive
+        self.began = time.monotonic()
+        self.entered = self.disconnected = self.response_complete = False
+
+
+def protocol_for(app: App, repository: Repository) -> type[asyncio.Protocol]:
+    """Returns uvicorn's protocol with the short way for ``app``'s inference requests."""
+    tokens, limits, requests_log = app.tokens, app.limits, app.requests_log
+
+    class SmallRequests(HttpToolsProtocol):
+        """Holds an inference request until its end, or until the end of what was read."""
+
+        _target: Target | None = None
+        _path = ""
+        _held = b""
+
+        def on_headers_complete(self) -> None:
+            self._target = self._small()
+            if self._target is None:
+                super().on_headers_complete()
+            else:
+                self._held = b""
+
+        def on_body(self, body: bytes) -> None:
+            if self._target is None:
+                super().on_body(body)
+            else:
+                self._held = self._held + body if self._held else body
+
+        def on_message_complete(self) -> None:
+            if self._target is None:
+                super().on_message_complete()
+                return
+            target, self._target = self._target, None
+            request_id = requests_log.identify(self.headers)
+            flight = _InFlight(self._path, request_id, keep_alive=self.parser.should_keep_alive())
+            self.cycle = flight  # type: ignore[assignment]
+            try:
+                self._begin(flight, target)
+            except Exception as error:
+                self._answer(flight, error)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._target is not None and self.parser is not None:
+                # The rest may come slowly, or never.
+                self._target = None
+                super().on_headers_complete()
+                super().on_body(self._held)
+
+        def _small(self) -> Target | None:
+            """Returns whom the request is for, if it may take the short way."""
+            url = self.url
+            if not url.endswith(b"/infer") or b"%" in url or b"?" in url or not url.startswith(b"/"):
+                return None
+            # What was asked for before is answered first, and read by the client.
+            if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+                return None
+            for name, value in self.headers:
+                if name in _SPECIAL or (name == b"accept-encoding" and chosen(value)):
+                    return None
+            if self.parser.get_http_version() != "1.1":
+                return None
+            self._path = url.decode("ascii")
+            return inference_target(self.parser.get_method().decode("ascii"), self._path)
+
+        def _begin(self, flight: _InFlight, target: Target) -> None:
+            tokens.check(flight.path, self.headers)
+            limits.enter()
+            flight.entered = True
+            flight.graph = graph = repository.graph(*target)
+            flight.request = request = decode_request(self._held, header_length(self.headers))
+            if not graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout):
+                task = self.loop.create_task(self._run(flight))
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+
+        async def _run(self, flight: _InFlight) -> None:
+            """Runs what is no single batch."""
+            result: Arrays | Exception
+            try:
+                result = await flight.graph.run(flight.request.inputs, deadline=flight.request.timeout)
+            except Exception as error:
+                result = error
+            self._answer(flight, result)
+
+        def _answer(self, flight: _InFlight, result: Arrays | Exception) -> None:
+            status = 200
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                headers, content = encode_answer(flight.graph, flight.request, result)
+            except Exception as error:
+                requests_log.tell(flight.request_id, error)
+                response = error_answer(error, flight.path)
+                status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
+            if flight.entered:
+                limits.leave()
+            if not flight.disconnected:
+                self._write(flight, status, headers, content)
+            model = flight.graph.name if hasattr(flight, "graph") else ""
+            seconds = time.monotonic() - flight.began
+            requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
+
+        def _write(self, flight: _InFlight, status: int, headers: Headers, content: bytes) -> None:
+            parts = [_START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
+            parts.append(b"x-content-type-options: nosniff\r\nx-request-id: %s\r\n" % flight.request_id)
+            if not flight.keep_alive or repository.stopping:
+                flight.keep_alive = False
+                parts.append(b"connection: close\r\n")
+            parts += (b"\r\n", content)
+            self.transport.write(b"".join(parts))
+            flight.response_complete = True
+            if not flight.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+    return SmallRequests
