@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import importlib
 import importlib.util
+import traceback
 from collections.abc import AsyncIterator
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from igan_zoo.errors import IganZooError
 from igan_zoo.serving.server import metrics as metrics_routes
-from igan_zoo.serving.server import protocol_routes
 from igan_zoo.serving.server.compression import Compression
 from igan_zoo.serving.server.limits import Limits
 from igan_zoo.serving.server.metrics import Metrics
@@ -34,20 +33,15 @@ ROUTES = (
 )
 
 
-class _Dispatcher:
-    """The innermost app: inference at once, all else by the table."""
+class _Table:
+    """The innermost app: the routes."""
 
-    def __init__(self, repository: Repository, router: Router) -> None:
-        self._repository, self._router = repository, router
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            target = protocol_routes.inference_target(scope["method"], scope["path"])
-            if target is not None:
-                await protocol_routes.infer(self._repository, target, scope, receive, send)
-                return
-            # The router then raises what it does not find instead of answering in plain text.
-            scope["app"] = self
+        # With this the router raises what it does not find instead of answering in plain text.
+        scope["app"] = self
         await self._router(scope, receive, send)
 
 
@@ -84,9 +78,9 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
 
     router = Router(table, redirect_slashes=False, lifespan=lifespan)
     paths = {route.endpoint: route.path for route in table}
-    limits = Limits(Compression(_Dispatcher(repository, router), settings.max_body), repository, settings)
+    limits = Limits(Compression(_Table(router), settings.max_body), repository, settings)
     tokens = Tokens(limits, settings)
-    requests_log = RequestsLog(tokens, log, metrics, paths, log_requests=settings.log_requests)
+    requests_log = RequestsLog(tokens, log, metrics, repository, paths, log_requests=settings.log_requests)
     app: ASGIApp = SecurityHeaders(requests_log, shared=bool(settings.cors))
     if settings.cors:
         app = CORSMiddleware(
@@ -108,7 +102,7 @@ async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> N
     """Loads the models, then exchanges those that change, until it is cancelled."""
     try:
         await repository.start()
-    except IganZooError as error:
+    except Exception as error:
         repository.failure = error
         return
     log.write("ready", graphs={graph.name: graph.provider for graph in repository.graphs()})
@@ -117,5 +111,6 @@ async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> N
         try:
             for event in await repository.look_for_changes():
                 log.write("reload", message=event)
-        except OSError as error:
-            log.write("reload", message=f"The model directories cannot be read: {error}.")
+        except Exception:
+            # The models that are loaded go on, whatever is wrong with the files.
+            log.write("failure", traceback=traceback.format_exc())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import InterfaceError
+from igan_zoo.errors import IganZooError, InterfaceError
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
 from igan_zoo.serving.server.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.settings import ServerSettings
@@ -132,16 +132,22 @@ class HostedGraph:
             InterfaceError: an input is missing, unknown, or of another type or shape.
             QueueFullError: too many requests wait already.
         """
-        given = self._checked(inputs)
-        if not 0 < len(given) <= self.max_batch:
-            return False
         began = time.monotonic()
 
         def count(result: Arrays | Exception) -> None:
             self.statistics.answered(time.monotonic() - began, succeeded=not isinstance(result, Exception))
             done(result)
 
-        self.batcher.submit({self.graph.input_name: given}, len(given), count, key=self._key(given), deadline=deadline)
+        try:
+            given = self._checked(inputs)
+            if not 0 < len(given) <= self.max_batch:
+                return False
+
+            rows = {self.graph.input_name: given}
+            self.batcher.submit(rows, len(given), count, key=self._key(given), deadline=deadline)
+        except IganZooError:
+            self.statistics.answered(time.monotonic() - began, succeeded=False)
+            raise
         return True
 
     def _key(self, given: NDArray[Any]) -> Hashable:

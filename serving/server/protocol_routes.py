@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ from igan_zoo.serving.server.tensors import InferRequest, decode_request, encode
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 INFER = "/v2/models/{model}/infer"
+# Bytes that are decoded or encoded in the event loop.
+_AT_ONCE = 64 * 1024
 _PREFIX, _SUFFIX = "/v2/models/", "/infer"
 _HEADER = b"inference-header-content-length"
 _JSON = (b"content-type", b"application/json")
@@ -42,15 +45,30 @@ def inference_target(method: str, path: str) -> Target | None:
     return (name, version if mark else None) if name and "/" not in name + version else None
 
 
-async def infer(repository: Repository, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers an inference request; plain ASGI, as most requests are of this kind."""
-    graph = repository.graph(*target)
-    scope[MODEL], scope[ROUTE] = graph.name, INFER
-    request = decode_request(await read_body(receive), header_length(scope["headers"]))
-    outputs = await graph.run(request.inputs, deadline=request.timeout)
-    headers, body = encode_answer(graph, request, outputs)
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+class Infer:
+    """The ASGI app of the inference routes."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parameters = scope["path_params"]
+        graph = self._repository.graph(parameters["model"], parameters.get("version"))
+        scope[MODEL], scope[ROUTE] = graph.name, INFER
+        body = await read_body(receive)
+        length = header_length(scope["headers"])
+        # The event loop has others to serve while much is decoded or encoded.
+        if len(body) > _AT_ONCE:
+            request = await asyncio.to_thread(decode_request, body, length)
+        else:
+            request = decode_request(body, length)
+        outputs = await graph.run(request.inputs, deadline=request.timeout)
+        if sum(output.nbytes for output in outputs.values()) > _AT_ONCE:
+            headers, content = await asyncio.to_thread(encode_answer, graph, request, outputs)
+        else:
+            headers, content = encode_answer(graph, request, outputs)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
 
 def header_length(headers: Headers) -> str | None:
@@ -90,7 +108,8 @@ async def read_body(receive: Receive) -> bytes:
 
 
 def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
-    """Returns all routes of the protocol but inference itself."""
+    """Returns all routes of the protocol."""
+    infer = Infer(repository)
 
     async def live(_: Request) -> Response:
         return json_answer({"live": True})
@@ -141,11 +160,12 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         await _changed(repository.unload(request.path_params["model"]))
         return json_answer({})
 
-    def of_model(path: str, endpoint: Endpoint) -> list[Route]:
+    def of_model(path: str, endpoint: Endpoint | Infer, method: str = "GET") -> list[Route]:
         bases = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
-        return [Route(base + path, endpoint) for base in bases]
+        return [Route(base + path, endpoint, methods=[method]) for base in bases]
 
     return [
+        *of_model("/infer", infer, "POST"),
         Route("/v2/health/live", live),
         Route("/v2/health/ready", ready),
         Route("/v2", server),

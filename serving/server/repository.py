@@ -83,7 +83,8 @@ class Repository:
         """
         self.settings = settings
         self.stopping = False
-        self.failure: IganZooError | None = None
+        self.failure: Exception | None = None
+        self._started = False
         self._pool = ThreadPoolExecutor(_POOL, thread_name_prefix="graph")
         self._changing = asyncio.Lock()
         self._folders: list[Origin] = []
@@ -106,8 +107,8 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model that is wanted is loaded, and the server not stopping."""
-        return not self.stopping and all(not version.loading and version.hosted for version in self._wanted())
+        """Whether the models of the start have been loaded, and the server is not stopping."""
+        return self._started and not self.stopping
 
     def graph(self, name: str, version: str | None = None) -> HostedGraph:
         """Returns a graph by its protocol name, by default of the newest version.
@@ -164,6 +165,7 @@ class Repository:
         for version in self._wanted():
             if version.hosted is None:
                 self._install(version, self._loaded(version))
+        self._started = True
 
     async def start(self) -> None:
         """Loads as :meth:`load_all` does, in a thread; ``ready`` is false meanwhile.
@@ -175,6 +177,7 @@ class Repository:
             for version in self._wanted():
                 if version.hosted is None:
                     await self._load(version)
+            self._started = True
 
     async def load(self, name: str) -> None:
         """Loads a graph by its protocol name, or a model with all of its graphs; a loaded one is exchanged.

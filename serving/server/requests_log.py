@@ -23,6 +23,7 @@ from igan_zoo.errors import BodyTooLargeError, IganZooError
 from igan_zoo.serving.server.answers import error_answer
 from igan_zoo.serving.server.limits import BODY, LimitedBody
 from igan_zoo.serving.server.metrics import Metrics
+from igan_zoo.serving.server.repository import Repository
 
 # Where handlers leave the protocol name of the graph, or the name of the model, that a request is for.
 MODEL = "igan_zoo.model"
@@ -36,6 +37,7 @@ _GONE = 499
 _LINGER = 2.0
 # Seconds until lines of requests are written.
 _GATHER = 0.05
+_CLOSE = (b"connection", b"close")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
@@ -111,10 +113,18 @@ class RequestsLog:
     """ASGI middleware: gives each request an id, answers its errors, logs and counts it."""
 
     def __init__(
-        self, app: ASGIApp, log: Log, metrics: Metrics, paths: Mapping[Any, str], *, log_requests: bool
+        self,
+        app: ASGIApp,
+        log: Log,
+        metrics: Metrics,
+        repository: Repository,
+        paths: Mapping[Any, str],
+        *,
+        log_requests: bool,
     ) -> None:
         """``paths`` names the route of each endpoint."""
-        self._app, self._log, self._metrics, self._paths, self._log_requests = app, log, metrics, paths, log_requests
+        self._app, self._log, self._metrics, self._repository = app, log, metrics, repository
+        self._paths, self._log_requests = paths, log_requests
         self._next_id = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,6 +141,8 @@ class RequestsLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header, _NOSNIFF]
+                if self._repository.stopping:
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from igan_zoo.errors import IganZooError
-from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.app import App, create_app
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log, LogHandler
 from igan_zoo.serving.server.settings import ServerSettings
@@ -71,10 +71,20 @@ def serve(
     log = Log()
     listener = _listen(host, port)
     _redirect_logging(log)
-    app = create_app(repository, settings, log=log)
-    config = uvicorn.Config(
+    config = configuration(create_app(repository, settings, log=log), repository, settings)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    server = _Server(config, repository, lambda: announce(address))
+    server.run([listener])
+    if repository.failure is not None:
+        raise repository.failure
+    log.write("stopped")
+
+
+def configuration(app: App, repository: Repository, settings: ServerSettings) -> uvicorn.Config:
+    """Returns how uvicorn runs the app."""
+    return uvicorn.Config(
         app,
-        http=protocol_for(app, repository),
+        http=protocol_for(app, repository, settings),
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -87,12 +97,6 @@ def serve(
         timeout_graceful_shutdown=round(settings.grace),
         backlog=2048,
     )
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    server = _Server(config, repository, lambda: announce(address))
-    server.run([listener])
-    if repository.failure is not None:
-        raise repository.failure
-    log.write("stopped")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -28,9 +28,13 @@ from igan_zoo.serving.server.protocol_routes import (
     inference_target,
 )
 from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.tensors import InferRequest, decode_request
 
 _START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+# Bytes of a body that is decoded at once, and of the head of a request.
+_SMALL = 64 * 1024
+_MAX_HEAD = 64 * 1024
 _SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin"})
 
 
@@ -61,9 +65,13 @@ class _InFlight:
         self.entered = self.disconnected = self.response_complete = False
 
 
-def protocol_for(app: App, repository: Repository) -> type[asyncio.Protocol]:
-    """Returns uvicorn's protocol with the short way for ``app``'s inference requests."""
+def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> type[asyncio.Protocol]:
+    """Returns uvicorn's protocol with the short way for ``app``'s inference requests.
+
+    It also closes connections whose heads of requests are too long or do not come, for which uvicorn has no limits.
+    """
     tokens, limits, requests_log = app.tokens, app.limits, app.requests_log
+    max_body = min(_SMALL, settings.max_body)
 
     class SmallRequests(HttpToolsProtocol):
         """Holds an inference request until its end, or until the end of what was read."""
@@ -71,8 +79,26 @@ def protocol_for(app: App, repository: Repository) -> type[asyncio.Protocol]:
         _target: Target | None = None
         _path = ""
         _held = b""
+        _in_head = False
+        _head_bytes = 0
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(settings.body_timeout, transport.close)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_head_timer()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._in_head = True
+            self._head_bytes = 0
 
         def on_headers_complete(self) -> None:
+            self._in_head = False
+            self._stop_head_timer()
             self._target = self._small()
             if self._target is None:
                 super().on_headers_complete()
@@ -100,11 +126,24 @@ def protocol_for(app: App, repository: Repository) -> type[asyncio.Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self._target is not None and self.parser is not None:
+            if self.transport.is_closing():
+                return
+            if self._target is not None:
                 # The rest may come slowly, or never.
                 self._target = None
                 super().on_headers_complete()
                 super().on_body(self._held)
+            elif self._in_head:
+                self._head_bytes += len(data)
+                if self._head_bytes > _MAX_HEAD:
+                    self.send_400_response("The head of the request is too long.")
+                elif self._head_timer is None:
+                    self._head_timer = self.loop.call_later(settings.body_timeout, self.transport.close)
+
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
         def _small(self) -> Target | None:
             """Returns whom the request is for, if it may take the short way."""
@@ -116,6 +155,8 @@ def protocol_for(app: App, repository: Repository) -> type[asyncio.Protocol]:
                 return None
             for name, value in self.headers:
                 if name in _SPECIAL or (name == b"accept-encoding" and chosen(value)):
+                    return None
+                if name == b"content-length" and not (value.isdigit() and int(value[:18]) <= max_body):
                     return None
             if self.parser.get_http_version() != "1.1":
                 return None
