@@ -99,6 +99,14 @@ class PublishingError(IganZooError):
     """A model directory that is not fit to be published."""
 
 
+class UploadError(IganZooError):
+    """A request's body that is not the images, or not the whole archive or form, that it should be."""
+
+
+class UploadSizeError(UploadError):
+    """A request with more than is taken."""
+
+
 class MissingExtraError(IganZooError):
     """A command that needs a package of an extra that is not installed."""
 
