@@ -78,15 +78,16 @@ def _answers(
         if isinstance(image, ImageError):
             yield image
         else:
-            yield _answer(names, file, outputs, row, top)
+            yield answer(names, str(file), outputs, row, top)
             row += 1
 
 
-def _answer(names: tuple[str, ...], file: Path, outputs: Arrays, row: int, top: int) -> Classification:
+def answer(names: tuple[str, ...], file: str, outputs: Arrays, row: int, top: int) -> Classification:
+    """Returns the answer for the image in ``row`` of a classifier's outputs: its ``top`` classes by ``names``."""
     probabilities = outputs["probabilities"][row]
     best = np.argsort(-probabilities, kind="stable")[:top]
     classes = tuple((names[index], float(probabilities[index])) for index in best)
-    return Classification(str(file), classes, float(outputs["realness"][row]))
+    return Classification(file, classes, float(outputs["realness"][row]))
 
 
 def count_errors(engine: Engine, images: ImageArray, labels: NDArray[np.int64], *, batch_size: int = 500) -> int:

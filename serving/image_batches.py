@@ -81,7 +81,7 @@ class ImageBatches:
             DataError: the source broke, or none of all its images decodes.
         """
         self.done, self.skipped = self.start, []
-        position, bad, waiting, useless = self.start, list[Skipped](), _Waiting(self.batch_size), True
+        position, bad, waiting, useless = self.start, list[Skipped](), WaitingImages(self.batch_size), True
         with (
             closing(decode_ahead(self.source, self.order[self.start :], self.channels, self.threads)) as decoded,
             warnings.catch_warnings(),
@@ -114,8 +114,8 @@ class ImageBatches:
         bad.clear()
 
 
-class _Waiting:
-    """Images by their shape, in the order in which the shapes came."""
+class WaitingImages:
+    """Images by their shape, in the order in which the shapes came, until they are a batch; ``count`` of them wait."""
 
     def __init__(self, batch_size: int) -> None:
         self.count = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ Add = Callable[[Images], None]
 
 
 @dataclass(frozen=True)
-class _Samples:
+class Samples:
     """Which images are to come: uint8 ``[count, *image_shape]``, numbers ``start`` on of ``seed``."""
 
     image_shape: tuple[int, ...]
@@ -56,7 +57,7 @@ def write_samples(
         OutputError: another suffix, an existing folder without ``replace``, or a place that cannot be written.
         MissingExtraError: ``.parquet`` without ``pyarrow``.
     """
-    samples = _Samples(image_shape, seed, start, count)
+    samples = Samples(image_shape, seed, start, count)
     if out.suffix == "":
         writer: AbstractContextManager[Add] = _folder(out, samples, replace)
     elif out.suffix in _WRITERS:
@@ -76,9 +77,16 @@ def write_samples(
 
 
 @contextmanager
-def _npz(out: Path, samples: _Samples) -> Iterator[Add]:
+def _npz(out: Path, samples: Samples) -> Iterator[Add]:
+    with atomic_file(out) as temporary, npz_archive(temporary, samples) as add:
+        yield add
+
+
+@contextmanager
+def npz_archive(file: Path | IO[bytes], samples: Samples) -> Iterator[Add]:
+    """Yields what adds images to a new ``.npz`` archive as ``write_samples`` writes it, to a path or an open file."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (samples.count, *samples.image_shape)}
-    with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, number in (("seed", np.uint64(samples.seed)), ("start", np.int64(samples.start))):
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.asarray(number))
@@ -92,7 +100,7 @@ def _npz(out: Path, samples: _Samples) -> Iterator[Add]:
 
 
 @contextmanager
-def _folder(out: Path, samples: _Samples, replace: bool) -> Iterator[Add]:
+def _folder(out: Path, samples: Samples, replace: bool) -> Iterator[Add]:
     with atomic_directory(out, replace=replace) as temporary:
         index = samples.start
 
@@ -106,7 +114,7 @@ def _folder(out: Path, samples: _Samples, replace: bool) -> Iterator[Add]:
 
 
 @contextmanager
-def _tar(out: Path, samples: _Samples) -> Iterator[Add]:
+def _tar(out: Path, samples: Samples) -> Iterator[Add]:
     """Writes header and content of each file as ``tarfile`` does, which would keep every header in memory."""
     with atomic_file(out) as temporary, temporary.open("wb") as file:
         index = samples.start
@@ -128,7 +136,7 @@ def _tar(out: Path, samples: _Samples) -> Iterator[Add]:
 
 
 @contextmanager
-def _parquet(out: Path, samples: _Samples) -> Iterator[Add]:
+def _parquet(out: Path, samples: Samples) -> Iterator[Add]:
     try:
         import pyarrow
         import pyarrow.parquet as parquet
@@ -160,7 +168,7 @@ def _parquet(out: Path, samples: _Samples) -> Iterator[Add]:
             flush()
 
 
-_WRITERS: dict[str, Callable[[Path, _Samples], AbstractContextManager[Add]]] = {
+_WRITERS: dict[str, Callable[[Path, Samples], AbstractContextManager[Add]]] = {
     ".npz": _npz,
     ".tar": _tar,
     ".parquet": _parquet,

@@ -69,6 +69,15 @@ class Network:
         outputs = self.engine.run(self._role, {"images": images})
         return outputs.get("features", np.zeros((len(images), 0), np.float32)), outputs["logits"]
 
+    def decode(self, image: StoredImage) -> Pixels:
+        """Returns the pixels of an image as this network takes it, uint8 ``[H, W, channels]``.
+
+        Raises:
+            ImageError: it cannot be decoded; the message names it.
+        """
+        shaped = image if self.shape is None else _ShapedImage(image.name, image.content, self.shape)
+        return shaped.decode(self.channels)
+
     def conform(self, source: ImageSource) -> ImageSource:
         """Returns the source as this network takes it: images are decoded to a classifier's one size."""
         return source if self.shape is None else _ShapedSource(source, self.shape)
@@ -88,7 +97,15 @@ def open_network(reference: str, *, device: Device = "cpu", threads: int | None 
     model = store.resolve(reference)
     content = model.graph("classifier")
     sha256 = hashlib.sha256(content).hexdigest()
-    engine = _engine(model, content, device, threads)
+    return network_of(model, sha256, _engine(model, content, device, threads))
+
+
+def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
+    """Returns a loaded scorer, or else classifier, of a model as what answers; ``sha256`` is that of its graph's file.
+
+    Raises:
+        InterfaceError: a scorer claims a name that is not its own.
+    """
     if "scorer" in engine.graphs:
         return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None)
     height, width, channels = engine.graphs["classifier"].input_shape

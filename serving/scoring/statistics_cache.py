@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import msgspec
 
 from igan_zoo import store
 from igan_zoo.errors import ScoringError
+from igan_zoo.serving.scoring.protocols import Record
 from igan_zoo.serving.scoring.statistics import Facts, Statistics
 from igan_zoo.serving.scoring.statistics_file import load_statistics
 
@@ -27,6 +30,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def stamped(records: Sequence[Record], provider: str | None) -> list[Record]:
+    """Returns the records with time, versions, and the provider that computed the answers, where that is known."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return [msgspec.structs.replace(record, provider=provider, time=now, versions=versions()) for record in records]
 
 
 def cache_key(facts: Facts, provider: str) -> str:

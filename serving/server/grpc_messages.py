@@ -1,7 +1,8 @@
 """The messages of ``inference.proto``, from its compiled form ``inference.desc``.
 
-They stand in a pool of their own. The process-wide one takes each name once, and a client of the same protocol, as
-``tritonclient``, has it too. Nor does it matter which version of protobuf compiled the file, as it would for Python code.
+They stand in a pool of their own: the process-wide one takes each name once, and a client of the same protocol, as
+``tritonclient``, brings them too. Nor does it matter here, as it would for Python code, which version of protobuf
+compiled the file.
 """
 
 from __future__ import annotations

@@ -89,9 +89,7 @@ class _Parts:
             return
         self._fields += 1
         if self._fields > _MOST_FIELDS:
-            raise UploadSizeError(
-                f"The form has more than {_MOST_FIELDS} fields; send images as parts with file names."
-            )
+            raise UploadSizeError(f"The form has more than {_MOST_FIELDS} fields; give images a file name.")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start

@@ -6,6 +6,7 @@ anything is decoded; ``StoredImage.decode`` and ``decode_image`` then look at an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -31,12 +32,28 @@ class UploadLimits:
     file_bytes: int
 
 
-@dataclass(frozen=True)
 class Uploaded:
     """What a request brings. ``kind`` is ``image``, ``form``, ``tar`` or ``zip``; ``images`` come as they arrive."""
 
-    kind: str
-    images: AsyncGenerator[StoredImage]
+    def __init__(self, kind: str, body: Body, images: AsyncGenerator[StoredImage]) -> None:
+        self.kind, self._body = kind, body
+        self._digest = hashlib.sha256()
+        self.images = self._summed(images) if kind == "form" else images
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 of the whole body; that of a form, whose seams are random, is of names and contents.
+
+        It is that of ``score`` for the same archive, or for a folder of the same files in the same order.
+        """
+        return self._digest.hexdigest() if self.kind == "form" else self._body.sha256
+
+    async def _summed(self, images: AsyncGenerator[StoredImage]) -> AsyncGenerator[StoredImage]:
+        async with aclosing(images) as whole:
+            async for image in whole:
+                content = image.content
+                sha256 = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else "unreadable"
+                self._digest.update(f"{image.name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+                yield image
 
 
 async def receive(body: Body, content_type: str, limits: UploadLimits) -> Uploaded:
@@ -49,7 +66,7 @@ async def receive(body: Body, content_type: str, limits: UploadLimits) -> Upload
         UploadError: it is nothing of the kind.
     """
     kind = "form" if is_multipart(content_type) else _kind(await body.peek(_LONGEST_MAGIC))
-    return Uploaded(kind, _limited(_images(kind, body, content_type, limits), limits.files))
+    return Uploaded(kind, body, _limited(_images(kind, body, content_type, limits), limits.files))
 
 
 def _kind(start: bytes) -> str:
@@ -83,7 +100,7 @@ async def _single(body: Body, file_bytes: int) -> AsyncGenerator[StoredImage]:
     yield StoredImage("The image", sized("the image", len(content), content, file_bytes))
 
 
-async def _limited(images: AsyncGenerator[StoredImage], files: int) -> AsyncIterator[StoredImage]:
+async def _limited(images: AsyncGenerator[StoredImage], files: int) -> AsyncGenerator[StoredImage]:
     count = 0
     async with aclosing(images) as whole:
         async for image in whole:

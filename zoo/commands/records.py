@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,19 +27,15 @@ def print_records(records: Sequence[Record], form: str, out: Path | None, *, pro
 
     Time and versions are put in, and the provider that computed the answers, where that is known.
     """
-    import msgspec
+    from igan_zoo.serving.scoring.statistics_cache import stamped
 
-    from igan_zoo.serving.scoring.statistics_cache import versions
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    stamped = [msgspec.structs.replace(record, provider=provider, time=now, versions=versions()) for record in records]
-    text = {"table": _as_table, "json": _as_json, "csv": _as_csv}[form](stamped)
+    text = {"table": _as_table, "json": _as_json, "csv": _as_csv}[form](stamped(records, provider))
     if out is None:
         click.echo(text)
         return
     with atomic_file(out) as temporary:
         temporary.write_text(f"{text}\n")
-    click.echo(f"{out}: {len(stamped)} numbers")
+    click.echo(f"{out}: {len(records)} numbers")
 
 
 def refuse_existing(path: Path | None, force: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import io
@@ -10,8 +11,8 @@ import struct
 import tarfile
 import tracemalloc
 import zipfile
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from igan_zoo.errors import ImageError, UploadError, UploadSizeError
 from igan_zoo.images import encode_png
+from igan_zoo.serving.folder_source import open_folder
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.server.uploads import UploadLimits, receive
 
@@ -51,7 +53,7 @@ def uploaded(
         found = await receive(body, content_type, limits)
         images = [(image.name, image.content) async for image in found.images]
         listed = [(name, str(what) if isinstance(what, ImageError) else what) for name, what in images]
-        return found.kind, listed, body.sha256  # type: ignore[return-value]
+        return found.kind, listed, found.fingerprint()  # type: ignore[return-value]
 
     return asyncio.run(gather())
 
@@ -98,7 +100,15 @@ def test_every_kind_gives_names_and_contents_in_order_in_pieces_of_any_size(make
     content = MAKERS[maker]()
     _, images, sha256 = uploaded(content, FORM if maker == "form" else "", size=size)
     assert images == FILES
-    assert sha256 == hashlib.sha256(content).hexdigest()
+    if maker != "form":
+        assert sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_the_fingerprint_of_a_form_is_that_of_a_folder_of_the_same_files(tmp_path: Path) -> None:
+    files = [("a.png", png(1)), ("b.png", png(2))]
+    for name, content in files:
+        (tmp_path / name).write_bytes(content)
+    assert uploaded(form(files), FORM)[2] == open_folder(tmp_path).fingerprint()
 
 
 def test_an_image_may_be_the_body_itself() -> None:
@@ -227,14 +237,10 @@ def test_text_fields_of_a_form_are_passed_over_up_to_a_limit() -> None:
 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_damage_anywhere_gives_images_or_one_typed_error(data: st.DataObject) -> None:
+def test_damage_anywhere_gives_images_or_an_upload_error(data: st.DataObject) -> None:
     content = bytearray(MAKERS[maker := data.draw(st.sampled_from(sorted(MAKERS)))]())
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(content[: data.draw(st.integers(0, len(content)))])
-    try:
+    with contextlib.suppress(UploadError):
         uploaded(cut, FORM if maker == "form" else "", size=data.draw(st.sampled_from([7, 512, 4096])))
-    except UploadError as error:
-        assert "\n" not in str(error)
-    except zlib.error:
-        pytest.fail("zlib's own error came through")

@@ -1,0 +1,59 @@
+"""The parameters of a request's address, read strictly: an unknown or repeated one is an error, not ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from igan_zoo.errors import ProtocolError
+from igan_zoo.names import nearest
+
+_MOST_DIGITS = 20
+
+
+class Query:
+    """Name and value pairs; each of ``names`` may come once, and no other."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], names: Iterable[str]) -> None:
+        """Checks the names.
+
+        Raises:
+            ProtocolError: one is unknown or comes twice.
+        """
+        known = list(names)
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in known:
+                hint = nearest(name, known) if known else "this address takes none."
+                raise ProtocolError(f"There is no parameter {name!r}; {hint}")
+            if name in self._values:
+                raise ProtocolError(f"The parameter {name} is given twice; give it once.")
+            self._values[name] = value
+
+    def text(self, name: str) -> str | None:
+        """Returns a value as it is, or None where it is not given."""
+        return self._values.get(name)
+
+    def integer(self, name: str, default: int, *, least: int, most: int) -> int:
+        """Returns a whole number.
+
+        Raises:
+            ProtocolError: it is none, or not in ``least..most``.
+        """
+        value = self._values.get(name)
+        if value is None:
+            return default
+        plain = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+        if not plain or not least <= int(value) <= most:
+            raise ProtocolError(f"{name} is {value!r}; it must be a whole number in {least}..{most}.")
+        return int(value)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Returns one of ``choices``, by default the first.
+
+        Raises:
+            ProtocolError: it is none of them.
+        """
+        value = self._values.get(name, choices[0])
+        if value not in choices:
+            raise ProtocolError(f"{name} is {value!r}; it must be {' or '.join(choices)}.")
+        return value

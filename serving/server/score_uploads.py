@@ -1,0 +1,114 @@
+"""Scoring uploaded images while they arrive: memory does not grow with their number."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from igan_zoo.errors import ImageError, QueueFullError
+from igan_zoo.serving.image_batches import Batch, WaitingImages
+from igan_zoo.serving.scoring.network import Network, network_of
+from igan_zoo.serving.server.decoding import Decoder
+from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.running_score import RunningScore
+from igan_zoo.serving.stored_images import StoredImage
+from igan_zoo.spec import Variant, graph_file
+
+# While the model's queue is full, a batch comes back this often, in seconds.
+_PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+def network(graph: HostedGraph, variant: Variant | None) -> Network:
+    """Returns a served scorer or classifier as scoring knows it; blocks, as one image is answered for.
+
+    Raises:
+        InterfaceError: a scorer claims a name that is not its own.
+    """
+    directory = graph.model.directory
+    if directory is None:
+        sha256 = hashlib.sha256(graph.model.graph(graph.role)).hexdigest()
+    else:
+        chosen = variant if variant in directory.spec.variants(graph.role) else None
+        sha256 = directory.spec.files[graph_file(graph.role, chosen)].sha256
+    return network_of(graph.model, sha256, graph.engine)
+
+
+async def running_lines(
+    graph: HostedGraph,
+    scorer: Network,
+    images: AsyncIterator[StoredImage],
+    decoder: Decoder,
+    score: RunningScore,
+    *,
+    every: int,
+) -> AsyncGenerator[dict[str, Any]]:
+    """Adds all images to ``score`` and yields its line whenever ``every`` more are in it.
+
+    Images are decoded while the batch before them is answered for.
+
+    Raises:
+        UploadError: as ``images``.
+        QueueFullError, DeadlineError: the model stays busy.
+        ScoringError, OutputError: as ``RunningScore.add``.
+    """
+    waiting, shown, number = WaitingImages(scorer.batch_size), 0, 0
+    running: asyncio.Task[None] | None = None
+
+    async def answer(batch: Batch) -> None:
+        logits = (await _run(graph, batch))["logits"]
+        await asyncio.to_thread(score.add, batch.indices, logits)
+
+    try:
+        async with aclosing(decoder.decoded(images, scorer.decode)) as decoded:
+            async for _, result in decoded:
+                if isinstance(result, ImageError):
+                    score.skip(number, str(result))
+                else:
+                    for batch in waiting.add(number, result):
+                        if running is not None:
+                            await running
+                        # Only here nothing is being added.
+                        if score.images >= shown + every:
+                            shown = score.images
+                            yield await asyncio.to_thread(score.line)
+                        running = asyncio.create_task(answer(batch))
+                number += 1
+        for batch in waiting.drain():
+            if running is not None:
+                await running
+            running = asyncio.create_task(answer(batch))
+        if running is not None:
+            await running
+    finally:
+        if running is not None and not running.done():
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+    if score.images > shown:
+        yield await asyncio.to_thread(score.line)
+
+
+def last_line(score: RunningScore, source: str, fingerprint: str, *, splits: int, seed: int) -> dict[str, Any]:
+    """Returns the records of all images, and why the first of those that were left out are; blocks.
+
+    Raises:
+        DataError, ScoringError: as ``RunningScore.records``.
+    """
+    records = score.records(source, fingerprint, splits=splits, seed=seed)
+    return {"records": msgspec.to_builtins(records), "left_out": score.left_out}
+
+
+async def _run(graph: HostedGraph, batch: Batch) -> dict[str, Any]:
+    """Runs a batch, and waits where others have filled the queue: whoever uploads then waits too."""
+    for seconds in _PATIENCE:
+        try:
+            return await graph.run({"images": batch.images})
+        except QueueFullError:
+            await asyncio.sleep(seconds)
+    return await graph.run({"images": batch.images})
