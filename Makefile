@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo test check clean
+.PHONY: demo test check web clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
@@ -25,8 +25,26 @@ check: $(VENV)/.installed-dev
 	$(PIP) --no-deps --no-build-isolation --target build/typing .
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
 
+# onnxruntime for browsers, into the page's package data: with it the page can run models on the reader's own device.
+# From npm, 33 MB of which 14 are kept.
+ORT_WEB := onnxruntime-web-1.30.0
+ORT_WEB_SHA256 := d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71
+VENDOR := serving/server/page/vendor
+
+web: $(VENDOR)/$(ORT_WEB).LICENSE
+
+$(VENDOR)/$(ORT_WEB).LICENSE: | $(VENV)/.installed-cpu
+	rm -rf build/web $(VENDOR)
+	mkdir -p build/web $(VENDOR)
+	npm pack --silent --pack-destination build/web $(subst web-,web@,$(ORT_WEB))
+	echo '$(ORT_WEB_SHA256)  build/web/$(ORT_WEB).tgz' | sha256sum --check --quiet
+	tar --extract --file build/web/$(ORT_WEB).tgz --directory $(VENDOR) --strip-components 2 --touch \
+		$(patsubst %,package/dist/%,ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm)
+	rm -r build/web
+	cp "$$($(BIN)/python -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / "LICENSE")')" $@
+
 clean:
-	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so
+	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so serving/server/page/vendor
 
 $(BIN)/python:
 	python3 -m venv $(VENV)

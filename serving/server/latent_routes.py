@@ -1,0 +1,99 @@
+"""Latents for clients that draw images themselves: those of an address, and directions worth moving along."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from igan_zoo.errors import ProtocolError, UnknownNameError
+from igan_zoo.latents import latents
+from igan_zoo.serving.engine import latent_distribution
+from igan_zoo.serving.server.directions import Direction, principal_directions
+from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.settings import ServerSettings
+
+DIRECTIONS = 6
+# Images from which directions are found: those of one seed from index 0 on.
+_IMAGES, _SEED = 256, 0
+# Numbers in one answer: an ImageNet generator's latents are long.
+_MAX_NUMBERS = 2**22
+
+
+def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
+    """Returns ``GET /latents`` and ``GET /directions``."""
+    found: WeakKeyDictionary[HostedGraph, list[Direction]] = WeakKeyDictionary()
+
+    async def give_latents(request: Request) -> Response:
+        """Gives latents by their address (contract 3): as JSON, or as a ``.npy`` file of float32 ``[n, L]``."""
+        query = request.query_params
+        generator = _generator(repository, query)
+        count = _integer(query, "n", 1, 1, settings.max_images)
+        seed, start = _integer(query, "seed", 0, 0, 2**64 - 1), _integer(query, "start", 0, 0, 2**48)
+        (size,) = generator.graph.input_shape
+        if count * size > _MAX_NUMBERS:
+            raise ProtocolError(f"{count} latents of {size} numbers are too many; ask for {_MAX_NUMBERS // size}.")
+        drawn = _drawn(generator, seed, start, count)
+        if query.get("format", "json") == "npy":
+            return Response(_npy(drawn), media_type="application/octet-stream")
+        if query.get("format", "json") != "json":
+            raise ProtocolError(f"The format {query['format']!r} is neither json nor npy.")
+        return JSONResponse({"latents": drawn.astype(np.float64).tolist()})
+
+    async def give_directions(request: Request) -> Response:
+        """Gives the directions along which a generator's images change most; found once for each generator."""
+        generator = _generator(repository, request.query_params)
+        if generator not in found:
+            z = _drawn(generator, _SEED, 0, _IMAGES)
+            images = (await generator.run({"latent": z}))["images"]
+            found[generator] = await asyncio.to_thread(principal_directions, z, images, DIRECTIONS)
+        return JSONResponse({"directions": [_as_json(direction) for direction in found[generator]]})
+
+    return [
+        Route("/latents", give_latents, methods=["GET"]),
+        Route("/directions", give_directions, methods=["GET"]),
+    ]
+
+
+def _as_json(found: Direction) -> dict[str, object]:
+    numbers = found.direction.astype(np.float64).tolist()
+    return {"direction": numbers, "spread": found.spread, "explained": found.explained}
+
+
+def _generator(repository: Repository, query: QueryParams) -> HostedGraph:
+    name = query.get("model")
+    if name is None:
+        raise ProtocolError("Which model? Add ?model=NAME.")
+    graphs = repository.model(name).graphs
+    if "generator" not in graphs:
+        raise UnknownNameError(f"{name} has no generator, and so no latents.")
+    return graphs["generator"]
+
+
+def _drawn(generator: HostedGraph, seed: int, start: int, count: int) -> NDArray[np.float32]:
+    (size,) = generator.graph.input_shape
+    distribution = latent_distribution(generator.model, generator.engine)
+    return latents(size, distribution, seed=seed, start=start, count=count)
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array.astype("<f4"), version=(1, 0), allow_pickle=False)
+    return content.getvalue()
+
+
+def _integer(query: QueryParams, name: str, default: int, low: int, high: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 25 and low <= int(text) <= high):
+        raise ProtocolError(f"{name} must be a whole number from {low} to {high}, not {text[:30]!r}.")
+    return int(text)

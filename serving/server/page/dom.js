@@ -1,0 +1,46 @@
+// Building and finding elements.
+
+/** Returns the element with this id. */
+export const byId = (id) => document.getElementById(id);
+
+/** Returns a new element: properties, then children (elements or text). */
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Returns a table with a row of headings, inside a box that scrolls where it is too wide. */
+export function table(headings, rows) {
+  const row = (cells, kind, properties) => element('tr', {}, ...cells.map((cell) => element(kind, properties, cell)));
+  const head = element('thead', {}, row(headings, 'th', { scope: 'col' }));
+  const body = element('tbody', {}, ...rows.map((cells) => row(cells, 'td')));
+  return element('div', { className: 'scroll', tabIndex: 0 }, element('table', {}, head, body));
+}
+
+/** Fills a select with names; `wanted` is chosen if it is among them. */
+export function offer(select, names, wanted) {
+  select.replaceChildren(...names.map((name) => element('option', { value: name }, name)));
+  if (names.includes(wanted)) select.value = wanted;
+}
+
+/** Returns bars: a description list of [name, share] with the share in per cent. */
+export function bars(entries) {
+  const rows = entries.map(([name, share]) => {
+    const bar = element('i');
+    bar.style.width = `${100 * share}%`;
+    const track = element('div', { className: 'track', 'aria-hidden': 'true' }, bar);
+    return element('div', {}, element('dt', {}, name), element('dd', {}, track), element('dd', {}, percent(share)));
+  });
+  return element('dl', { className: 'bars' }, ...rows);
+}
+
+/** Returns a share as text in per cent. */
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+
+/** Returns a count with its noun. */
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;

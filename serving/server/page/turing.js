@@ -1,0 +1,199 @@
+// The visual Turing test: real or generated?
+
+import { byId, element, offer, percent, table } from './dom.js';
+import { askJson, askPicture, attempt, sendJson } from './server.js';
+
+const KEYS = { r: 'real', ArrowLeft: 'real', g: 'generated', ArrowRight: 'generated' };
+// Error rates of people in the paper (section 6), each with the data that it is for.
+const PAPER = {
+  'uoft-cs/cifar10': { rate: 0.213, said: 'the paper, CIFAR-10 on MTurk: 21.3 %' },
+  'ylecun/mnist': { rate: 0.476, said: 'the paper, MNIST on MTurk: 47.6 %' },
+};
+const state = { test: null, round: 0, rounds: 0, model: null, models: [], busy: false, next: null, told: null };
+
+/** Offers the models that have a generator, and shows the results so far. */
+export async function open(_, wanted) {
+  const facts = await askJson('turing');
+  state.models = facts.models;
+  offer(byId('turing-model'), facts.models.map((model) => model.name), wanted);
+  byId('turing-rounds').max = facts.max_rounds;
+  byId('turing-start').querySelector('.primary').disabled = facts.real_images === 0;
+  if (facts.real_images === 0) {
+    byId('turing-start').querySelector('.note').textContent =
+      'This server has no real images to show. Start it with: igan-zoo turing --real FOLDER --model MODEL';
+  }
+  await showResults();
+}
+
+/** Makes the controls work; `chose` is told which model was chosen. */
+export function connect(chose) {
+  byId('turing-model').addEventListener('change', (event) => chose(event.target.value));
+  byId('turing-start').addEventListener('submit', (event) => {
+    event.preventDefault();
+    attempt(begin);
+  });
+  byId('turing-answers').addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (button) answer(button.dataset.answer);
+  });
+  byId('turing-next').addEventListener('click', () => attempt(showRound));
+  byId('turing-stop').addEventListener('click', () => {
+    leave();
+    attempt(showResults);
+  });
+  document.addEventListener('keydown', (event) => {
+    const said = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const typing = event.target.matches('input, select, textarea');
+    const modified = event.ctrlKey || event.altKey || event.metaKey;
+    if (!said || typing || modified || event.repeat || byId('turing').hidden || byId('turing-answers').hidden) return;
+    event.preventDefault();
+    answer(said);
+  });
+}
+
+function leave() {
+  state.test = null;
+  byId('turing-test').hidden = true;
+  byId('turing-start').hidden = false;
+  byId('turing-start').querySelector('.primary').focus();
+}
+
+async function begin() {
+  const wish = {
+    model: byId('turing-model').value,
+    rounds: Number(byId('turing-rounds').value),
+    feedback: byId('turing-feedback').checked,
+  };
+  const { test, rounds } = await sendJson('turing', wish);
+  Object.assign(state, { test, rounds, round: 0, model: wish.model, busy: false, next: picture(test, 1) });
+  byId('turing-start').hidden = true;
+  byId('turing-end').hidden = true;
+  byId('turing-test').hidden = false;
+  byId('turing-bar').max = rounds;
+  byId('turing-running').textContent = wish.feedback ? '' : 'The result comes at the end.';
+  await showRound();
+}
+
+const picture = (test, round) => askPicture(`turing/${test}/${round}.png`);
+
+async function showRound() {
+  const shown = byId('turing-picture');
+  const next = state.next ?? picture(state.test, state.round + 1);
+  state.next = null;
+  const address = await next;
+  URL.revokeObjectURL(shown.src);
+  shown.src = address;
+  await shown.decode();
+  state.round += 1;
+  state.told = null;
+  byId('turing-progress').textContent = `Round ${state.round} of ${state.rounds}`;
+  byId('turing-bar').value = state.round - 1;
+  byId('turing-verdict').textContent = '';
+  byId('turing-answers').hidden = false;
+  byId('turing-next').hidden = true;
+  if (state.round === 1 || document.activeElement === document.body) byId('turing-answers').firstElementChild.focus();
+  if (state.round < state.rounds) {
+    state.next = picture(state.test, state.round + 1);
+    // Whoever waits for it is told; until then a failure is nobody's.
+    state.next.catch(() => null);
+  }
+}
+
+async function answer(said) {
+  if (state.busy) return;
+  state.busy = true;
+  await attempt(async () => {
+    // What follows may fail and be tried again; the answer itself is given once.
+    state.told ??= await give(said);
+    byId('turing-bar').value = state.round;
+    if (state.told.finished) await end();
+    else if (state.told.correct === undefined) await showRound();
+    else feedBack(state.told, said);
+  });
+  state.busy = false;
+}
+
+async function give(said) {
+  try {
+    return await sendJson(`turing/${state.test}/${state.round}`, { answer: said });
+  } catch (problem) {
+    // The server has the answer; only its own was lost on the way.
+    if (problem.status === 409) return askJson(`turing/${state.test}`);
+    throw problem;
+  }
+}
+
+function feedBack(told, said) {
+  const other = said === 'real' ? 'generated' : 'real';
+  const verdict = byId('turing-verdict');
+  verdict.className = `verdict ${told.correct ? 'right' : 'wrong'}`;
+  verdict.textContent = `${told.correct ? 'Right' : 'Wrong'}: it is ${told.correct ? said : other}.`;
+  byId('turing-running').textContent = `Wrong in ${told.errors} of ${told.answers}: ${rate(told)}.`;
+  byId('turing-answers').hidden = true;
+  byId('turing-next').hidden = false;
+  byId('turing-next').firstElementChild.focus();
+}
+
+const rate = ({ error_rate: its, low, high }) => `${percent(its)} (95 %: ${percent(low)} to ${percent(high)})`;
+
+async function end() {
+  const result = await askJson(`turing/${state.test}`);
+  const items = await Promise.all(result.truth.map(async (kind, index) => {
+    const right = kind === result.given[index];
+    const shown = element('img', { src: await picture(state.test, index + 1), alt: `Round ${index + 1}`, className: 'picture' });
+    return element('li', { className: right ? 'right' : 'wrong' }, shown, kind, element('b', {}, right ? 'right' : 'wrong'));
+  }));
+  const again = element('button', { type: 'button', className: 'primary' }, 'Another test');
+  again.addEventListener('click', () => { byId('turing-end').hidden = true; leave(); });
+  byId('turing-end').replaceChildren(
+    element('h2', { className: 'headline' }, `You were wrong in ${result.errors} of ${result.answers}: ${percent(result.error_rate)}`),
+    element('p', { className: 'note' }, `From these answers alone, your error rate lies between ${percent(result.low)} and ${percent(result.high)} (95 %, Wilson's interval). Who cannot tell at all is wrong in 50 %.`),
+    scale(result, PAPER[dataset()]),
+    element('ul', { className: 'gallery', 'aria-label': 'All rounds' }, ...items),
+    again,
+  );
+  byId('turing-test').hidden = true;
+  byId('turing-end').hidden = false;
+  byId('turing-end').focus();
+  await showResults();
+}
+
+const dataset = () => state.models.find((model) => model.name === state.model)?.dataset;
+
+/** Returns a line from 0 to 100 % with the error rate, its interval, the paper's where it applies, and chance. */
+function scale({ error_rate: its, low, high }, paper) {
+  const at = (share) => 20 + 600 * share;
+  const mark = (share, text, below) => [
+    drawn('line', { x1: at(share), x2: at(share), y1: 22, y2: 58, class: 'other' }),
+    drawn('text', { x: at(share), y: below ? 76 : 14, 'text-anchor': 'middle' }, text),
+  ];
+  const label = `Your error rate ${percent(its)}, between ${percent(low)} and ${percent(high)}; chance 50 %${paper ? `; ${paper.said}` : ''}`;
+  return drawn('svg', { viewBox: '0 0 640 84', class: 'scale', role: 'img', 'aria-label': label },
+    drawn('line', { x1: at(0), x2: at(1), y1: 40, y2: 40, class: 'axis' }),
+    drawn('line', { x1: at(low), x2: at(high), y1: 40, y2: 40, class: 'interval' }),
+    ...mark(0.5, 'chance: 50 %', false),
+    ...(paper ? mark(paper.rate, paper.said, true) : []),
+    drawn('circle', { cx: at(its), cy: 40, r: 7, class: 'rate' }));
+}
+
+function drawn(name, attributes, ...children) {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', name);
+  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+  made.append(...children);
+  return made;
+}
+
+async function showResults() {
+  const { results } = await askJson('turing/results');
+  const rows = results.map((row) => [
+    row.model,
+    row.feedback ? 'told after each answer' : 'not told',
+    `${row.tests}${row.unfinished ? ` (and ${row.unfinished} unfinished)` : ''}`,
+    `${row.answers}`,
+    row.answers ? rate(row) : '-',
+    row.fooled === null ? '-' : percent(row.fooled),
+  ]);
+  byId('turing-results').replaceChildren(rows.length === 0
+    ? element('p', { className: 'note' }, 'No test has been taken yet.')
+    : table(['Model', 'Condition', 'Tests', 'Answers', 'Error rate', 'Generated taken for real'], rows));
+}
