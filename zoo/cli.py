@@ -21,6 +21,7 @@ from igan_zoo.commands import (
     score,
     serve,
     training,
+    turing,
 )
 from igan_zoo.errors import IganZooError
 
@@ -81,6 +82,7 @@ _COMMANDS = (
     training.train,
     export.export,
     reproduce.reproduce,
+    turing.turing,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

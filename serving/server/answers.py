@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from igan_zoo.errors import (
+    AnswerError,
     BodyTooLargeError,
     DeadlineError,
     IganZooError,
@@ -33,6 +34,7 @@ STATUS: Mapping[type[IganZooError], int] = {
     RefusedError: 403,
     UnknownNameError: 404,
     SlowBodyError: 408,
+    AnswerError: 409,
     BodyTooLargeError: 413,
     NotReadyError: 503,
     QueueFullError: 503,

@@ -28,6 +28,7 @@ ROUTES = (
     "igan_zoo.serving.server.protocol_routes",
     "igan_zoo.serving.server.people_routes",
     "igan_zoo.serving.server.turing_routes",
+    "igan_zoo.serving.server.latent_routes",
     "igan_zoo.serving.server.openapi",
     "igan_zoo.serving.server.page_routes",
 )

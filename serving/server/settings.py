@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from igan_zoo.spec import Variant
 
@@ -38,3 +39,8 @@ class ServerSettings:
     # How long accepted requests have when the server stops.
     grace: float = 30.0
     log_requests: bool = True
+    # Of visual Turing tests: a source of real images and its split, how many rounds, and where answers are saved.
+    real: str | None = None
+    real_split: str | None = None
+    turing_rounds: int = 20
+    turing_results: Path | None = None

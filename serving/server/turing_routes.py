@@ -21,7 +21,7 @@ from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.image_sources import open_source
-from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing import (
@@ -45,7 +45,7 @@ class Wish(Strict, frozen=True, kw_only=True):
     """The body of ``POST /turing``."""
 
     model: str
-    rounds: int = 20
+    rounds: int
     feedback: bool = False
 
 
@@ -79,7 +79,7 @@ class _Room:
     """Where tests are taken: the real images, the open tests, the results."""
 
     def __init__(self, repository: Repository, settings: ServerSettings) -> None:
-        self._repository = repository
+        self._repository, self._rounds = repository, settings.turing_rounds
         self._real = RealImages(open_source(settings.real, split=settings.real_split)) if settings.real else None
         self._file, self._writing = settings.turing_results, asyncio.Lock()
         self._tests, self._results = OpenTests(), Results()
@@ -91,12 +91,17 @@ class _Room:
     async def facts(self, _: Request) -> Response:
         """Says what can be tested: models with a generator, real images, limits."""
         models = [
-            {"name": hosted.name, "dataset": directory.spec.dataset.id if (directory := hosted.model.directory) else None}
+            {
+                "name": hosted.name,
+                "dataset": directory.spec.dataset.id if (directory := hosted.model.directory) else None,
+            }
             for hosted in self._repository.models()
             if "generator" in hosted.graphs
         ]
         count = 0 if self._real is None else len(self._real.for_tests)
-        return JSONResponse({"models": models, "real_images": count, "max_rounds": min(MAX_ROUNDS, 2 * count)})
+        most = min(MAX_ROUNDS, 2 * count)
+        facts = {"models": models, "real_images": count, "rounds": min(self._rounds, most), "max_rounds": most}
+        return JSONResponse(facts)
 
     async def begin(self, request: Request) -> Response:
         """Opens a test."""
@@ -197,6 +202,10 @@ def _progress(test: TuringTest) -> dict[str, Any]:
         rate = test.errors / answers if answers else None
         content |= {"errors": test.errors, "error_rate": rate, "low": low, "high": high}
     return content
+
+
+def _dataset(hosted: HostedModel) -> str | None:
+    return None if hosted.model.directory is None else hosted.model.directory.spec.dataset.id
 
 
 def _crops(graph: HostedGraph) -> bool:

@@ -16,7 +16,7 @@ export async function open(_, wanted) {
   const facts = await askJson('turing');
   state.models = facts.models;
   offer(byId('turing-model'), facts.models.map((model) => model.name), wanted);
-  byId('turing-rounds').max = facts.max_rounds;
+  Object.assign(byId('turing-rounds'), { max: facts.max_rounds, value: facts.rounds });
   byId('turing-start').querySelector('.primary').disabled = facts.real_images === 0;
   if (facts.real_images === 0) {
     byId('turing-start').querySelector('.note').textContent =

@@ -1,0 +1,111 @@
+"""The command for the paper's visual Turing test: turing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igan_zoo.commands.options import device_option, json_option
+from igan_zoo.errors import MissingExtraError
+from igan_zoo.terminal import print_json, print_table
+
+
+@click.command()
+@click.option("--real", metavar="SOURCE", help="Real images: all that igan-zoo score takes.")
+@click.option("--split", help="Of the source, if it has splits.")
+@click.option("--model", "models", multiple=True, help="Whose images are to be told from them; may be given again.")
+@click.option("--rounds", type=click.IntRange(1, 200), default=20, show_default=True, help="What the page proposes.")
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="turing.jsonl",
+    show_default=True,
+    help="Every answer is appended here.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--token", envvar="IGAN_ZOO_TOKEN", help="Wanted by the server.  [or IGAN_ZOO_TOKEN]")
+@device_option
+@click.option(
+    "--summary",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="Print what came of earlier tests, and start nothing.",
+)
+@json_option
+def turing(
+    real: str | None,
+    split: str | None,
+    models: tuple[str, ...],
+    rounds: int,
+    results: Path,
+    host: str,
+    port: int,
+    token: str | None,
+    device: Any,
+    summary: Path | None,
+    as_json: bool,
+) -> None:
+    """Let people tell real images from generated ones (section 4 of the paper), in a page; or sum up their answers."""
+    if summary is not None:
+        _print_summary(summary, as_json)
+        return
+    if real is None:
+        raise click.UsageError("Give --real SOURCE, the real images; or --summary FILE.jsonl.")
+    try:
+        from igan_zoo.serving.server.running import serve
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
+        ) from error
+    from igan_zoo.serving.server.origins import find_origin
+    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.settings import ServerSettings
+
+    settings = ServerSettings(
+        token=token,
+        log_requests=False,
+        real=real,
+        real_split=split,
+        turing_rounds=rounds,
+        turing_results=results,
+    )
+    origins = [find_origin(model, device) for model in (models or (None,))]
+    repository = Repository(origins, settings)
+
+    def announce(address: str) -> None:
+        click.echo(f"{address}/#turing/{origins[0].name}")
+        click.echo(f"Answers go to {results}; stop with Ctrl-C or SIGTERM (process {os.getpid()}).", err=True)
+
+    serve(repository, settings, host=host, port=port, announce=announce)
+
+
+def _print_summary(path: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from igan_zoo.serving.server.turing_results import Results, read_answers
+
+    results = Results()
+    for answer in read_answers(path):
+        results.add(answer)
+    found = results.summaries()
+    if as_json:
+        print_json([asdict(summary) for summary in found])
+        return
+    rows = [
+        (
+            its.model,
+            "yes" if its.feedback else "no",
+            f"{its.tests:,}",
+            f"{its.unfinished:,}",
+            f"{its.errors:,} of {its.answers:,}",
+            "-" if its.error_rate is None else f"{its.error_rate:.1%} ({its.low:.1%} to {its.high:.1%})",
+            "-" if its.fooled is None else f"{its.fooled:.1%}",
+        )
+        for its in found
+    ]
+    headings = ("model", "feedback", "tests", "unfinished", "wrong", "error rate (95 %)", "generated taken for real")
+    print_table([headings, *rows])
