@@ -33,7 +33,17 @@ OUTSIDE = {
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
     "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors"},
-    "server": {"numpy", "msgspec", "prometheus_client", "starlette", "uvicorn", "uvloop"},
+    "server": {
+        "numpy",
+        "msgspec",
+        "google",
+        "grpc",
+        "prometheus_client",
+        "python_multipart",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+    },
     "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime", "google"},
 }
 # The commands' own imports, inside functions.

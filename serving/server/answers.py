@@ -12,6 +12,7 @@ from starlette.responses import Response
 from igan_zoo.errors import (
     AnswerError,
     BodyTooLargeError,
+    DataError,
     DeadlineError,
     IganZooError,
     ImageError,
@@ -20,9 +21,12 @@ from igan_zoo.errors import (
     ProtocolError,
     QueueFullError,
     RefusedError,
+    ScoringError,
     SlowBodyError,
     TokenError,
     UnknownNameError,
+    UploadError,
+    UploadSizeError,
 )
 
 # The innermost class of an error counts; what is not here is the server's own failure, 500.
@@ -30,12 +34,16 @@ STATUS: Mapping[type[IganZooError], int] = {
     ProtocolError: 400,
     InterfaceError: 400,
     ImageError: 400,
+    UploadError: 400,
+    DataError: 400,
+    ScoringError: 400,
     TokenError: 401,
     RefusedError: 403,
     UnknownNameError: 404,
     SlowBodyError: 408,
     AnswerError: 409,
     BodyTooLargeError: 413,
+    UploadSizeError: 413,
     NotReadyError: 503,
     QueueFullError: 503,
     DeadlineError: 504,

@@ -79,7 +79,7 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
 
     router = Router(table, redirect_slashes=False, lifespan=lifespan)
     paths = {route.endpoint: route.path for route in table}
-    limits = Limits(Compression(_Table(router), settings.max_body), repository, settings)
+    limits = Limits(Compression(_Table(router), settings), repository, settings)
     tokens = Tokens(limits, settings)
     requests_log = RequestsLog(tokens, log, metrics, repository, paths, log_requests=settings.log_requests)
     app: ASGIApp = SecurityHeaders(requests_log, shared=bool(settings.cors))

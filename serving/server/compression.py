@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from igan_zoo.errors import ProtocolError
 from igan_zoo.serving.server.limits import too_large
+from igan_zoo.serving.server.settings import ServerSettings
 
 # Fast rather than small: it is for slow lines, and the event loop waits for it.
 _LEVEL = 1
@@ -29,14 +30,14 @@ _EITHER = zlib.MAX_WBITS | 32
 class Compression:
     """ASGI middleware: gives handlers plain bodies, and clients compressed ones where they ask for them."""
 
-    def __init__(self, app: ASGIApp, max_body: int) -> None:
-        self._app, self._max_body = app, max_body
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             for name, value in scope["headers"]:
                 if name == b"content-encoding" and value.lower() != b"identity":
-                    receive = decompressed(receive, value.lower(), self._max_body)
+                    receive = decompressed(receive, value.lower(), self._settings.body_limit(scope["path"]))
                 elif name == b"accept-encoding":
                     encoding = chosen(value)
                     if encoding:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from igan_zoo.errors import BodyTooLargeError, NotReadyError, ProtocolError, QueueFullError, SlowBodyError
 from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.settings import STREAMED, ServerSettings
 
 # What still answers when the server is full or stops.
 _ALWAYS = frozenset({"/v2/health/live", "/v2/health/ready"})
@@ -33,8 +33,9 @@ class Limits:
         self.enter()
         try:
             if scope["method"] not in _WITHOUT_BODY:
-                receive = scope[BODY] = LimitedBody(receive, self._settings.max_body, self._settings.body_timeout)
-                self._check_length(scope)
+                limit, streamed = self._settings.body_limit(scope["path"]), scope["path"] in STREAMED
+                receive = scope[BODY] = LimitedBody(receive, limit, self._settings.body_timeout, streamed=streamed)
+                _check_length(scope, limit)
             await self._app(scope, receive, send)
         finally:
             self.leave()
@@ -56,22 +57,24 @@ class Limits:
         """Counts a request out."""
         self._now -= 1
 
-    def _check_length(self, scope: Scope) -> None:
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                if not value.isdigit():
-                    raise ProtocolError("Content-Length must be a number of bytes.")
-                if len(value) > 18 or int(value) > self._settings.max_body:
-                    raise too_large(self._settings.max_body)
+
+def _check_length(scope: Scope, limit: int) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise ProtocolError("Content-Length must be a number of bytes.")
+            if len(value) > 18 or int(value) > limit:
+                raise too_large(limit)
 
 
 class LimitedBody:
     """A ``receive`` that raises once the body has more than ``max_body`` bytes or takes too long.
 
-    ``unread`` says whether more of it may come.
+    A ``streamed`` body may take long, but not to send its next bytes. ``unread`` says whether more of it may come.
     """
 
-    def __init__(self, receive: Receive, max_body: int, timeout: float) -> None:
+    def __init__(self, receive: Receive, max_body: int, timeout: float, *, streamed: bool = False) -> None:
+        self._streamed = streamed
         self._receive, self._max_body, self._timeout = receive, max_body, timeout
         self._deadline = time.monotonic() + timeout
         self._got = 0
@@ -82,10 +85,12 @@ class LimitedBody:
 
         Raises:
             BodyTooLargeError: at the byte after the last that is taken.
-            SlowBodyError: the body has not ended in time.
+            SlowBodyError: the body has not ended in time, or if streamed, not gone on.
         """
         if not self.unread:
             return await self._receive()
+        if self._streamed:
+            self._deadline = time.monotonic() + self._timeout
         try:
             async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
                 message = await self._receive()

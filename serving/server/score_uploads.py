@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from igan_zoo.errors import ImageError, QueueFullError
 from igan_zoo.serving.image_batches import Batch, WaitingImages
 from igan_zoo.serving.scoring.network import Network, network_of
-from igan_zoo.serving.server.decoding import Decoder
+from igan_zoo.serving.server.decoding import Decoder, Pixels
 from igan_zoo.serving.server.hosted import HostedGraph
 from igan_zoo.serving.server.running_score import RunningScore
 from igan_zoo.serving.stored_images import StoredImage
@@ -50,46 +49,51 @@ async def running_lines(
 ) -> AsyncGenerator[dict[str, Any]]:
     """Adds all images to ``score`` and yields its line whenever ``every`` more are in it.
 
-    Images are decoded while the batch before them is answered for.
+    Images arrive and are decoded while the batch before them is answered for, and a line does not wait for them.
 
     Raises:
         UploadError: as ``images``.
         QueueFullError, DeadlineError: the model stays busy.
         ScoringError, OutputError: as ``RunningScore.add``.
     """
-    waiting, shown, number = WaitingImages(scorer.batch_size), 0, 0
+    waiting = WaitingImages(min(scorer.batch_size, every))
+    shown, number, ended = 0, 0, False
+    ready: deque[Batch] = deque()
     running: asyncio.Task[None] | None = None
+    arriving: asyncio.Task[tuple[StoredImage, Pixels | ImageError] | None] | None = None
 
     async def answer(batch: Batch) -> None:
         logits = (await _run(graph, batch))["logits"]
         await asyncio.to_thread(score.add, batch.indices, logits)
 
+    decoded = decoder.decoded(images, scorer.decode)
     try:
-        async with aclosing(decoder.decoded(images, scorer.decode)) as decoded:
-            async for _, result in decoded:
-                if isinstance(result, ImageError):
-                    score.skip(number, str(result))
+        while not ended or ready or running is not None:
+            if arriving is None and not ended and not ready:
+                arriving = asyncio.create_task(anext(decoded, None))
+            if running is None and ready:
+                running = asyncio.create_task(answer(ready.popleft()))
+            await asyncio.wait([task for task in (arriving, running) if task], return_when=asyncio.FIRST_COMPLETED)
+            if running is not None and running.done():
+                await running
+                running = None
+                # Only here nothing is being added.
+                if score.images >= shown + every:
+                    shown = score.images
+                    yield await asyncio.to_thread(score.line)
+            if arriving is not None and arriving.done():
+                found, arriving = arriving.result(), None
+                if found is None:
+                    ended = True
+                    ready += waiting.drain()
+                elif isinstance(found[1], ImageError):
+                    score.skip(number, str(found[1]))
                 else:
-                    for batch in waiting.add(number, result):
-                        if running is not None:
-                            await running
-                        # Only here nothing is being added.
-                        if score.images >= shown + every:
-                            shown = score.images
-                            yield await asyncio.to_thread(score.line)
-                        running = asyncio.create_task(answer(batch))
+                    ready += waiting.add(number, found[1])
                 number += 1
-        for batch in waiting.drain():
-            if running is not None:
-                await running
-            running = asyncio.create_task(answer(batch))
-        if running is not None:
-            await running
     finally:
-        if running is not None and not running.done():
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+        await _stopped([task for task in (arriving, running) if task])
+        await decoded.aclose()
     if score.images > shown:
         yield await asyncio.to_thread(score.line)
 
@@ -102,6 +106,13 @@ def last_line(score: RunningScore, source: str, fingerprint: str, *, splits: int
     """
     records = score.records(source, fingerprint, splits=splits, seed=seed)
     return {"records": msgspec.to_builtins(records), "left_out": score.left_out}
+
+
+async def _stopped(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancels tasks and waits for their end, whatever it is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _run(graph: HostedGraph, batch: Batch) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from igan_zoo.spec import Variant
 
 MEGABYTE = 2**20
 
+# Paths whose bodies are worked on as they arrive, and never kept.
+STREAMED = frozenset({"/score"})
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -24,6 +27,9 @@ class ServerSettings:
     max_body: int = 32 * MEGABYTE
     max_images: int = 4096
     body_timeout: float = 20.0
+    # The same of a request whose images are scored as they arrive; its body only has to keep coming.
+    max_upload: int = 4096 * MEGABYTE
+    max_score_images: int = 50_000
     # Requests at a time, whatever they ask for.
     concurrency: int = 512
     # Threads of each session, by default the cores shared out among the sessions.
@@ -44,3 +50,7 @@ class ServerSettings:
     real_split: str | None = None
     turing_rounds: int = 20
     turing_results: Path | None = None
+
+    def body_limit(self, path: str) -> int:
+        """Returns how many bytes the body of a request to ``path`` may have."""
+        return self.max_upload if path in STREAMED else self.max_body

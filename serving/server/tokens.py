@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from igan_zoo.errors import TokenError
 from igan_zoo.serving.server.settings import ServerSettings
 
-# Health is for load balancers; the page is the same for everybody and asks for the token itself.
-_OPEN = re.compile(r"/|/page(/.*)?|/v2/health/(live|ready)")
+# Health is for load balancers; page and documentation are the same for everybody, and the page asks for the token.
+_OPEN = re.compile(r"/|/page(/.*)?|/docs(/.*)?|/openapi\.json|/v2/health/(live|ready)")
 _ADMIN = re.compile(r"/metrics|/v2/repository/models/.*/(load|unload)")
 
 
