@@ -42,12 +42,15 @@ class Metrics:
 
     def __init__(self, repository: Repository) -> None:
         self.registry = CollectorRegistry()
-        self._answers: dict[tuple[str, str, int], _Answers] = {}
+        self._answers: dict[tuple[str, str, int | str], _Answers] = {}
         self.registry.register(_Requests(self._answers))
         self.registry.register(_Graphs(repository))
 
-    def observe(self, route: str, model: str, status: int, seconds: float) -> None:
-        """Counts an answered request; ``route`` and ``model`` must be of a bounded set."""
+    def observe(self, route: str, model: str, status: int | str, seconds: float) -> None:
+        """Counts an answered request; ``route`` and ``model`` must be of a bounded set.
+
+        ``status`` is HTTP's number or gRPC's name.
+        """
         key = (route, model, status)
         answers = self._answers.get(key)
         if answers is None:
@@ -63,7 +66,7 @@ class Metrics:
 class _Requests(Collector):
     """Tells of the answers that were counted."""
 
-    def __init__(self, answers: Mapping[tuple[str, str, int], _Answers]) -> None:
+    def __init__(self, answers: Mapping[tuple[str, str, int | str], _Answers]) -> None:
         self._answers = answers
 
     def collect(self) -> Iterator[Metric]:

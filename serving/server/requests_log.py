@@ -49,7 +49,7 @@ class _Line(msgspec.Struct):
     method: str
     path: str
     model: str
-    status: int
+    status: int | str
     seconds: float
     event: str = "request"
 
@@ -70,7 +70,7 @@ class Log:
         self._lines.append(_ENCODER.encode({"time": self._now(), "event": event, **fields}))
         self.flush()
 
-    def request(self, request_id: str, method: str, path: str, model: str, status: int, seconds: float) -> None:
+    def request(self, request_id: str, method: str, path: str, model: str, status: int | str, seconds: float) -> None:
         """Writes the line of a request; to be called in an event loop."""
         line = _Line(self._now(), request_id, method, path[:200], model, status, round(seconds, 6))
         self._lines.append(_ENCODER.encode(line))
@@ -174,9 +174,12 @@ class RequestsLog:
             self._log.write("failure", id=request_id.decode(), traceback=trace)
 
     def finish(
-        self, request_id: bytes, method: str, path: str, route: str, model: str, status: int, seconds: float
+        self, request_id: bytes, method: str, path: str, route: str, model: str, status: int | str, seconds: float
     ) -> None:
-        """Logs and counts an answered request; ``route`` and ``model`` must be of a bounded set."""
+        """Logs and counts an answered request; ``route`` and ``model`` must be of a bounded set.
+
+        ``status`` is HTTP's number or gRPC's name.
+        """
         self._metrics.observe(route, model, status, seconds)
         if self._log_requests:
             self._log.request(request_id.decode(), method, path, model, status, seconds)

@@ -8,15 +8,19 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, MissingExtraError
 from igan_zoo.serving.server.app import App, create_app
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log, LogHandler
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.small_requests import protocol_for
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.server.grpc_service import GrpcServer
 
 # How long clients with open connections are still told that the server stops before these are closed.
 _FAREWELL = 0.25
@@ -30,13 +34,20 @@ class _Server(uvicorn.Server):
     connection; only then are the idle connections closed.
     """
 
-    def __init__(self, config: uvicorn.Config, repository: Repository, announce: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        repository: Repository,
+        announce: Callable[[int | None], None],
+        companion: GrpcServer | None = None,
+    ) -> None:
         super().__init__(config)
-        self._repository, self._announce = repository, announce
+        self._repository, self._announce, self._companion = repository, announce, companion
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        grpc_port = await self._companion.start() if self._companion is not None else None
         await super().startup(sockets)
-        self._announce()
+        self._announce(grpc_port)
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._repository.failure is not None
@@ -48,6 +59,8 @@ class _Server(uvicorn.Server):
         for one in sockets or []:
             one.close()
         await asyncio.sleep(_FAREWELL)
+        if self._companion is not None:
+            await self._companion.stop()
         await super().shutdown()
 
     @contextlib.contextmanager
@@ -61,19 +74,33 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    repository: Repository, settings: ServerSettings, *, host: str, port: int, announce: Callable[[str], None]
+    repository: Repository,
+    settings: ServerSettings,
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    grpc_port: int | None = None,
 ) -> None:
-    """Serves until a signal; ``announce`` is told the address once the port is open.
+    """Serves until a signal, with ``grpc_port`` over gRPC too; ``announce`` is told each address once its port is open.
 
     Raises:
-        IganZooError: the port cannot be had, or a model cannot be loaded.
+        IganZooError: a port cannot be had, or a model cannot be loaded.
+        MissingExtraError: ``grpc_port`` without grpcio and protobuf.
     """
     log = Log()
     listener = _listen(host, port)
     _redirect_logging(log)
-    config = configuration(create_app(repository, settings, log=log), repository, settings)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    server = _Server(config, repository, lambda: announce(address))
+    app = create_app(repository, settings, log=log)
+    companion = None if grpc_port is None else _companion(repository, settings, app, host, grpc_port)
+    place = f"[{host}]" if ":" in host else host
+
+    def announce_all(bound: int | None) -> None:
+        if bound is not None:
+            announce(f"grpc://{place}:{bound}")
+        announce(f"http://{place}:{listener.getsockname()[1]}")
+
+    server = _Server(configuration(app, repository, settings), repository, announce_all, companion)
     server.run([listener])
     if repository.failure is not None:
         raise repository.failure
@@ -97,6 +124,16 @@ def configuration(app: App, repository: Repository, settings: ServerSettings) ->
         timeout_graceful_shutdown=round(settings.grace),
         backlog=2048,
     )
+
+
+def _companion(repository: Repository, settings: ServerSettings, app: App, host: str, port: int) -> GrpcServer:
+    try:
+        from igan_zoo.serving.server.grpc_service import GrpcServer
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Serving over gRPC needs {error.name or error}, of the grpc extra: pip install 'igan-zoo[grpc,cpu]'."
+        ) from error
+    return GrpcServer(repository, settings, app, host=host, port=port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

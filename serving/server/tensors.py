@@ -37,11 +37,11 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 # Larger than any tensor of ours, small enough for numpy.
-_MAX_RANK = 8
+MAX_RANK = 8
 _MAX_SIZE = 2**31 - 1
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
-_Shape = Annotated[list[Annotated[int, Meta(ge=0, le=_MAX_SIZE)]], Meta(max_length=_MAX_RANK)]
+_Shape = Annotated[list[Annotated[int, Meta(ge=0, le=_MAX_SIZE)]], Meta(max_length=MAX_RANK)]
 _Parameters = dict[str, Any]
 
 
@@ -234,7 +234,7 @@ def _from_json(tensor: _Input) -> NDArray[Any]:
         raise ProtocolError(f"The input {tensor.name} is FP16, which has no form in JSON; send it as binary data.")
     dtype = _dtype(tensor.datatype)
     text = bytes(tensor.data)
-    nested = text[1 : 1 + _MAX_RANK * 8].lstrip()[:1] == b"["
+    nested = text[1 : 1 + MAX_RANK * 8].lstrip()[:1] == b"["
     rank = max(1, len(tensor.shape)) if nested else 1
     try:
         values = _data_decoder(tensor.datatype, rank).decode(text)

@@ -18,6 +18,9 @@ _SECONDS = click.FloatRange(min=0)
 @click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--grpc-port", type=click.IntRange(0, 65535), help="Serves the protocol over gRPC too; 0 takes a free one."
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="For models without @DEVICE.")
 @click.option("--variant", type=VARIANTS, help="Of each graph that has it.")
 @click.option("--threads", type=_POSITIVE, help="Of each session.  [default: the cores, shared out among the sessions]")
@@ -28,6 +31,8 @@ _SECONDS = click.FloatRange(min=0)
 @click.option("--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests at a time.")
 @click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes of a request.")
 @click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of a request.")
+@click.option("--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes of images to score.")
+@click.option("--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images of one score.")
 @click.option("--body-timeout", type=_SECONDS, default=20.0, show_default=True, help="Seconds until a body has come.")
 @click.option("--grace", type=_SECONDS, default=30.0, show_default=True, help="Seconds to finish in after SIGTERM.")
 @click.option("--token", envvar="IGAN_ZOO_TOKEN", help="Wanted by every route.  [or IGAN_ZOO_TOKEN]")
@@ -39,7 +44,15 @@ _SECONDS = click.FloatRange(min=0)
 @click.option("--reload", type=_SECONDS, default=2.0, show_default=True, help="Seconds between looks; 0 is never.")
 @click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="A line for each request.")
 def serve(
-    models: tuple[str, ...], host: str, port: int, device: str, max_wait: float, max_body: int, **options: Any
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    grpc_port: int | None,
+    device: str,
+    max_wait: float,
+    max_body: int,
+    max_upload: int,
+    **options: Any,
 ) -> None:
     """Serve models over HTTP: Open Inference Protocol, simple routes, a page, metrics.
 
@@ -55,7 +68,9 @@ def serve(
     from igan_zoo.serving.server.repository import Repository
     from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings
 
-    settings = ServerSettings(max_wait=max_wait / 1000, max_body=max_body * MEGABYTE, **options)
+    settings = ServerSettings(
+        max_wait=max_wait / 1000, max_body=max_body * MEGABYTE, max_upload=max_upload * MEGABYTE, **options
+    )
     origins = [find_origin(model, device) for model in (models or (None,))]
     repository = Repository(origins, settings)
     for origin in origins:
@@ -64,4 +79,4 @@ def serve(
     def announce(address: str) -> None:
         click.echo(f"Serving at {address} (process {os.getpid()}); stop with Ctrl-C or SIGTERM.", err=True)
 
-    run(repository, settings, host=host, port=port, announce=announce)
+    run(repository, settings, host=host, port=port, announce=announce, grpc_port=grpc_port)
