@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo test check web clean
+.PHONY: demo web test check proto clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
@@ -42,6 +42,11 @@ $(VENDOR)/$(ORT_WEB).LICENSE: | $(VENV)/.installed-cpu
 		$(patsubst %,package/dist/%,ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm)
 	rm -r build/web
 	cp "$$($(BIN)/python -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / "LICENSE")')" $@
+
+# The gRPC messages of the server, compiled; needs grpcio-tools.
+SERVER := serving/server
+proto: $(VENV)/.installed-dev
+	$(BIN)/python -m grpc_tools.protoc -I$(SERVER) --descriptor_set_out=$(SERVER)/messages.desc inference.proto health.proto
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so serving/server/page/vendor
