@@ -105,6 +105,8 @@ class UploadError(IganZooError):
 
 class UploadSizeError(UploadError):
     """A request with more than is taken."""
+
+
 class AnswerError(IganZooError):
     """An answer of a Turing test that comes twice, or before its turn."""
 
