@@ -7,9 +7,11 @@ import contextlib
 import importlib
 import importlib.util
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -96,7 +98,25 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
 
 def _table(repository: Repository, settings: ServerSettings) -> list[Route]:
     modules = [importlib.import_module(name) for name in ROUTES if importlib.util.find_spec(name)]
-    return [route for module in modules for route in module.routes(repository, settings)]
+    return one_for_each_path([route for module in modules for route in module.routes(repository, settings)])
+
+
+def one_for_each_path(table: Sequence[Route]) -> list[Route]:
+    """Returns the routes with those of one path as one, so that the header Allow names all methods of it."""
+    paths: dict[str, list[Route]] = {}
+    for route in table:
+        paths.setdefault(route.path, []).append(route)
+    return [routes[0] if len(routes) == 1 else _together(routes) for routes in paths.values()]
+
+
+def _together(routes: Sequence[Route]) -> Route:
+    endpoints = {method: route.endpoint for route in routes for method in route.methods or ()}
+
+    async def endpoint(request: Request) -> Response:
+        answer: Response = await endpoints[request.method](request)
+        return answer
+
+    return Route(routes[0].path, endpoint, methods=list(endpoints))
 
 
 async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> None:

@@ -168,8 +168,7 @@ class _Gate:
 
         async def guarded(request: Any, context: Any) -> Any:
             async with self._passed(path, name, context) as call:
-                response = await handler(request, call)
-            return response
+                return await handler(request, call)
 
         return guarded
 

@@ -29,6 +29,7 @@ def document(settings: ServerSettings) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode((_FOLDER / "openapi.json").read_bytes())
     found["info"]["version"] = __version__
     _fill_in(found, asdict(settings))
+    _secure(found, everything=settings.token is not None, admin=settings.admin_token is not None)
     return found
 
 
@@ -57,6 +58,16 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:  # 
         Route("/docs", page, methods=["GET"]),
         Route("/docs/{name}", file, methods=["GET"]),
     ]
+
+
+def _secure(found: dict[str, Any], *, everything: bool, admin: bool) -> None:
+    """Leaves out the tokens that a server does not want."""
+    if not everything:
+        del found["security"]
+    for item in found["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict) and operation.get("security") and not (everything or admin):
+                del operation["security"]
 
 
 def _fill_in(part: Any, settings: dict[str, Any]) -> None:

@@ -160,12 +160,17 @@ class PeopleRoutes:
             scorer = self._networks[graph] = await asyncio.to_thread(network, graph, self._settings.variant)
         source = f"upload ({uploaded.kind})"
         with RunningScore(scorer, self._settings.max_score_images) as score:
+            shown = 0
             async with aclosing(uploaded.images) as images:
                 lines = running_lines(graph, scorer, images, self._decoder, score, every=every)
                 async with aclosing(lines) as running:
                     async for line in running:
+                        shown = line["images"]
                         yield line
-            yield await asyncio.to_thread(last_line, score, source, uploaded.fingerprint(), splits=splits, seed=seed)
+            last = await asyncio.to_thread(last_line, score, source, uploaded.fingerprint(), splits=splits, seed=seed)
+            if score.images != shown:
+                yield await asyncio.to_thread(score.line)
+            yield last
 
     def _graph(self, request: Request, name: str | None, roles: tuple[str, ...]) -> HostedGraph:
         """Returns the graph of a named model, or of the first that has one of the roles, and notes it for the log."""

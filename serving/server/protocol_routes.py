@@ -141,7 +141,9 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         return json_answer({"model_stats": [describe_statistics(graph) for graph in repository.graphs()]})
 
     async def index(request: Request) -> Response:
-        only_ready = _options(await request.body()).get("ready", False) is True
+        only_ready = _options(await request.body()).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise ProtocolError("ready must be true or false.")
         lines = [line for line in repository.index() if not only_ready or line.state == "READY"]
         return json_answer(
             [{"name": line.name, "version": line.version, "state": line.state, "reason": line.reason} for line in lines]

@@ -47,7 +47,7 @@ async def running_lines(
     *,
     every: int,
 ) -> AsyncGenerator[dict[str, Any]]:
-    """Adds all images to ``score`` and yields its line whenever ``every`` more are in it.
+    """Adds all images to ``score`` and yields its line whenever ``every`` more are in it; the last one is the caller's.
 
     Images arrive and are decoded while the batch before them is answered for, and a line does not wait for them.
 
@@ -94,8 +94,6 @@ async def running_lines(
     finally:
         await _stopped([task for task in (arriving, running) if task])
         await decoded.aclose()
-    if score.images > shown:
-        yield await asyncio.to_thread(score.line)
 
 
 def last_line(score: RunningScore, source: str, fingerprint: str, *, splits: int, seed: int) -> dict[str, Any]:
