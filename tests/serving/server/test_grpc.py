@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 
 from igan_zoo.errors import IganZooError, ProtocolError
 from igan_zoo.latents import latents
-from igan_zoo.serving.server.metrics import Metrics
+from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log
 from igan_zoo.serving.server.settings import ServerSettings
@@ -55,8 +55,8 @@ def exchange(
 
     async def run() -> Any:
         repository = Repository.open([MODEL], options)
-        logged = Log(log or io.StringIO())
-        server = GrpcServer(repository, options, host="127.0.0.1", port=0, log=logged, metrics=Metrics(repository))
+        app = create_app(repository, options, log=(logged := Log(log or io.StringIO())))
+        server = GrpcServer(repository, options, app, host="127.0.0.1", port=0)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             known = {method.name: (service, method) for service in (SERVICE, HEALTH) for method in methods(service)}
@@ -76,6 +76,7 @@ def exchange(
                 return await work(call, repository, server)
             finally:
                 await server.stop()
+                logged.flush()
                 repository.close()
 
     return asyncio.run(run())
@@ -221,8 +222,8 @@ def test_a_taken_port_is_said() -> None:
 
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            options = {"log": Log(io.StringIO()), "metrics": Metrics(repository)}
-            second = GrpcServer(repository, ServerSettings(), host="127.0.0.1", port=port, **options)
+            app = create_app(repository, ServerSettings())
+            second = GrpcServer(repository, ServerSettings(), app, host="127.0.0.1", port=port)
             with pytest.raises(IganZooError, match=f"Cannot listen at 127.0.0.1, port {port}, for gRPC"):
                 await second.start()
 

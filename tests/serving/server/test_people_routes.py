@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -260,9 +261,10 @@ def test_a_scored_form_or_zip_has_the_numbers_of_the_folder(
     parameters = {"splits": 3, "seed": 7}
     last = lines(client.post("/score", params=parameters, content=form(files), headers=FORM))[-1]
     same(last["records"], [dict(record) for record in expected], "upload (form)")
-    last = lines(client.post("/score", params=parameters, content=zipped(files)))[-1]
+    archive = zipped(files)
+    last = lines(client.post("/score", params=parameters, content=archive))[-1]
     assert [record["value"] for record in last["records"]] == [record["value"] for record in expected]
-    assert last["records"][0]["fingerprint"] == hashlib.sha256(zipped(files)).hexdigest()
+    assert last["records"][0]["fingerprint"] == hashlib.sha256(archive).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -407,6 +409,10 @@ def test_a_file_that_was_changed_is_not_given(tmp_path: Path, client_of: Callabl
 def test_the_log_and_the_metrics_name_the_model(client: TestClient, log: io.StringIO) -> None:
     client.get("/sample?n=1")
     client.post("/classify", content=digits(1)[0][1])
+    # Lines of requests are gathered and written a moment later.
+    deadline = time.monotonic() + 10
+    while "/classify" not in log.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.01)
     models = {line["path"]: line["model"] for line in map(json.loads, log.getvalue().splitlines()) if "path" in line}
     assert models == {"/sample": GENERATOR, "/classify": CLASSIFIER}
     assert 'igan_zoo_requests_total{model="mnist-ssl-warm-classifier",route="/classify",status="200"} 1.0' in (
