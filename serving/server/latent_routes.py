@@ -8,16 +8,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from igan_zoo.errors import ProtocolError, UnknownNameError
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import latent_distribution
+from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.directions import Direction, principal_directions
 from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.people_routes import MOST_SEED, MOST_START
+from igan_zoo.serving.server.query import Query
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 
@@ -34,28 +36,28 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
 
     async def give_latents(request: Request) -> Response:
         """Gives latents by their address (contract 3): as JSON, or as a ``.npy`` file of float32 ``[n, L]``."""
-        query = request.query_params
+        query = Query(request.query_params.multi_items(), ("model", "seed", "start", "n", "format"))
         generator = _generator(repository, query)
-        count = _integer(query, "n", 1, 1, settings.max_images)
-        seed, start = _integer(query, "seed", 0, 0, 2**64 - 1), _integer(query, "start", 0, 0, 2**48)
+        count = query.integer("n", 1, least=1, most=settings.max_images)
+        seed = query.integer("seed", 0, least=0, most=MOST_SEED)
+        start = query.integer("start", 0, least=0, most=MOST_START)
+        form = query.choice("format", ("json", "npy"))
         (size,) = generator.graph.input_shape
         if count * size > _MAX_NUMBERS:
             raise ProtocolError(f"{count} latents of {size} numbers are too many; ask for {_MAX_NUMBERS // size}.")
         drawn = _drawn(generator, seed, start, count)
-        if query.get("format", "json") == "npy":
+        if form == "npy":
             return Response(_npy(drawn), media_type="application/octet-stream")
-        if query.get("format", "json") != "json":
-            raise ProtocolError(f"The format {query['format']!r} is neither json nor npy.")
-        return JSONResponse({"latents": drawn.astype(np.float64).tolist()})
+        return json_answer({"latents": drawn.astype(np.float64).tolist()})
 
     async def give_directions(request: Request) -> Response:
         """Gives the directions along which a generator's images change most; found once for each generator."""
-        generator = _generator(repository, request.query_params)
+        generator = _generator(repository, Query(request.query_params.multi_items(), ("model",)))
         if generator not in found:
             z = _drawn(generator, _SEED, 0, _IMAGES)
             images = (await generator.run({"latent": z}))["images"]
             found[generator] = await asyncio.to_thread(principal_directions, z, images, DIRECTIONS)
-        return JSONResponse({"directions": [_as_json(direction) for direction in found[generator]]})
+        return json_answer({"directions": [_as_json(direction) for direction in found[generator]]})
 
     return [
         Route("/latents", give_latents, methods=["GET"]),
@@ -68,8 +70,8 @@ def _as_json(found: Direction) -> dict[str, object]:
     return {"direction": numbers, "spread": found.spread, "explained": found.explained}
 
 
-def _generator(repository: Repository, query: QueryParams) -> HostedGraph:
-    name = query.get("model")
+def _generator(repository: Repository, query: Query) -> HostedGraph:
+    name = query.text("model")
     if name is None:
         raise ProtocolError("Which model? Add ?model=NAME.")
     graphs = repository.model(name).graphs
@@ -88,12 +90,3 @@ def _npy(array: NDArray[np.float32]) -> bytes:
     content = io.BytesIO()
     np.lib.format.write_array(content, array.astype("<f4"), version=(1, 0), allow_pickle=False)
     return content.getvalue()
-
-
-def _integer(query: QueryParams, name: str, default: int, low: int, high: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 25 and low <= int(text) <= high):
-        raise ProtocolError(f"{name} must be a whole number from {low} to {high}, not {text[:30]!r}.")
-    return int(text)

@@ -14,14 +14,16 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.image_sources import open_source
+from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
+from igan_zoo.serving.server.query import Query
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing import (
@@ -101,7 +103,7 @@ class _Room:
         count = 0 if self._real is None else len(self._real.for_tests)
         most = min(MAX_ROUNDS, 2 * count)
         facts = {"models": models, "real_images": count, "rounds": min(self._rounds, most), "max_rounds": most}
-        return JSONResponse(facts)
+        return json_answer(facts)
 
     async def begin(self, request: Request) -> Response:
         """Opens a test."""
@@ -117,7 +119,7 @@ class _Room:
         images = await asyncio.to_thread(arrange, rounds, real, generated, crop=_crops(generator))
         test = TuringTest(new_name(), wish.model, wish.feedback, seed, rounds, images)
         self._tests.add(test)
-        return JSONResponse({"test": test.test, "rounds": len(rounds)}, status_code=201, headers=_UNCACHED)
+        return json_answer({"test": test.test, "rounds": len(rounds)}, 201, headers=_UNCACHED)
 
     async def state(self, request: Request) -> Response:
         """Says how far a test is, and what came of it as far as that may be told."""
@@ -126,7 +128,7 @@ class _Room:
         if test.feedback or test.finished:
             content["given"] = test.answers
             content["truth"] = [shown.kind for shown in test.rounds[: len(test.answers)]]
-        return JSONResponse(content, headers=_UNCACHED)
+        return json_answer(content, headers=_UNCACHED)
 
     async def picture(self, request: Request) -> Response:
         """Gives the image of a round."""
@@ -140,23 +142,23 @@ class _Room:
         correct = test.answer(request.path_params["round"], said.answer)
         await self._save(test)
         told = {"correct": correct} if test.feedback else {}
-        return JSONResponse({**told, **_progress(test)}, headers=_UNCACHED)
+        return json_answer({**told, **_progress(test)}, headers=_UNCACHED)
 
     async def summaries(self, request: Request) -> Response:
         """Gives the sums of finished tests by model and condition."""
-        found = self._results.summaries(request.query_params.get("model"))
-        return JSONResponse({"results": [asdict(summary) for summary in found]}, headers=_UNCACHED)
+        found = self._results.summaries(Query(request.query_params.multi_items(), ("model",)).text("model"))
+        return json_answer({"results": [asdict(summary) for summary in found]}, headers=_UNCACHED)
 
     async def examples(self, _: Request) -> Response:
         """Says how many real images are there as examples."""
-        return JSONResponse({"examples": 0 if self._real is None else len(self._real.examples)})
+        return json_answer({"examples": 0 if self._real is None else len(self._real.examples)})
 
     async def example(self, request: Request) -> Response:
         """Gives one of them, as the named model takes images."""
         real, number = self._real_images(), request.path_params["number"]
         if not 1 <= number <= len(real.examples):
             raise UnknownNameError(f"There are examples 1 to {len(real.examples)}, but no example {number}.")
-        hosted = self._repository.model(request.query_params.get("model", ""))
+        hosted = self._repository.model(Query(request.query_params.multi_items(), ("model",)).text("model") or "")
         graph = next(iter(hosted.graphs.values()))
         shape = graph.graph.output_shape if graph.role == "generator" else graph.graph.input_shape
         if len(shape) != 3:

@@ -57,7 +57,7 @@ export function connect(models, chose) {
     });
   }
   document.addEventListener('paste', (event) => {
-    if (!byId('classify').hidden) take(event.clipboardData.files);
+    if (!byId('classify-view').hidden) take(event.clipboardData.files);
   });
   byId('classify-camera').hidden = !navigator.mediaDevices?.getUserMedia;
   byId('classify-camera').addEventListener('click', () => attempt(useCamera));
@@ -126,7 +126,7 @@ async function classify(file) {
     bars([['looks real', answer.realness]]),
     element('p', { className: 'note' }, `D(x) = Z / (Z + 1) of the paper: near 0 for what the network takes for generated, or has never seen. Answered in ${took} ms ${place()}.`),
   );
-  document.querySelector('#classify .compare').hidden = !(available() && chosen());
+  document.querySelector('#classify-view .compare').hidden = !(available() && chosen());
   byId('classify-compare').disabled = false;
   byId('classify-agreement').textContent = 'Sends this image to the server.';
 }

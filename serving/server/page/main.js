@@ -22,7 +22,7 @@ async function show() {
   const { view, model } = address();
   VIEWS[shown]?.close?.();
   shown = view;
-  for (const name of Object.keys(VIEWS)) byId(name).hidden = name !== view;
+  for (const name of Object.keys(VIEWS)) byId(`${name}-view`).hidden = name !== view;
   for (const link of document.querySelectorAll('nav a')) {
     if (link.hash === `#${view}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');

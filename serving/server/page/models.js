@@ -40,7 +40,7 @@ function results(model) {
 /** The largest differences that the export measured between PyTorch and onnxruntime. */
 function parity(model) {
   const rows = Object.entries(model.parity ?? {}).map(([file, outputs]) => {
-    const said = Object.entries(outputs).map(([name, max]) => `${name} ${max === 0 ? '0' : max.toExponential(1)}`);
+    const said = Object.entries(outputs).map(([name, max]) => `${name} ${Number.isInteger(max) ? max : max.toExponential(1)}`);
     return [file.replace('onnx/', ''), said.join(', ')];
   });
   if (rows.length === 0) return [];

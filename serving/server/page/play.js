@@ -86,7 +86,7 @@ async function showSeed() {
   const where = chosen() ? place() : `${place()} (${state.model.provider})`;
   byId('play-status').textContent = `${count} images of ${width}x${height} in ${took} ms ${where}.`;
   byId('play-agreement').textContent = '';
-  document.querySelector('#play .compare').hidden = !(available() && chosen());
+  document.querySelector('#play-view .compare').hidden = !(available() && chosen());
   byId('play-grid').style.setProperty('--columns', Math.sqrt(count));
   byId('play-grid').replaceChildren(...canvases(state.images).map(choice));
   pick(Math.min(state.picked, count - 1));

@@ -1,5 +1,6 @@
 // What the server does with an image before a classifier sees it, so that a device that runs the classifier itself
-// shows it the same pixels: igan_zoo.images.conform, and in it Pillow's bilinear filter to the bit.
+// shows it the same pixels: igan_zoo.images.conform, and in it Pillow's bilinear filter. That is met to the bit, or to
+// one grey level where a new Pillow takes the columns before the rows.
 
 // Weights are whole numbers of 22 bits after the point, as Pillow's for 8-bit images.
 const BITS = 22;
@@ -35,7 +36,7 @@ const plane = (rgba, channel) => Uint8Array.from({ length: rgba.length / 4 }, (_
 const grey = (rgba) => Uint8Array.from({ length: rgba.length / 4 }, (_, at) =>
   (rgba[4 * at] * 19595 + rgba[4 * at + 1] * 38470 + rgba[4 * at + 2] * 7471 + 0x8000) >> 16);
 
-/** Resizes one channel, rows first, with whole numbers between the two passes, as Pillow does. */
+/** Resizes one channel, rows first, with whole grey levels between the two passes. */
 export function resize(values, fromWidth, fromHeight, width, height) {
   const rows = fromWidth === width ? values : alongRows(values, fromWidth, fromHeight, width);
   if (fromHeight === height) return rows;

@@ -83,6 +83,7 @@ async function lookAgain() {
 export function useToken(token) {
   sessionStorage.setItem(TOKEN, token);
   byId('token').hidden = true;
+  byId('problem').replaceChildren();
 }
 
 // The Open Inference Protocol, with tensors as bytes.

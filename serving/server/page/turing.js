@@ -45,7 +45,7 @@ export function connect(chose) {
     const said = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     const typing = event.target.matches('input, select, textarea');
     const modified = event.ctrlKey || event.altKey || event.metaKey;
-    if (!said || typing || modified || event.repeat || byId('turing').hidden || byId('turing-answers').hidden) return;
+    if (!said || typing || modified || event.repeat || byId('turing-view').hidden || byId('turing-answers').hidden) return;
     event.preventDefault();
     answer(said);
   });
@@ -162,25 +162,20 @@ const dataset = () => state.models.find((model) => model.name === state.model)?.
 
 /** Returns a line from 0 to 100 % with the error rate, its interval, the paper's where it applies, and chance. */
 function scale({ error_rate: its, low, high }, paper) {
-  const at = (share) => 20 + 600 * share;
-  const mark = (share, text, below) => [
-    drawn('line', { x1: at(share), x2: at(share), y1: 22, y2: 58, class: 'other' }),
-    drawn('text', { x: at(share), y: below ? 76 : 14, 'text-anchor': 'middle' }, text),
-  ];
+  const placed = (className, share, text) => {
+    const made = element('span', { className }, element('i'), text ? element('span', {}, text) : null);
+    made.style.setProperty('--at', share);
+    return made;
+  };
+  const interval = element('span', { className: 'interval' });
+  interval.style.setProperty('--at', low);
+  interval.style.setProperty('--to', high);
   const label = `Your error rate ${percent(its)}, between ${percent(low)} and ${percent(high)}; chance 50 %${paper ? `; ${paper.said}` : ''}`;
-  return drawn('svg', { viewBox: '0 0 640 84', class: 'scale', role: 'img', 'aria-label': label },
-    drawn('line', { x1: at(0), x2: at(1), y1: 40, y2: 40, class: 'axis' }),
-    drawn('line', { x1: at(low), x2: at(high), y1: 40, y2: 40, class: 'interval' }),
-    ...mark(0.5, 'chance: 50 %', false),
-    ...(paper ? mark(paper.rate, paper.said, true) : []),
-    drawn('circle', { cx: at(its), cy: 40, r: 7, class: 'rate' }));
-}
-
-function drawn(name, attributes, ...children) {
-  const made = document.createElementNS('http://www.w3.org/2000/svg', name);
-  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-  made.append(...children);
-  return made;
+  return element('div', { className: 'scale', role: 'img', 'aria-label': label },
+    interval,
+    placed('mark above', 0.5, 'chance: 50 %'),
+    paper ? placed('mark below', paper.rate, paper.said) : null,
+    placed('rate', its));
 }
 
 async function showResults() {
