@@ -45,7 +45,7 @@ class ServerSettings:
     # How long accepted requests have when the server stops.
     grace: float = 30.0
     log_requests: bool = True
-    # Of visual Turing tests: a source of real images and its split, how many rounds, and where answers are saved.
+    # Of visual Turing tests: a source of real images and its split, the rounds that are proposed, the file of answers.
     real: str | None = None
     real_split: str | None = None
     turing_rounds: int = 20

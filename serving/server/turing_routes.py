@@ -61,7 +61,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     """Returns the routes of the test. Without real images they say how to start a server that has them.
 
     Raises:
-        DataError: the source of real images, or the file of results, cannot be read.
+        DataError: the source of real images, or the file of answers, cannot be read.
         UnknownNameError: there is no such source.
     """
     room = _Room(repository, settings)
@@ -82,7 +82,9 @@ class _Room:
 
     def __init__(self, repository: Repository, settings: ServerSettings) -> None:
         self._repository, self._rounds = repository, settings.turing_rounds
-        self._real = RealImages(open_source(settings.real, split=settings.real_split)) if settings.real else None
+        self._real = (
+            None if settings.real is None else RealImages(open_source(settings.real, split=settings.real_split))
+        )
         self._file, self._writing = settings.turing_results, asyncio.Lock()
         self._tests, self._results = OpenTests(), Results()
         self._sums: WeakKeyDictionary[HostedGraph, str] = WeakKeyDictionary()

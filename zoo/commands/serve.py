@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,6 +42,11 @@ _SECONDS = click.FloatRange(min=0)
 )
 @click.option("--allow-load", is_flag=True, help="Let clients load and unload models.")
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Lets pages from there call this server.")
+@click.option("--real", metavar="SOURCE", help="Real images, for the page's Turing test and examples.")
+@click.option("--real-split", help="Of that source, if it has splits.")
+@click.option(
+    "--turing-results", type=click.Path(dir_okay=False, path_type=Path), help="Every answer of the test is added here."
+)
 @click.option("--reload", type=_SECONDS, default=2.0, show_default=True, help="Seconds between looks; 0 is never.")
 @click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="A line for each request.")
 def serve(

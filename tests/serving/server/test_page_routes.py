@@ -9,9 +9,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from igan_zoo.serving.server import page_routes
+from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.page_routes import FOLDER, RUNTIME
+from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.settings import ServerSettings
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    """A server without any model."""
+    return TestClient(create_app(Repository([], ServerSettings()), ServerSettings()))
 
 
 def test_the_page_is_light() -> None:
@@ -66,3 +75,33 @@ def test_the_switch_for_this_device_is_there_only_with_the_whole_runtime(
         assert b'data-device="absent"' in _files()["index.html"].content
         (tmp_path / "vendor" / name).write_bytes(b"")
     assert b'data-device="present"' in _files()["index.html"].content
+
+
+# Text and what it stands on, by the names of the style sheet.
+PAIRS = [
+    *[(text, ground) for text in ("ink", "soft", "accent", "wrong") for ground in ("paper", "panel")],
+    *[("ink", "tint"), ("accent", "tint"), ("on-accent", "accent"), ("real", "panel"), ("generated", "panel")],
+]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_its_ground_as_accessibility_guidelines_want(theme: str) -> None:
+    style = (FOLDER / "style.css").read_text()
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in style.split("@media", 2)[:2])
+    colours = light if theme == "light" else dark
+    for text, ground in PAIRS:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    # The edge of a control needs less.
+    assert contrast(colours["edge"], colours["panel"]) >= 3
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2)."""
+    low, high = sorted(luminance(colour) for colour in (first, second))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

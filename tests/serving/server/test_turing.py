@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import AnswerError, DataError, OutputError, ProtocolError, UnknownNameError
@@ -48,6 +48,7 @@ def take(test: TuringTest, wrong: int = 0) -> list[Answer]:
     return records
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, MAX_ROUNDS), st.integers(0, 2**53 - 1))
 def test_half_of_the_rounds_are_real_and_no_image_comes_twice(rounds: int, seed: int) -> None:
     candidates = np.arange(7, 7 + 2 * MAX_ROUNDS, 2)
