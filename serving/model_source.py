@@ -28,7 +28,7 @@ class ModelSource:
     def __init__(self, model: Model, engine: Engine, distribution: Distribution, *, count: int, seed: int) -> None:
         self.model, self.count, self.seed = model, count, seed
         self.reference = model.name
-        self._engine, self._distribution = engine, distribution
+        self.distribution, self._engine = distribution, engine
         (self._size,) = engine.graphs["generator"].input_shape
         self._blocks: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
@@ -45,12 +45,12 @@ class ModelSource:
     def fingerprint(self) -> str:
         """Returns the sha256 over the generator's graph, the distribution of latents, the seed and the count."""
         digest = hashlib.sha256(self.model.graph("generator"))
-        digest.update(f"\0{self._distribution}\0{self.seed}\0{self.count}".encode())
+        digest.update(f"\0{self.distribution}\0{self.seed}\0{self.count}".encode())
         return digest.hexdigest()
 
     def _block(self, number: int) -> NDArray[np.uint8]:
         if number not in self._blocks:
-            z = latents(self._size, self._distribution, seed=self.seed, start=number * BLOCK, count=BLOCK)
+            z = latents(self._size, self.distribution, seed=self.seed, start=number * BLOCK, count=BLOCK)
             self._blocks[number] = self._engine.run("generator", {"latent": z})["images"]
             while len(self._blocks) > _BLOCKS_KEPT:
                 self._blocks.popitem(last=False)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.files import atomic_directory, atomic_file
+from igan_zoo.files import atomic_directory, atomic_file, refuse_full
 from igan_zoo.images import encode_png
 from igan_zoo.progress import Progress
 
@@ -57,16 +57,12 @@ def write_samples(
         OutputError: another suffix, an existing folder without ``replace``, or a place that cannot be written.
         MissingExtraError: ``.parquet`` without ``pyarrow``.
     """
+    check_output(out, replace=replace)
     samples = Samples(image_shape, seed, start, count)
     if out.suffix == "":
         writer: AbstractContextManager[Add] = _folder(out, samples, replace)
-    elif out.suffix in _WRITERS:
-        writer = _WRITERS[out.suffix](out, samples)
     else:
-        listed = ", ".join(_WRITERS)
-        raise OutputError(
-            f"Cannot write samples as {out.suffix}: end --out in one of {listed}, or name a folder for PNG files."
-        )
+        writer = _WRITERS[out.suffix](out, samples)
     shown = _FirstImages()
     with writer as add, Progress("sampling", count, unit="images") as progress:
         for images in batches:
@@ -74,6 +70,21 @@ def write_samples(
             shown.add(images)
             progress.advance(len(images))
     return shown.images
+
+
+def check_output(out: Path, *, replace: bool) -> None:
+    """Refuses a suffix that says no format, and a folder with something in it.
+
+    Raises:
+        OutputError: names the formats, or the folder, unless ``replace`` is true.
+    """
+    if out.suffix == "":
+        refuse_full(out, replace=replace)
+    elif out.suffix not in _WRITERS:
+        listed = ", ".join(_WRITERS)
+        raise OutputError(
+            f"Cannot write samples as {out.suffix}: end --out in one of {listed}, or name a folder for PNG files."
+        )
 
 
 @contextmanager
@@ -88,15 +99,20 @@ def npz_archive(file: Path | IO[bytes], samples: Samples) -> Iterator[Add]:
     header = {"descr": "|u1", "fortran_order": False, "shape": (samples.count, *samples.image_shape)}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, number in (("seed", np.uint64(samples.seed)), ("start", np.int64(samples.start))):
-            with archive.open(f"{name}.npy", "w") as member:
+            with archive.open(_member(name), "w") as member:
                 np.lib.format.write_array(member, np.asarray(number))
-        with archive.open("images.npy", "w", force_zip64=True) as member:
+        with archive.open(_member("images"), "w", force_zip64=True) as member:
             np.lib.format.write_array_header_2_0(member, header)
 
             def add(images: Images) -> None:
                 member.write(np.ascontiguousarray(images).data)
 
             yield add
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Returns the entry of an array, of the first day that a zip archive can name and not of today."""
+    return zipfile.ZipInfo(f"{name}.npy")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
-    "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors"},
+    "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
     "server": {
         "numpy",
         "msgspec",

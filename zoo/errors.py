@@ -83,6 +83,10 @@ class ScoringError(IganZooError):
     """Statistics or features from which the score that was asked for cannot be computed."""
 
 
+class ShardError(IganZooError):
+    """Work in shards that cannot begin, or go on, in this place or on these workers."""
+
+
 class DownloadError(IganZooError):
     """A published file that cannot be fetched."""
 

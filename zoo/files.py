@@ -45,8 +45,7 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: ``path`` exists with something in it and ``replace`` is false, or it cannot be written.
     """
-    if path.exists() and not replace and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"{path} already exists; choose another --out, or add --force to replace it.")
+    refuse_full(path, replace=replace)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -60,6 +59,16 @@ def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_full(path: Path, *, replace: bool) -> None:
+    """Refuses a place for a directory that has something in it.
+
+    Raises:
+        OutputError: it has, and ``replace`` is false.
+    """
+    if path.exists() and not replace and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} already exists; choose another --out, or add --force to replace it.")
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class Manner:
     """How a source is gone through, which changes no bit of what comes out.
 
     ``batch_size`` None is the network's own. ``partial`` is the file that keeps what is known so far, every
-    ``save_every`` seconds; None keeps nothing.
+    ``save_every`` seconds; None keeps nothing. ``shown`` is whether progress is.
     """
 
     batch_size: int | None = None
@@ -36,6 +37,21 @@ class Manner:
     strict: bool = False
     partial: Path | None = None
     save_every: float = DEFAULT_SECONDS_BETWEEN_SAVES
+    shown: bool = True
+
+
+class Gather(Protocol):
+    """What gathers the statistics of a source: ``gather_statistics``, or something that does it elsewhere."""
+
+    def __call__(
+        self,
+        source: ImageSource,
+        network: Network,
+        facts: Facts,
+        *,
+        shard: tuple[int, int] | None = None,
+        manner: Manner | None = None,
+    ) -> Statistics: ...
 
 
 def choose_images(total: int, count: int | None, seed: int) -> NDArray[np.int64]:
@@ -109,7 +125,8 @@ def gather_statistics(
         threads=manner.threads,
     )
     noted, saved = 0, time.monotonic()
-    with Progress(f"scoring {source.reference}", len(order), unit="images", done=start) as bar:
+    title = f"scoring {source.reference}"
+    with Progress(title, len(order), unit="images", done=start, shown=manner.shown) as bar:
         for batch, features, logits in answers(batches, network):
             accumulator.add(np.searchsorted(chosen, batch.indices), features, logits)
             bar.advance(len(batch))

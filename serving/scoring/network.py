@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +45,15 @@ class Network:
     """Features and logits of images, and everything about their origin that a score depends on.
 
     ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits. ``shape`` is None where images
-    of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a time.
+    of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a time. ``content``
+    gives the bytes of the graph, for those who are to run it elsewhere.
     """
 
-    def __init__(self, name: str, sha256: str, engine: Engine, *, shape: Shape | None) -> None:
+    def __init__(
+        self, name: str, sha256: str, engine: Engine, *, shape: Shape | None, content: Callable[[], bytes] | None = None
+    ) -> None:
         self.name, self.sha256, self.shape, self.engine = name, sha256, shape, engine
-        self.provider = engine.provider
+        self.provider, self.content = engine.provider, content
         self._role = "scorer" if shape is None else "classifier"
         graph = engine.graphs[self._role]
         self.channels = graph.input_shape[-1]
@@ -95,7 +99,8 @@ def open_network(reference: str, *, device: Device = "cpu", threads: int | None 
         DeviceError, MissingExtraError: as ``Engine``.
     """
     model = store.resolve(reference)
-    content = model.graph("classifier")
+    reread = functools.partial(model.graph, "classifier")
+    content = reread()
     sha256 = hashlib.sha256(content).hexdigest()
     return network_of(model, sha256, _engine(model, content, device, threads))
 
@@ -107,10 +112,11 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
         InterfaceError: a scorer claims a name that is not its own.
     """
     if "scorer" in engine.graphs:
-        return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None)
+        return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=reread)
     height, width, channels = engine.graphs["classifier"].input_shape
     name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
-    return Network(name, sha256, engine, shape=Shape(height, width, channels, crops(model, engine)))
+    shape = Shape(height, width, channels, crops(model, engine))
+    return Network(name, sha256, engine, shape=shape, content=reread)
 
 
 def _engine(model: store.Model, content: bytes, device: Device, threads: int | None) -> Engine:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import OutputError, ScoringError
-from igan_zoo.serving.scoring.gathering import Manner, choose_images, gather_statistics, refuse_skipped
+from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import (
     Metric,
@@ -101,8 +101,9 @@ def find_or_gather(
     shard: tuple[int, int] | None = None,
     out: Path | None = None,
     replace_out: bool = False,
+    gather: Gather = gather_statistics,
 ) -> Statistics:
-    """Returns statistics of these facts from ``out`` or the cache, else by scoring, and leaves them in both.
+    """Returns statistics of these facts from ``out`` or the cache, else by ``gather``, and leaves them in both.
 
     What an interrupted run knows lies beside the file it was to become, so that the same call goes on from there.
 
@@ -121,7 +122,7 @@ def find_or_gather(
     if found is None:
         target = out or kept
         partial = target.with_name(f"{target.name}.{key[:8]}.partial") if target else None
-        found = gather_statistics(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
+        found = gather(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
     else:
         partial = None
         if plan.manner.strict:

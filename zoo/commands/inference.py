@@ -13,6 +13,8 @@ from igan_zoo.commands.options import (
     SEED,
     announce,
     device_option,
+    engine_options,
+    executor,
     force_option,
     json_option,
     missing_train,
@@ -36,6 +38,7 @@ from igan_zoo.terminal import print_json, print_seconds_since, print_table
     help="X.npz, X.tar, X.parquet or a folder of PNG files.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=250, show_default=True)
+@engine_options
 @variant_option
 @device_option
 @force_option
@@ -46,30 +49,42 @@ def sample(
     start: int,
     out: Path,
     batch_size: int,
+    engine: str | None,
+    workers: int | None,
+    shard_size: int | None,
     variant: Any,
     device: Any,
     force: bool,
 ) -> None:
-    """Draw images from a generator, and a picture of the first hundred beside them."""
+    """Draw images from a generator, and a picture of the first hundred beside them.
+
+    With --engine the same file is written by many workers; killed, the same command goes on where it was.
+    """
     from igan_zoo.images import grid, write_image
     from igan_zoo.serving import engine as engines
     from igan_zoo.serving import sampling
     from igan_zoo.serving.sample_writers import write_samples
 
     began = time.perf_counter()
+    shared = executor(engine, workers, shard_size)
     chosen = resolve(model)
-    engine = engines.load_engine(chosen, ["generator"], device=device, variant=variant)
-    announce(chosen, engine, variant)
-    images = sampling.sample(
-        engine,
-        engines.latent_distribution(chosen, engine),
-        seed=seed,
-        start=start,
-        count=count,
-        batch_size=batch_size,
-    )
-    shape = engine.graphs["generator"].output_shape
-    first = write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=force)
+    loaded = engines.load_engine(chosen, ["generator"], device=device, variant=variant)
+    announce(chosen, loaded, variant)
+    shape = loaded.graphs["generator"].output_shape
+    which: Any = {"seed": seed, "start": start, "count": count}
+    if shared is None:
+        distribution = engines.latent_distribution(chosen, loaded)
+        images = sampling.sample(loaded, distribution, **which, batch_size=batch_size)
+        first = write_samples(out, images, image_shape=shape, **which, replace=force)
+    else:
+        from igan_zoo.serving.shards.sampling import sample_in_shards
+
+        how: Any = {"batch_size": batch_size, "shard_size": shard_size, "device": device, "variant": variant}
+        drawn = sample_in_shards(shared, chosen, loaded, out, **which, **how, replace=force)
+        if drawn is None:
+            click.echo(f"{shared}: its images are drawn; the last rank writes {out}", err=True)
+            return
+        first = drawn
     picture = out.with_name(f"{out.stem}-grid.png")
     write_image(picture, grid(first))
     size = "x".join(map(str, shape))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from igan_zoo.errors import IganZooError
 
 if TYPE_CHECKING:
+    from igan_zoo.serving.shards.executors import Executor
     from igan_zoo.store import Model
 
 VARIANTS = click.Choice(["fp16", "int8", "affine"])
@@ -22,9 +25,50 @@ variant_option = click.option(
     type=VARIANTS,
     help="A smaller or faster form of the graph, if the model has it.",
 )
+SEED = click.IntRange(0, 2**64 - 1)
 token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
 force_option = click.option("--force", is_flag=True, help="Replace what --out names.")
-SEED = click.IntRange(0, 2**64 - 1)
+
+
+def _engine(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuses what no engine is called, before anything heavy is loaded."""
+    if value is None or re.fullmatch(r"processes|ranks|(dask|ray)(://[^/]+:\d+)?", value):
+        return value
+    known = "processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks"
+    raise click.BadParameter(f"{value!r} is no engine: give {known}", context, option)
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds ``--engine``, ``--workers`` and ``--shard-size``; :func:`executor` takes the first two."""
+    for option in (
+        click.option("--shard-size", type=click.IntRange(min=1), help="Images that a lost worker costs."),
+        click.option("--workers", type=click.IntRange(min=1), help="[default: one a core, or all of a cluster]"),
+        click.option(
+            "--engine",
+            callback=_engine,
+            metavar="NAME",
+            help="Share the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], or ranks (RANK and WORLD_SIZE).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def executor(engine: str | None, workers: int | None, shard_size: int | None) -> Executor | None:
+    """Returns what does the shards; None where the work is to be done undivided, in this process."""
+    if engine is None and workers is None:
+        if shard_size is not None:
+            raise click.UsageError("--shard-size goes with --engine or --workers")
+        return None
+    if engine == "ranks":
+        from igan_zoo.serving.shards.ranks import find_rank
+
+        if workers is not None:
+            raise click.UsageError("--workers does not go with --engine ranks: every rank is one worker")
+        return find_rank()
+    from igan_zoo.serving.shards.executors import find_executor
+
+    return find_executor(engine or "processes", workers)
 
 
 def missing_train(error: ImportError) -> IganZooError:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.conventions import print_conventions
-from igan_zoo.commands.options import device_option, force_option
+from igan_zoo.commands.options import device_option, engine_options, executor, force_option
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
 from igan_zoo.terminal import print_seconds_since
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Metric
     from igan_zoo.serving.scoring.statistics import Facts, Statistics
+    from igan_zoo.serving.shards.executors import Executor
     from igan_zoo.serving.stored_images import ImageSource
 
 _MODEL_IMAGES = 50_000
@@ -82,6 +83,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @_save_option
 @click.option("--batch-size", type=click.IntRange(min=1), help="Changes no number.  [default: 10; 100 of a classifier]")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@engine_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
@@ -114,6 +116,9 @@ def score(
     save_statistics: Path | None,
     batch_size: int | None,
     threads: int | None,
+    engine: str | None,
+    workers: int | None,
+    shard_size: int | None,
     device: Any,
     strict: bool,
     no_cache: bool,
@@ -132,14 +137,19 @@ def score(
     from igan_zoo.errors import ScoringError
     from igan_zoo.serving.image_sources import is_model, open_source
     from igan_zoo.serving.scoring import plan as plans
-    from igan_zoo.serving.scoring.gathering import Manner, skipped_images
+    from igan_zoo.serving.scoring.gathering import Gather, Manner, gather_statistics, skipped_images
     from igan_zoo.serving.scoring.protocols import Reference, check_comparable
+    from igan_zoo.serving.shards.ranks import OtherRankMergesError
 
     began = time.perf_counter()
     manner = Manner(batch_size=batch_size, threads=threads, strict=strict, save_every=save_every)
     plan = plans.Plan(tuple(dict.fromkeys(metrics)), splits, seed, not no_cache, manner)
     _check_usage(plan.comparing, reference, shard, out, save_statistics)
-    refuse_existing(None if shard else out, force)
+    shared = executor(engine, workers, shard_size)
+    if shared is not None and (shard is not None or compare_conventions):
+        raise click.UsageError("--engine cuts the work itself; leave --shard and --compare-conventions out")
+    # Another rank may have written it.
+    refuse_existing(None if shard or engine == "ranks" else out, force)
     if precision == "bf16":
         raise ScoringError(
             "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
@@ -154,11 +164,19 @@ def score(
         drawn = (count or _MODEL_IMAGES) if is_model(name) else None
         return open_source(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
 
-    def gathered(images: ImageSource, facts: Facts, kept: Path | None) -> Statistics:
+    def gathered(images: ImageSource, name: str, part: str | None, facts: Facts, kept: Path | None) -> Statistics:
         click.echo(f"{network.name} on {network.provider}: {facts.images:,} images of {images.reference}", err=True)
-        statistics = plans.find_or_gather(plan, images, network, facts, shard=shard, out=kept, replace_out=force)
+        gather = gather_statistics if shared is None else sharded(shared, name, part)
+        statistics = plans.find_or_gather(
+            plan, images, network, facts, shard=shard, out=kept, replace_out=force, gather=gather
+        )
         name_skipped(skipped_images(statistics, images, most=MOST_NAMED), int(statistics.skipped.sum()))
         return statistics
+
+    def sharded(executor: Executor, name: str, part: str | None) -> Gather:
+        from igan_zoo.serving.shards.scoring import ShardedGathering
+
+        return ShardedGathering(executor, name, part, device, shard_size, force)
 
     images = opened(source, split)
     network = load_network(scorer, weights, device=device, threads=threads)
@@ -173,10 +191,16 @@ def score(
         compared = plans.saved_reference(reference)
         if compared is None:
             others = opened(reference, reference_split)
-            found = gathered(others, plan.reference_facts(others, network), None)
+            if engine == "ranks":
+                raise click.UsageError("with --engine ranks, --reference is a file of --save-statistics")
+            found = gathered(others, reference, reference_split, plan.reference_facts(others, network), None)
             compared = Reference(reference, statistics=found)
         check_comparable(facts, compared)
-    statistics = gathered(images, facts, out if shard else save_statistics)
+    try:
+        statistics = gathered(images, source, split, facts, out if shard else save_statistics)
+    except OtherRankMergesError:
+        click.echo(f"{shared}: its images are scored; the last rank gives the numbers", err=True)
+        return
     if shard is not None:
         click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {statistics.count:,} images")
     else:

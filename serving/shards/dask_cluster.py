@@ -1,0 +1,66 @@
+"""Shards on Dask's workers: those of a scheduler, or processes of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from igan_zoo.errors import MissingExtraError, ShardError, first_line
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from igan_zoo.serving.shards.executors import Task
+    from igan_zoo.serving.shards.work_folder import Done
+
+_SECONDS_TO_CONNECT = 10
+
+
+@dataclass(frozen=True)
+class DaskCluster:
+    """The workers of the scheduler at ``address``, HOST:PORT; None starts ``workers`` processes for the time."""
+
+    address: str | None
+    workers: int
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
+        """As ``Executor``; Dask itself gives the shards of a lost worker to others."""
+        try:
+            import dask
+            import distributed
+        except ImportError:
+            raise MissingExtraError("--engine dask needs the dask extra: pip install 'igan-zoo[dask]'.") from None
+        from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
+
+        with ExitStack() as stack:
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}))
+            client = stack.enter_context(self._client(stack))
+            futures = {client.submit(task, number, pure=False, priority=-number): number for number in numbers}
+            for future in distributed.as_completed(futures):
+                number = futures.pop(future)
+                try:
+                    yield future.result()
+                except distributed.KilledWorker as error:
+                    raise ShardError(lost_too_often(number, "Dask's workers died")) from error
+
+    def _client(self, stack: ExitStack) -> Client:
+        import distributed
+
+        if self.address is None:
+            local = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+            cluster = distributed.LocalCluster(n_workers=self.workers, **local)
+            return distributed.Client(stack.enter_context(cluster))
+        address = f"tcp://{self.address}"
+        try:
+            client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ShardError(
+                f"No Dask scheduler answers at {address}: start one with dask scheduler, or leave the address out. "
+                f"{first_line(error)}"
+            ) from error
+        stack.callback(client.close)
+        if not client.scheduler_info()["workers"]:
+            raise ShardError(f"The Dask scheduler at {address} has no workers: start some with dask worker {address}.")
+        return client

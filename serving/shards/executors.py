@@ -1,0 +1,64 @@
+"""What does the shards: one protocol, and the engines that ``--engine`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol
+
+from igan_zoo.cores import cores
+from igan_zoo.errors import UnknownNameError
+from igan_zoo.serving.shards.work_folder import Done
+
+# How often a shard whose worker was lost is begun again: a shard that kills its workers must come to an end.
+RETRIES = 3
+
+Task = Callable[[int], Done]
+
+
+class Executor(Protocol):
+    """Runs a task, which must travel by pickle to workers of one thread each, on the shards of these numbers."""
+
+    def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
+        """Yields every shard when it is done, in any order; one whose worker was lost is done again.
+
+        Raises:
+            ShardError: there are no workers, or a shard lost ``RETRIES`` of them and another one.
+            MissingExtraError: the engine is not installed.
+            IganZooError: what the task raised.
+        """
+        ...
+
+
+def find_executor(engine: str, workers: int | None = None) -> Executor:
+    """Returns the engine of a name: ``processes``, ``dask[://HOST:PORT]`` or ``ray[://HOST:PORT]``.
+
+    ``workers`` is how many are started or, of a cluster, used at a time; None means one for each core, and all that
+    the cluster has.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+    """
+    kind, _, address = engine.partition("://")
+    if engine == "processes":
+        from igan_zoo.serving.shards.processes import Processes
+
+        return Processes(workers or cores())
+    if kind == "dask":
+        from igan_zoo.serving.shards.dask_cluster import DaskCluster
+
+        return DaskCluster(address or None, workers or cores())
+    if kind == "ray":
+        from igan_zoo.serving.shards.ray_cluster import RayCluster
+
+        return RayCluster(engine if address else None, workers)
+    raise UnknownNameError(
+        f"There is no engine {engine!r}: give processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks."
+    )
+
+
+def lost_too_often(number: int, reason: str) -> str:
+    """Returns the sentence for a shard that has lost too many workers."""
+    return (
+        f"Shard {number} lost its worker {RETRIES + 1} times ({reason}), so it may need more memory than there is: run "
+        "the same command again with fewer --workers, and it goes on from the shards that are done."
+    )

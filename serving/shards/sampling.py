@@ -1,0 +1,89 @@
+"""Drawing images in shards, into the file that one process writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ShardError
+from igan_zoo.serving.engine import Device, Engine, latent_distribution
+from igan_zoo.serving.sample_writers import check_output, write_samples
+from igan_zoo.serving.scoring.statistics_cache import versions
+from igan_zoo.serving.shards.assembling import assembled
+from igan_zoo.serving.shards.executors import Executor
+from igan_zoo.serving.shards.jobs import SampleJob, sample_shard_size
+from igan_zoo.serving.shards.performing import SAMPLES
+from igan_zoo.serving.shards.work_folder import WorkFolder
+from igan_zoo.spec import Variant
+from igan_zoo.store import Model
+
+
+def sample_in_shards(
+    executor: Executor,
+    model: Model,
+    engine: Engine,
+    out: Path,
+    *,
+    seed: int,
+    start: int,
+    count: int,
+    batch_size: int,
+    shard_size: int | None = None,
+    device: Device = "cpu",
+    variant: Variant | None = None,
+    replace: bool = False,
+) -> NDArray[np.uint8] | None:
+    """Draws images as ``sample`` and writes them as ``write_samples`` does: the same bytes, and the first hundred.
+
+    Finished shards lie in ``OUT.shards`` until the result is written, so that the same call goes on after a kill, with
+    any executor. A rank that is not the last one returns None.
+
+    Raises:
+        ShardError: ``shard_size`` is no multiple of ``batch_size``; another job's shards are in the way, or another
+            process is at work on these; or workers were lost too often.
+        OutputError: as ``write_samples``.
+        ChecksumError, InterfaceError, DeviceError, MissingExtraError: as ``load_engine`` and ``Executor.run``.
+    """
+    size = shard_size or sample_shard_size(count, batch_size)
+    if size % batch_size:
+        raise ShardError(
+            f"A shard of {size} images does not hold whole batches of {batch_size}, on which the last bits depend: "
+            f"take --shard-size {-(-size // batch_size) * batch_size}, or another --batch-size."
+        )
+    plain = model.graph("generator", variant)
+    batched = model.graph_for_cpus("generator") if device == "cpu" and variant is None else None
+    job = SampleJob(
+        generator=_sum(plain),
+        batched=None if batched is None else _sum(batched),
+        distribution=latent_distribution(model, engine),
+        device=device,
+        seed=seed,
+        start=start,
+        count=count,
+        batch_size=batch_size,
+        shard_size=size,
+        versions=versions(),
+    )
+    folder = WorkFolder.create(out.with_name(f"{out.name}.shards"), job, replace=replace)
+    if not folder.merged:
+        check_output(out, replace=replace)
+    graphs = [plain] if batched is None else [plain, batched]
+    shape = engine.graphs["generator"].output_shape
+    with assembled(folder, graphs, executor, out, SAMPLES, "sampling") as files:
+        if files is None:
+            return None
+        images = _loaded(files)
+        return write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=replace)
+
+
+def _loaded(files: Iterator[Path]) -> Iterator[NDArray[np.uint8]]:
+    for file in files:
+        yield np.load(file, mmap_mode="r", allow_pickle=False)
+
+
+def _sum(graph: bytes) -> str:
+    return hashlib.sha256(graph).hexdigest()
