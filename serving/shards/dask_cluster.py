@@ -49,12 +49,13 @@ class DaskCluster:
         import distributed
 
         if self.address is None:
-            local = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
-            cluster = distributed.LocalCluster(n_workers=self.workers, **local)
+            # Without an address Dask warns where the dashboard's usual port, which it does not use, is taken.
+            quiet = {"dashboard_address": ":0", "scheduler_kwargs": {"dashboard": False}}
+            cluster = distributed.LocalCluster(n_workers=self.workers, threads_per_worker=1, processes=True, **quiet)
             return distributed.Client(stack.enter_context(cluster))
         address = f"tcp://{self.address}"
         try:
-            client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+            client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT)
         except (OSError, ValueError) as error:
             raise ShardError(
                 f"No Dask scheduler answers at {address}: start one with dask scheduler, or leave the address out. "

@@ -74,6 +74,7 @@ class RayCluster:
                 ray.init(num_cpus=self.workers, include_dashboard=False, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ShardError(
-                f"No Ray answers at {self.address}: start one with ray start --head. {first_line(error)}"
+                f"Ray cannot be used at {self.address or 'this machine'}: start one with ray start --head, or leave "
+                f"the address out. {first_line(error)}"
             ) from error
         return True

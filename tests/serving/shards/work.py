@@ -1,0 +1,45 @@
+"""The same small work undivided and in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo import store
+from igan_zoo.serving.engine import latent_distribution, load_engine
+from igan_zoo.serving.sample_writers import write_samples
+from igan_zoo.serving.sampling import sample
+from igan_zoo.serving.shards.executors import Executor
+from igan_zoo.serving.shards.sampling import sample_in_shards
+
+MODEL = store.bundled_store().root / "mnist-ssl-warm"
+# 9 shards of two batches each, but for the last one, of which the second batch is smaller.
+WHICH: dict[str, Any] = {"seed": 3, "start": 20, "count": 175}
+HOW: dict[str, Any] = {"batch_size": 10, "shard_size": 20}
+
+
+def undivided(out: Path, **changed: Any) -> bytes:
+    """Returns the bytes that one process writes."""
+    how = WHICH | HOW | changed
+    which = {name: how[name] for name in WHICH}
+    chosen = store.resolve(str(MODEL))
+    engine = load_engine(chosen, ["generator"])
+    batches = sample(engine, latent_distribution(chosen, engine), **which, batch_size=how["batch_size"])
+    write_samples(out, batches, image_shape=(28, 28, 1), **which, replace=True)
+    return content(out)
+
+
+def in_shards(executor: Executor, out: Path, **changed: Any) -> NDArray[np.uint8] | None:
+    chosen = store.resolve(str(MODEL))
+    engine = load_engine(chosen, ["generator"], threads=1)
+    return sample_in_shards(executor, chosen, engine, out, **(WHICH | HOW | changed))
+
+
+def content(out: Path) -> bytes:
+    """Returns the bytes of a file, or the names and bytes of a folder's files."""
+    if out.is_dir():
+        return b"".join(path.name.encode() + path.read_bytes() for path in sorted(out.iterdir()))
+    return out.read_bytes()
