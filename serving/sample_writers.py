@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
 from igan_zoo.files import atomic_directory, atomic_file, refuse_full
-from igan_zoo.images import encode_png
+from igan_zoo.images import decode_image, encode_png
 from igan_zoo.progress import Progress
 
 _ROWS_PER_GROUP = 1000
 _FEATURES = {"info": {"features": {"image": {"_type": "Image"}}}}
 
 Images = NDArray[np.uint8]
-Add = Callable[[Images], None]
+# Images, or the PNG files of some.
+Batch = Images | list[bytes]
+Add = Callable[[Batch], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Samples:
 
 def write_samples(
     out: Path,
-    batches: Iterator[Images],
+    batches: Iterator[Batch],
     *,
     image_shape: tuple[int, ...],
     seed: int,
@@ -51,7 +53,8 @@ def write_samples(
 
     The suffix says the format. ``.npz``: ``images`` uint8 ``[N, H, W, C]``, ``seed`` and ``start``. ``.tar``: PNG files
     named by index. ``.parquet``: a column ``image`` of the Hub's type Image, which ``datasets`` loads as images. None:
-    a folder of PNG files named by index. The same images give the same bytes, however they are batched.
+    a folder of PNG files named by index. The same images give the same bytes, however they are batched, and whether
+    they come as pixels or, where ``holds_png``, as what ``encoded`` gives.
 
     Raises:
         OutputError: another suffix, an existing folder without ``replace``, or a place that cannot be written.
@@ -63,7 +66,7 @@ def write_samples(
         writer: AbstractContextManager[Add] = _folder(out, samples, replace)
     else:
         writer = _WRITERS[out.suffix](out, samples)
-    shown = _FirstImages()
+    shown = _FirstImages(image_shape[-1])
     with writer as add, Progress("sampling", count, unit="images") as progress:
         for images in batches:
             add(images)
@@ -104,7 +107,7 @@ def npz_archive(file: Path | IO[bytes], samples: Samples) -> Iterator[Add]:
         with archive.open(_member("images"), "w", force_zip64=True) as member:
             np.lib.format.write_array_header_2_0(member, header)
 
-            def add(images: Images) -> None:
+            def add(images: Batch) -> None:
                 member.write(np.ascontiguousarray(images).data)
 
             yield add
@@ -120,10 +123,10 @@ def _folder(out: Path, samples: Samples, replace: bool) -> Iterator[Add]:
     with atomic_directory(out, replace=replace) as temporary:
         index = samples.start
 
-        def add(images: Images) -> None:
+        def add(images: Batch) -> None:
             nonlocal index
             for image in images:
-                encode_png(temporary / _file_name(index), image)
+                (temporary / _file_name(index)).write_bytes(encoded(image))
                 index += 1
 
         yield add
@@ -135,10 +138,10 @@ def _tar(out: Path, samples: Samples) -> Iterator[Add]:
     with atomic_file(out) as temporary, temporary.open("wb") as file:
         index = samples.start
 
-        def add(images: Images) -> None:
+        def add(images: Batch) -> None:
             nonlocal index
             for image in images:
-                content = _png(image)
+                content = encoded(image)
                 member = tarfile.TarInfo(_file_name(index))
                 member.size = len(content)
                 file.write(member.tobuf(tarfile.USTAR_FORMAT))
@@ -171,10 +174,10 @@ def _parquet(out: Path, samples: Samples) -> Iterator[Add]:
             writer.write_table(pyarrow.table({"image": pyarrow.array(rows, kind)}, schema=schema))
             rows.clear()
 
-        def add(images: Images) -> None:
+        def add(images: Batch) -> None:
             nonlocal index
             for image in images:
-                rows.append({"bytes": _png(image), "path": _file_name(index)})
+                rows.append({"bytes": encoded(image), "path": _file_name(index)})
                 index += 1
                 if len(rows) == _ROWS_PER_GROUP:
                     flush()
@@ -195,7 +198,15 @@ def _file_name(index: int) -> str:
     return f"{index:08d}.png"
 
 
-def _png(image: Images) -> bytes:
+def holds_png(out: Path) -> bool:
+    """Returns whether what ``out`` names has PNG files in it and not pixels."""
+    return out.suffix != ".npz"
+
+
+def encoded(image: Images | bytes) -> bytes:
+    """Returns the PNG file of an image uint8 ``[H, W, C]``, or what is one already."""
+    if isinstance(image, bytes):
+        return image
     content = io.BytesIO()
     encode_png(content, image)
     return content.getvalue()
@@ -204,14 +215,17 @@ def _png(image: Images) -> bytes:
 class _FirstImages:
     """Keeps the first hundred images of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         self._kept: list[Images] = []
-        self._missing = 100
+        self._missing, self._channels = 100, channels
 
-    def add(self, images: Images) -> None:
+    def add(self, images: Batch) -> None:
         if self._missing > 0:
-            self._kept.append(images[: self._missing].copy())
+            self._kept.append(np.stack([self._pixels(image) for image in images[: self._missing]]))
             self._missing -= len(self._kept[-1])
+
+    def _pixels(self, image: Images | bytes) -> Images:
+        return decode_image(image, "a sample", channels=self._channels) if isinstance(image, bytes) else image
 
     @property
     def images(self) -> Images:

@@ -23,7 +23,8 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Drawing images ``start`` to ``start + count - 1`` of ``seed``.
 
     ``generator`` and ``batched`` are sums of the plain graph and of the one for CPUs. ``shard_size`` is a multiple of
-    ``batch_size``, so that every batch is one of the undivided work and has its bits.
+    ``batch_size``, so that every batch is one of the undivided work and has its bits. ``encoded`` is whether shards
+    hold PNG files, which take longer than many an image, and not pixels.
     """
 
     generator: str
@@ -35,6 +36,7 @@ class SampleJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     count: int
     batch_size: int
     shard_size: int
+    encoded: bool
     versions: dict[str, str]
 
     @property

@@ -7,11 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from igan_zoo import store
 from igan_zoo.errors import DataError, ShardError
-from igan_zoo.files import atomic_file
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import ModelSource
@@ -21,10 +18,11 @@ from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.scoring.statistics_file import save_statistics
 from igan_zoo.serving.shards.jobs import DrawnSource, SampleJob, ScoreJob
+from igan_zoo.serving.shards.sample_files import SAMPLES, write_files, write_pixels
 from igan_zoo.serving.shards.work_folder import Done, WorkFolder
 from igan_zoo.serving.stored_images import ImageSource
 
-SAMPLES, STATISTICS = ".npy", ".safetensors"
+STATISTICS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,13 @@ def _sampler(folder: WorkFolder, job: SampleJob) -> Callable[[int], Done]:
     batched = {} if job.batched is None else {"generator": folder.graph(job.batched)}
     graphs = {"generator": folder.graph(job.generator)}
     engine = Engine(graphs, device=job.device, threads=1, batched=batched)
-    shape = engine.graphs["generator"].output_shape
+    write = write_files if job.encoded else write_pixels
 
     def perform(number: int) -> Done:
         numbers, file = job.images(number), folder.shard(number, SAMPLES)
         which = {"seed": job.seed, "start": numbers.start, "count": len(numbers)}
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(numbers), *shape)}
-        with atomic_file(file) as temporary, temporary.open("wb") as stream:
-            np.lib.format.write_array_header_1_0(stream, header)
-            # Whole batches of the undivided work, so that a shard has its bits.
-            for images in sample(engine, job.distribution, **which, batch_size=job.batch_size):
-                stream.write(np.ascontiguousarray(images).data)
+        # Whole batches of the undivided work, so that a shard has its bits.
+        write(file, sample(engine, job.distribution, **which, batch_size=job.batch_size), len(numbers))
         return folder.record(number, len(numbers), file)
 
     return perform

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ShardError
 from igan_zoo.serving.engine import Device, Engine, latent_distribution
-from igan_zoo.serving.sample_writers import check_output, write_samples
+from igan_zoo.serving.sample_writers import check_output, holds_png, write_samples
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.shards.assembling import assembled
 from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.jobs import SampleJob, sample_shard_size
-from igan_zoo.serving.shards.performing import SAMPLES
+from igan_zoo.serving.shards.sample_files import SAMPLES, read_files, read_pixels
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from igan_zoo.spec import Variant
 from igan_zoo.store import Model
@@ -66,6 +65,7 @@ def sample_in_shards(
         count=count,
         batch_size=batch_size,
         shard_size=size,
+        encoded=holds_png(out),
         versions=versions(),
     )
     folder = WorkFolder.create(out.with_name(f"{out.name}.shards"), job, replace=replace)
@@ -76,13 +76,8 @@ def sample_in_shards(
     with assembled(folder, graphs, executor, out, SAMPLES, "sampling") as files:
         if files is None:
             return None
-        images = _loaded(files)
-        return write_samples(out, images, image_shape=shape, seed=seed, start=start, count=count, replace=replace)
-
-
-def _loaded(files: Iterator[Path]) -> Iterator[NDArray[np.uint8]]:
-    for file in files:
-        yield np.load(file, mmap_mode="r", allow_pickle=False)
+        batches = (read_files(file) if job.encoded else read_pixels(file) for file in files)
+        return write_samples(out, batches, image_shape=shape, seed=seed, start=start, count=count, replace=replace)
 
 
 def _sum(graph: bytes) -> str:

@@ -19,8 +19,9 @@ from igan_zoo.serving.shards.jobs import (
     sample_shard_size,
     score_shards,
 )
-from igan_zoo.serving.shards.performing import SAMPLES, Perform
+from igan_zoo.serving.shards.performing import Perform
 from igan_zoo.serving.shards.ranks import Ranks
+from igan_zoo.serving.shards.sample_files import SAMPLES
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from tests.serving.shards.losing import Noting
 from tests.serving.shards.work import content, in_shards, undivided
@@ -35,6 +36,7 @@ JOB = SampleJob(
     count=175,
     batch_size=10,
     shard_size=20,
+    encoded=False,
     versions=versions(),
 )
 
@@ -132,15 +134,16 @@ def test_a_damaged_graph_is_found(tmp_path: Path) -> None:
         folder.graph(path.stem)
 
 
-def half_done(tmp_path: Path) -> Path:
+def half_done(tmp_path: Path, name: str = "many.npz") -> Path:
     """Does every second shard, and returns the folder."""
-    assert in_shards(Ranks(0, 2), tmp_path / "many.npz") is None
-    return tmp_path / "many.npz.shards"
+    assert in_shards(Ranks(0, 2), tmp_path / name) is None
+    return tmp_path / f"{name}.shards"
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".tar"])
 @pytest.mark.parametrize("damage", ["cut short", "changed", "gone", "record cut short"])
-def test_a_damaged_shard_is_done_again_and_the_others_are_not(damage: str, tmp_path: Path) -> None:
-    file = half_done(tmp_path) / "shards" / f"00000004{SAMPLES}"
+def test_a_damaged_shard_is_done_again_and_the_others_are_not(damage: str, suffix: str, tmp_path: Path) -> None:
+    file = half_done(tmp_path, f"many{suffix}") / "shards" / f"00000004{SAMPLES}"
     if damage == "gone":
         file.unlink()
     elif damage == "record cut short":
@@ -149,9 +152,9 @@ def test_a_damaged_shard_is_done_again_and_the_others_are_not(damage: str, tmp_p
         content_then = file.read_bytes()
         file.write_bytes(content_then[:-1] + (b"" if damage == "cut short" else bytes([content_then[-1] ^ 1])))
     noting = Noting(Ranks(0, 1))
-    in_shards(noting, tmp_path / "many.npz")
+    in_shards(noting, tmp_path / f"many{suffix}")
     assert noting.numbers == [1, 3, 4, 5, 7]
-    assert content(tmp_path / "many.npz") == undivided(tmp_path / "one.npz")
+    assert content(tmp_path / f"many{suffix}") == undivided(tmp_path / f"one{suffix}")
 
 
 def test_two_commands_at_once_do_not_write_one_result(tmp_path: Path) -> None:
