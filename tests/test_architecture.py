@@ -19,6 +19,7 @@ FOLDERS = {
     "serving": "serving",
     "server": "serving/server",
     "export": "export",
+    "reproduction": "zoo/reproduction",
 }
 INSIDE = {
     "zoo": set(),
@@ -27,6 +28,7 @@ INSIDE = {
     "serving": {"zoo"},
     "server": {"zoo", "serving"},
     "export": {"zoo", "training", "serving"},
+    "reproduction": {"zoo", "training", "serving", "export"},
 }
 OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
@@ -46,6 +48,7 @@ OUTSIDE = {
         "uvloop",
     },
     "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime", "google"},
+    "reproduction": {"numpy", "msgspec", "torch", "matplotlib", "PIL"},
 }
 # A file of one part that stands in another's folder, where people look for it.
 ELSEWHERE = {REPOSITORY / "serving" / "ray_app.py": "server"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,30 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         TrainingError: the file is missing or damaged.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return tensors, json.loads(file.metadata()["facts"])
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """Returns the facts of a checkpoint alone, without reading its tensors.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+        return facts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Opens a checkpoint and says what is wrong with it."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a dict
+            yield file
     except FileNotFoundError:
         raise TrainingError(f"There is no checkpoint {path}; start the run without --resume.") from None
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
 from igan_zoo.training.data.sources import LabelledImages
@@ -14,6 +15,16 @@ from igan_zoo.training.training_set import to_network
 
 def count_run_errors(run: Run, data: LabelledImages) -> int:
     """Returns how many of the labelled images of ``data`` the run's averaged discriminator gets wrong.
+
+    Raises:
+        DataError: the classes are not those of the run.
+        TrainingError: the run has no checkpoint, or it is damaged.
+    """
+    return int((run_logits(run, data).argmax(axis=1) != data.labels).sum())
+
+
+def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
+    """Returns what the run's averaged discriminator answers for the images of ``data``, logits ``[N, K]``.
 
     With minibatch discrimination an answer depends on the others of its batch; batches are then those of training.
 
@@ -27,11 +38,10 @@ def count_run_errors(run: Run, data: LabelledImages) -> int:
             f"{run.path} knows the classes {', '.join(facts.classes)}, but the data has {', '.join(data.classes)}."
         )
     game, _ = open_game(run)
-    recipe = facts.recipe
     size = game.evaluation_batch
-    wrong = 0
+    logits = np.empty((len(data), len(facts.classes)), np.float32)
     for start in range(0, len(data), size):
         chosen = np.arange(start, min(start + size, len(data)))
-        images = to_network(torch.from_numpy(data.images[chosen]), recipe)
-        wrong += int((game.predictions(images).numpy() != data.labels[chosen]).sum())
-    return wrong
+        images = to_network(torch.from_numpy(data.images[chosen]), facts.recipe)
+        logits[chosen] = game.class_logits(images).numpy()
+    return logits

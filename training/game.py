@@ -160,11 +160,16 @@ class Game:
 
         With minibatch discrimination an answer depends on the others of its batch, as in the 2016 code.
         """
+        return self.class_logits(images).argmax(dim=1)
+
+    @torch.no_grad()
+    def class_logits(self, images: Tensor) -> Tensor:
+        """Returns the logits behind :meth:`predictions`, ``[N, K]``; "generated" has the logit zero beside them."""
         self.discriminator.eval()
         average = self.average.value() if self.average is not None else {}
         logits: Tensor = torch.func.functional_call(self.discriminator, average, (images,))
         self.discriminator.train()
-        return logits[:, : -1 if self.recipe.explicit_generated_class else None].argmax(dim=1)
+        return logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
 
     @torch.no_grad()
     def samples(self, count: int) -> NDArray[np.uint8]:

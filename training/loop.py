@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import islice
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igan_zoo.errors import TrainingError
+from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.images import grid
 from igan_zoo.progress import Progress
 from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
@@ -39,6 +41,7 @@ class Options:
     checkpoint_seconds: float = 300.0
     picture_steps: int | None = None  # a picture of the samples every so many steps
     tensorboard: bool = False
+    deadline: float | None = None  # of time.monotonic(): save then, and stop
 
 
 @dataclass
@@ -83,16 +86,37 @@ class Training:
 
     def start(self) -> None:
         """Initialises the networks from the data and saves the state before the first step."""
+        self._initialize()
+        # Every process has the same networks by now; from here on each has its own noise.
+        if self.world.rank > 0:
+            torch.manual_seed(self.recipe.seed + 2**32 * self.world.rank)
+        self.save()
+
+    def _initialize(self) -> None:
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
-        # Every process has the same networks by now; from here on each has its own noise.
-        if self.world.rank > 0:
-            torch.manual_seed(recipe.seed + 2**32 * self.world.rank)
-        self.save()
+
+    def seconds_per_step(self, steps: int = 5) -> float:
+        """Returns what a step takes here: the median of the first ones, after one that is not counted.
+
+        It is for a training that is made for the purpose: the networks are left as these steps leave them.
+        """
+        self._initialize()
+        orders = (self._labelled_batches(), self._batches("discriminator"), self._batches("generator"))
+        seconds = []
+        for chosen in islice(zip(*orders, strict=True), steps + 1):
+            began = time.perf_counter()
+            self.game.step(self._seen(*chosen))
+            seconds.append(time.perf_counter() - began)
+        return median(seconds[1:] or seconds)
 
     def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
-        """Runs the rest of the present epoch and returns its log record: the means over its steps."""
+        """Runs the rest of the present epoch and returns its log record: the means over its steps.
+
+        Raises:
+            OutOfTimeError: the deadline has passed; the state is saved.
+        """
         position, recipe = self.position, self.recipe
         # Set the learning rate and the generator's output of this epoch.
         rate = recipe.learning_rate_at(position.epoch)
@@ -119,11 +143,19 @@ class Training:
 
             # Save, if all processes can agree that it is time: a look is one of them.
             if looking or self.world.size == 1:
-                due = time.monotonic() - saved > self.options.checkpoint_seconds
+                over = self._out_of_time()
+                due = over or time.monotonic() - saved > self.options.checkpoint_seconds
                 if self.world.decide(due):
                     self.save()
                     saved = time.monotonic()
+                if self.world.decide(over):
+                    raise OutOfTimeError(f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on.")
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
+
+    def _out_of_time(self) -> bool:
+        """Whether the deadline has passed; an epoch whose steps are all done is brought to its end."""
+        deadline = self.options.deadline
+        return deadline is not None and time.monotonic() > deadline and self.position.step < self.steps
 
     def _seen(
         self, labelled: NDArray[np.int64], discriminator: NDArray[np.int64], generator: NDArray[np.int64]
@@ -274,6 +306,7 @@ def train(
 
     Raises:
         TrainingError: a loss or a parameter is not finite; the last good checkpoint stays.
+        OutOfTimeError: the deadline of the options has passed.
     """
     options = options or Options()
     torch.manual_seed(recipe.seed)

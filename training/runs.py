@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.images import grid, write_image
+from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.pictures import draw_curves, draw_progress
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
@@ -111,6 +112,16 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """Returns the log's records; a half-written last line is left out."""
         return _read_lines(self.log_file)
+
+    def is_finished(self) -> bool:
+        """Returns whether the checkpoint has all epochs of the recipe behind it.
+
+        Raises:
+            TrainingError: there is no run here, or the checkpoint is damaged.
+            SpecificationError: ``recipe.json`` is not a run's.
+        """
+        epochs = self.facts().recipe.epochs
+        return self.checkpoint.is_file() and checkpoint_facts(self.checkpoint)["epoch"] >= epochs
 
     def timings(self) -> list[dict[str, Any]]:
         """Returns the clock times of the epochs."""

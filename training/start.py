@@ -29,15 +29,17 @@ def start_training(
     options: Options | None = None,
     labels_file: Path | None = None,
     strict: bool = False,
+    loaded: LabelledImages | None = None,
 ) -> None:
     """Trains ``recipe`` on ``source`` in the run directory ``path``.
 
     With ``resume`` an existing run goes on from its checkpoint, with its number of threads unless ``threads`` says
     otherwise; one that has no checkpoint, or does not exist yet, starts. Under ``torchrun`` all processes train one
-    game, and the first of them writes the run.
+    game, and the first of them writes the run. ``loaded`` are the training images of ``source``, if they are there.
 
     Raises:
         TrainingError: a run exists and ``resume`` is false, or it was made from another recipe or other data.
+        OutOfTimeError: the deadline of the options has passed.
         DataError: the data is not what the recipe needs.
         DeviceError: the device is not there.
     """
@@ -53,15 +55,19 @@ def start_training(
     threads = threads or (started.threads if started is not None else torch.get_num_threads())
     torch.set_num_threads(threads)
 
-    data = load_images(
-        source,
-        "train",
-        height=recipe.height,
-        width=recipe.width,
-        channels=recipe.channels,
-        crop=recipe.crop,
-        labels_file=labels_file,
-        strict=strict,
+    data = (
+        loaded
+        if loaded is not None
+        else load_images(
+            source,
+            "train",
+            height=recipe.height,
+            width=recipe.width,
+            channels=recipe.channels,
+            crop=recipe.crop,
+            labels_file=labels_file,
+            strict=strict,
+        )
     )
     if not data.classes and recipe.labels != "0":
         raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")

@@ -47,6 +47,10 @@ class TrainingError(IganZooError):
     """A training run that cannot start or go on."""
 
 
+class OutOfTimeError(TrainingError):
+    """A training run that was given a time, which is over; it has saved its state and can go on."""
+
+
 class ParityError(IganZooError):
     """An exported graph that does not compute what its PyTorch module computes."""
 

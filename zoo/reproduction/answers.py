@@ -1,0 +1,104 @@
+"""What trained classifiers answer for the test images: asked once each, kept, and counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.directory import ModelDirectory
+from igan_zoo.errors import DataError
+from igan_zoo.files import atomic_file
+from igan_zoo.progress import Progress
+from igan_zoo.reproduction.evidence import Evidence
+from igan_zoo.serving.engine import Engine
+from igan_zoo.training.data.sources import LabelledImages
+from igan_zoo.training.evaluation import run_logits
+from igan_zoo.training.runs import Run
+
+Logits = NDArray[np.float32]
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class TestAnswers:
+    """Answers for the images of ``test``, kept in ``folder`` by the weights they come from and the images they are for.
+
+    A run is asked in PyTorch, a model through its ONNX file.
+    """
+
+    __test__ = False  # it is no test of pytest's
+
+    test: LabelledImages
+    folder: Path
+
+    def logits(self, evidence: Evidence) -> Logits:
+        """Returns the logits ``[N, K]`` of a training.
+
+        Raises:
+            DataError: the classes are others than those of the test images.
+            TrainingError, ModelDirectoryError, ChecksumError: the weights are damaged or missing.
+        """
+        kept = self.folder / f"{self._key(evidence)}.npy"
+        if kept.is_file():
+            logits: Logits = np.load(kept, allow_pickle=False)
+            return logits
+        logits = model_logits(evidence.path, self.test) if evidence.is_model else self._of_run(evidence)
+        with atomic_file(kept) as temporary, temporary.open("wb") as file:
+            np.save(file, logits, allow_pickle=False)
+        return logits
+
+    def wrong(self, evidence: Evidence) -> int:
+        """Returns how many of the test images a training gets wrong."""
+        return count_wrong(self.logits(evidence), self.test.labels)
+
+    def ensemble_wrong(self, members: Sequence[Evidence]) -> int:
+        """Returns how many of them the mean of the members' probabilities gets wrong."""
+        return count_wrong(mean_probabilities([self.logits(member) for member in members]), self.test.labels)
+
+    def _of_run(self, evidence: Evidence) -> Logits:
+        return run_logits(Run(evidence.path), self.test)
+
+    def _key(self, evidence: Evidence) -> str:
+        digest = hashlib.sha256(evidence.weights_sum().encode())
+        digest.update(self.test.images.tobytes())
+        digest.update(self.test.labels.tobytes())
+        return digest.hexdigest()[:24]
+
+
+def model_logits(path: Path, test: LabelledImages) -> Logits:
+    """Returns the logits ``[N, K]`` of a model's ONNX classifier.
+
+    Raises:
+        DataError: the classes are others than those of the test images.
+        ModelDirectoryError, ChecksumError: the model is damaged, or has no classifier.
+    """
+    directory = ModelDirectory.open(path)
+    if directory.spec.classes != test.classes:
+        known = ", ".join(directory.spec.classes or ("none",))
+        raise DataError(f"{path} knows the classes {known}, but the data has {', '.join(test.classes)}.")
+    engine = Engine({"classifier": directory.read(directory.spec.graphs["classifier"])})
+    chunks = []
+    with Progress(f"testing {directory.spec.name}", len(test), unit="images") as bar:
+        for start in range(0, len(test), _BATCH):
+            chunks.append(engine.run("classifier", {"images": test.images[start : start + _BATCH]})["logits"])
+            bar.advance(len(chunks[-1]))
+    return np.concatenate(chunks)
+
+
+def mean_probabilities(members: Sequence[Logits]) -> NDArray[np.float64]:
+    """Returns the mean of the members' softmax, ``[N, K]``, of their logits ``[N, K]``."""
+    total = np.zeros(members[0].shape)
+    for logits in members:
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        total += shifted / shifted.sum(axis=1, keepdims=True)
+    return total / len(members)
+
+
+def count_wrong(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> int:
+    """Returns in how many rows of ``scores`` ``[N, K]`` the largest is not the label's."""
+    return int((scores.argmax(axis=1) != labels).sum())

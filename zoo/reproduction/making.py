@@ -1,0 +1,202 @@
+"""Making a report: trainings first, then test images and scores, and then the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from igan_zoo.errors import IganZooError
+from igan_zoo.reproduction.answers import TestAnswers
+from igan_zoo.reproduction.carrying_out import Missing, carry_out, decide, reason_for
+from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixed_ensembles, real_cell
+from igan_zoo.reproduction.evidence import Evidence, Found, departures, find_models, find_runs, matching
+from igan_zoo.reproduction.machine import describe_machine
+from igan_zoo.reproduction.pictures import copy_samples, draw_validation_errors, side_by_side, validation_errors
+from igan_zoo.reproduction.published import Row
+from igan_zoo.reproduction.report import Report, Training, write_report
+from igan_zoo.reproduction.request import Request
+from igan_zoo.reproduction.score_tables import Scores, make_scores
+from igan_zoo.training.data.sources import load_images
+from igan_zoo.training.recipes import find_recipe
+
+# Of each row, so many generators have their images shown.
+_GRIDS = 2
+
+
+@dataclass
+class _Numbers:
+    """What was measured: cells, what stands beside them, and the errors by path."""
+
+    cells: list[Cell]
+    wrong: dict[str, int] = field(default_factory=dict)
+    test_images: int | None = None
+    mixed: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    scores: Scores = field(default_factory=Scores)
+
+
+def given_evidence(request: Request) -> Found:
+    """Returns what was trained before, models first: their ONNX files stand for the runs they come from.
+
+    Raises:
+        DataError: a folder has nothing of its kind.
+    """
+    found = Found()
+    if request.models:
+        found.add(find_models(request.models))
+    if request.runs:
+        found.add(find_runs(request.runs))
+    return found
+
+
+def reproduce_table(request: Request) -> Report:
+    """Trains what is wanted, measures, writes the report with its pictures to ``request.out`` and returns it.
+
+    Raises:
+        TrainingError: the budget is too small for a single epoch.
+        DataError: data, runs or models are missing.
+        OutputError: ``request.out`` cannot be written.
+    """
+    began = time.monotonic()
+    found = given_evidence(request)
+    missing = carry_out(request, decide(request, found.evidence))
+    if request.own_runs.is_dir() and any(request.own_runs.rglob("recipe.json")):
+        own = find_runs([request.own_runs])
+        found.add(Found(own.evidence))
+    numbers = _measure(request, found, missing)
+    behind = _behind(request, found.evidence)
+    report = Report(
+        table=request.table.name,
+        title=request.table.title,
+        source=request.table.source,
+        metric=request.table.metric,
+        remark=request.table.remark,
+        note=request.note,
+        data=request.data,
+        test_images=numbers.test_images,
+        paper_test_images=request.table.test_images,
+        budget=request.budget_text,
+        command=request.command,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 1),
+        machine=describe_machine(),
+        threads=request.threads,
+        cells=tuple(numbers.cells),
+        trainings=tuple(_training(one, numbers.wrong) for one in behind),
+        mixed_ensembles=numbers.mixed,
+        scores=tuple(numbers.scores.scores),
+        left_out=tuple(dict.fromkeys([*found.left_out, *numbers.scores.left_out])),
+        pictures=_draw(request, numbers.cells, behind),
+    )
+    write_report(request.out, report)
+    return report
+
+
+def _measure(request: Request, found: Found, missing: Missing) -> _Numbers:
+    if request.table.metric == "Inception score":
+        return _inception_scores(request, found, missing)
+    if request.table.metric == "pictures":
+        cells = [_cell(request, row, found.evidence, missing, lambda _: (None, None)) for row in request.rows]
+        return _Numbers(cells)
+    return _errors(request, found, missing)
+
+
+def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
+    behind = _behind(request, found.evidence)
+    if not behind:
+        return _Numbers([_cell(request, row, [], missing, lambda _: (None, None)) for row in request.rows])
+    recipe = behind[0].recipe
+    shape = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+    test = load_images(request.data, "test", **shape, crop=recipe.crop).with_labels()
+    answers = TestAnswers(test, request.out / "answers")
+    wrong: dict[str, int] = {}
+    usable = []
+    for one in behind:
+        try:
+            wrong[str(one.path)] = answers.wrong(one)
+            usable.append(one)
+        except IganZooError as error:
+            found.left_out.append(f"{one.path} is left out: {error}")
+
+    def measure(members: Sequence[Evidence]) -> tuple[float, None]:
+        count = wrong[str(members[0].path)] if len(members) == 1 else answers.ensemble_wrong(members)
+        return (float(count) if request.table.metric == "errors" else 100 * count / len(test)), None
+
+    cells = [_cell(request, row, usable, missing, measure) for row in request.rows]
+    mixed = {row.name: dict(mixed_ensembles(row, usable, measure)) for row in request.rows if row.ensemble}
+    return _Numbers(cells, wrong, len(test), {row: ensembles for row, ensembles in mixed.items() if ensembles})
+
+
+def _inception_scores(request: Request, found: Found, missing: Missing) -> _Numbers:
+    scores = make_scores(request, found.evidence)
+    cells = []
+    for row in request.rows:
+        reason = scores.no_inception or reason_for(row, request, missing)
+        if row.labels is None:
+            real = scores.real
+            value, deviation = (real.value, real.deviation) if real is not None else (None, None)
+            cells.append(real_cell(row, value, deviation, path=request.data, reason=reason))
+        else:
+            cells.append(make_cell(row, scores.scored(found.evidence), scores.measure, reason=reason))
+    return _Numbers(cells, scores=scores)
+
+
+def _cell(request: Request, row: Row, evidence: Sequence[Evidence], missing: Missing, measure: Measure) -> Cell:
+    return make_cell(row, evidence, measure, reason=reason_for(row, request, missing))
+
+
+def _behind(request: Request, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Returns the trainings that any of the rows is about, each once, in the rows' order."""
+    found = [one for row in request.rows if row.labels is not None for one in matching(row, evidence)]
+    return list({str(one.path): one for one in found}.values())
+
+
+def _training(one: Evidence, wrong: dict[str, int]) -> Training:
+    return Training(
+        path=str(one.path),
+        kind="ONNX" if one.is_model else "run",
+        recipe=one.recipe.name,
+        departures=departures(one.recipe, find_recipe(one.recipe.name)),
+        labels=one.labelled,
+        seed=one.recipe.seed,
+        subset=one.recipe.subset_seed,
+        members=one.members,
+        epochs=one.recipe.epochs,
+        seconds=round(one.seconds),
+        validation_error=one.validation_error,
+        wrong=wrong.get(str(one.path)),
+        command=one.command,
+    )
+
+
+def _draw(request: Request, cells: Sequence[Cell], behind: Sequence[Evidence]) -> dict[str, str]:
+    """Writes the pictures beside the report and returns their names by what they show."""
+    folder = request.out / "pictures"
+    pictures: dict[str, str] = {}
+    curves = {_label(one): validation_errors(one) for one in behind}
+    if draw_validation_errors(folder / "validation-errors.png", curves):
+        pictures["Learning curves: errors on validation images by epoch"] = "pictures/validation-errors.png"
+    by_path = {str(one.path): one for one in behind}
+    grids = []
+    for cell in cells:
+        if cell.ensemble or not cell.groups:
+            continue
+        for measured in cell.groups[0].measured[:_GRIDS]:
+            name = f"{cell.row}-seed{measured.seeds[0]}" if measured.seeds else cell.row
+            one = by_path.get(measured.paths[0])
+            path = copy_samples(one, folder, name) if one is not None else None
+            if path is not None and one is not None:
+                grids.append((f"{cell.title}, {_label(one)}", path))
+    if request.table.metric == "pictures" and len(grids) > 1:
+        side_by_side(folder / f"{request.table.name}.png", grids)
+        pictures[request.table.title] = f"pictures/{request.table.name}.png"
+        return pictures
+    return pictures | {f"Generated images: {what}": f"pictures/{path.name}" for what, path in grids}
+
+
+def _label(one: Evidence) -> str:
+    settings = departures(one.recipe, find_recipe(one.recipe.name))
+    changed = f" ({', '.join(setting.partition(' ')[0] for setting in settings)})" if settings else ""
+    subset = "" if one.recipe.seed == one.recipe.subset_seed else f" on labels of seed {one.recipe.subset_seed}"
+    return f"{one.recipe.name}{changed}, {one.labelled} labels, seed {one.recipe.seed}{subset}"

@@ -1,0 +1,262 @@
+"""The tables of the paper as rows of data: what is measured, by which recipe, and what the paper reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from igan_zoo.errors import UnknownNameError
+from igan_zoo.names import nearest
+
+Metric = Literal["errors", "error percent", "Inception score", "pictures"]
+
+# The paper's number of seeds and labelled subsets, and of the members of its ensembles.
+SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of the paper: its mean over ``runs`` with their standard deviation, or of the Inception score one
+    model's with the deviation over splits. ``deviation`` is None where the paper gives none.
+    """
+
+    value: float
+    deviation: float | None
+    runs: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe by name, with settings changed as ``--set`` changes them."""
+
+    recipe: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a table, and the recipes that lead to it: the paper's protocol first, then those of less work.
+
+    The last variant may be cut to fewer epochs. ``labels`` is None where nothing is trained.
+    """
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    labels: int | None
+    published: Published | None
+    ensemble: bool = False
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The names of its recipes."""
+        return tuple(dict.fromkeys(variant.recipe for variant in self.variants))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper. ``valuable_first`` are the rows by what a short budget should be spent on first."""
+
+    name: str
+    title: str
+    source: str
+    metric: Metric
+    dataset: str
+    test_images: int
+    rows: tuple[Row, ...]
+    valuable_first: tuple[str, ...]
+    remark: str = ""
+
+    def find_rows(self, names: Sequence[str]) -> tuple[Row, ...]:
+        """Returns the rows of these names in the table's order; all of them for no names.
+
+        Raises:
+            UnknownNameError: there is no such row.
+        """
+        known = {row.name for row in self.rows}
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"{self.name} has no row {name!r}; {nearest(name, known)}")
+        return tuple(row for row in self.rows if not names or row.name in names)
+
+    def by_value(self, rows: Iterable[Row]) -> tuple[Row, ...]:
+        """Returns rows in the order in which a short budget should come to them."""
+        return tuple(sorted(rows, key=lambda row: self.valuable_first.index(row.name)))
+
+
+# What made a training of an hour settle on CIFAR-10 (the recipe cifar10-ssl-small), for the other data of its size.
+_SHORT_CLASSIFIER = (
+    "batch_size=50",
+    "epochs=18",
+    "epoch_images=5000",
+    "learning_rate=0.001",
+    "decay_from=0.5",
+    "averaging_rate=0.005",
+    "input_dropout=0.1",
+    "dropout=0.2",
+    "validation_images=2000",
+)
+# The same for generators with minibatch discrimination (the recipe mnist-mbd-small).
+_SHORT_GENERATOR = (
+    "network_width=0.5",
+    "batch_size=50",
+    "epochs=18",
+    "epoch_images=2500",
+    "learning_rate=0.0007",
+    "decay_from=0.5",
+    "dropout=0.2",
+    "logit_stddev=1.0",
+    "validation_images=500",
+)
+
+_MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-warm"), Variant("mnist-ssl-fast"))
+_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-small"))
+_SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-small", _SHORT_CLASSIFIER))
+_MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-small"))
+
+
+def _classifiers(
+    variants: tuple[Variant, ...], single: dict[int, Published], ensembles: dict[int, Published]
+) -> tuple[Row, ...]:
+    return (
+        *(Row(f"{labels}", f"{labels:,} labels", variants, labels, number) for labels, number in single.items()),
+        *(
+            Row(f"ensemble-{labels}", f"ensemble ({labels:,} labels)", variants, labels, number, ensemble=True)
+            for labels, number in ensembles.items()
+        ),
+    )
+
+
+def _ablation(name: str, title: str, labels: int, value: float, deviation: float) -> Row:
+    recipe = f"cifar10-table3-{name}"
+    variants = (Variant(recipe), Variant(recipe, _SHORT_GENERATOR))
+    return Row(name, title, variants, labels, Published(value, deviation, 1))
+
+
+TABLE1 = Table(
+    name="table1",
+    title="MNIST, permutation invariant: wrong test images of 10,000",
+    source="Table 1, section 6.1",
+    metric="errors",
+    dataset="ylecun/mnist",
+    test_images=10_000,
+    rows=_classifiers(
+        _MNIST,
+        {
+            20: Published(1677, 452, SEEDS),
+            50: Published(221, 136, SEEDS),
+            100: Published(93, 6.5, SEEDS),
+            200: Published(90, 4.2, SEEDS),
+        },
+        {
+            20: Published(1134, 445, SEEDS),
+            50: Published(142, 96, SEEDS),
+            100: Published(86, 5.6, SEEDS),
+            200: Published(81, 4.3, SEEDS),
+        },
+    ),
+    valuable_first=("100", "50", "200", "20", "ensemble-100", "ensemble-50", "ensemble-200", "ensemble-20"),
+)
+
+TABLE2 = Table(
+    name="table2",
+    title="CIFAR-10: test error in percent",
+    source="Table 2, section 6.2",
+    metric="error percent",
+    dataset="uoft-cs/cifar10",
+    test_images=10_000,
+    rows=_classifiers(
+        _CIFAR10,
+        {
+            1000: Published(21.83, 2.01, SEEDS),
+            2000: Published(19.61, 2.09, SEEDS),
+            4000: Published(18.63, 2.32, SEEDS),
+            8000: Published(17.72, 1.82, SEEDS),
+        },
+        {
+            1000: Published(19.22, 0.54, SEEDS),
+            2000: Published(17.25, 0.66, SEEDS),
+            4000: Published(15.59, 0.47, SEEDS),
+            8000: Published(14.87, 0.89, SEEDS),
+        },
+    ),
+    valuable_first=(
+        "4000", "8000", "2000", "1000", "ensemble-4000", "ensemble-8000", "ensemble-2000", "ensemble-1000"
+    ),
+)  # fmt: skip
+
+SVHN = Table(
+    name="svhn",
+    title="SVHN: test error in percent",
+    source="the table beside Figure 5, section 6.3",
+    metric="error percent",
+    dataset="ufldl-stanford/svhn",
+    test_images=26_032,
+    rows=_classifiers(
+        _SVHN,
+        {
+            500: Published(18.44, 4.8, SEEDS),
+            1000: Published(8.11, 1.3, SEEDS),
+            2000: Published(6.16, 0.58, SEEDS),
+        },
+        {1000: Published(5.88, 1.0, SEEDS)},
+    ),
+    valuable_first=("1000", "500", "2000", "ensemble-1000"),
+)
+
+TABLE3 = Table(
+    name="table3",
+    title="CIFAR-10: Inception score of 50,000 generated images, one technique left out at a time",
+    source="Table 3, section 6.2",
+    metric="Inception score",
+    dataset="uoft-cs/cifar10",
+    test_images=10_000,
+    rows=(
+        Row("real", "real data", (), None, Published(11.24, 0.12, 1)),
+        _ablation("ours", "our methods", 4000, 8.09, 0.07),
+        _ablation("vbn-bn", "-VBN+BN", 4000, 7.54, 0.07),
+        _ablation("l-ha", "-L+HA", 0, 6.86, 0.06),
+        _ablation("ls", "-LS", 4000, 6.83, 0.06),
+        _ablation("l", "-L", 0, 4.36, 0.04),
+        _ablation("mbf", "-MBF", 4000, 3.87, 0.03),
+    ),
+    valuable_first=("ours", "l", "mbf", "vbn-bn", "ls", "l-ha", "real"),
+    remark="The paper gives no code for this table; `docs/recipes.md` says what its rows are taken to be.",
+)
+
+FIGURE3 = Table(
+    name="figure3",
+    title="MNIST: images of a generator trained by feature matching, and by minibatch discrimination",
+    source="Figure 3, section 6.1",
+    metric="pictures",
+    dataset="ylecun/mnist",
+    test_images=10_000,
+    rows=(
+        Row("feature-matching", "feature matching, during semi-supervised training", _MNIST, 100, None),
+        Row("minibatch-discrimination", "minibatch discrimination", _MNIST_MBD, 4000, None),
+    ),
+    valuable_first=("minibatch-discrimination", "feature-matching"),
+    remark='The paper calls the images of feature matching "not visually appealing" and those of minibatch '
+    "discrimination indistinguishable from the data: people told them apart in 52.4 % of 2,000 cases.",
+)
+
+TABLES = {table.name: table for table in (TABLE1, TABLE2, SVHN, TABLE3, FIGURE3)}
+
+
+@dataclass(frozen=True)
+class HumanResult:
+    """In how many percent of the cases people told generated images from real ones; 50 is chance."""
+
+    title: str
+    right_percent: float
+    votes: int | None
+
+
+# Sections 6.1 and 6.2. The second authors' figure is a lower bound: "over 95 %".
+HUMAN_RESULTS = (
+    HumanResult("MNIST, minibatch discrimination, on MTurk", 52.4, 2000),
+    HumanResult("CIFAR-10, the best model, on MTurk", 78.7, None),
+    HumanResult("CIFAR-10, the top 1 % of its images by Inception score, on MTurk", 71.4, None),
+    HumanResult("CIFAR-10, the best model, by the authors (at least)", 95.0, None),
+)
