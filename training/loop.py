@@ -97,19 +97,22 @@ class Training:
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
 
-    def seconds_per_step(self, steps: int = 5) -> float:
+    def seconds_per_step(self, *, fewest: int = 3, most: int = 20, seconds: float = 3.0) -> float:
         """Returns what a step takes here: the median of the first ones, after one that is not counted.
 
-        It is for a training that is made for the purpose: the networks are left as these steps leave them.
+        There are ``fewest`` to ``most`` of them, no more once they have taken ``seconds``. It is for a training that is
+        made for the purpose: the networks are left as these steps leave them.
         """
         self._initialize()
         orders = (self._labelled_batches(), self._batches("discriminator"), self._batches("generator"))
-        seconds = []
-        for chosen in islice(zip(*orders, strict=True), steps + 1):
+        taken: list[float] = []
+        for chosen in islice(zip(*orders, strict=True), most + 1):
             began = time.perf_counter()
             self.game.step(self._seen(*chosen))
-            seconds.append(time.perf_counter() - began)
-        return median(seconds[1:] or seconds)
+            taken.append(time.perf_counter() - began)
+            if len(taken) > fewest and sum(taken) > seconds:
+                break
+        return median(taken[1:] or taken)
 
     def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
         """Runs the rest of the present epoch and returns its log record: the means over its steps.

@@ -43,8 +43,8 @@ def test_json_has_the_settings_and_the_same_numbers(igan_zoo: Cli, tmp_path: Pat
     code, output, errors = igan_zoo("reproduce", "toy-game", "--json", "--out", tmp_path / "out")
     assert code == 0, errors
     record = json.loads(output)
-    assert {key: record[key] for key in ("row", "learning_rate", "weight", "steps")} == {
-        "row": "toy-game",
+    assert {key: record[key] for key in ("table", "learning_rate", "weight", "steps")} == {
+        "table": "toy-game",
         "learning_rate": 0.015,
         "weight": 0.15,
         "steps": 50,
@@ -53,7 +53,7 @@ def test_json_has_the_settings_and_the_same_numbers(igan_zoo: Cli, tmp_path: Pat
     for numbers in record["methods"].values():
         assert f"{numbers['converged']} of {numbers['starts']}" in table
         assert f"{numbers['median_final_distance']:.4f}" in table
-    assert json.loads((tmp_path / "out" / "toy-game.json").read_text()) == record
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == record
 
 
 @pytest.mark.usefixtures("small_game")
@@ -63,10 +63,11 @@ def test_a_second_run_writes_the_same_files_again(igan_zoo: Cli, tmp_path: Path)
     for _ in range(2):
         code, output, _ = igan_zoo("reproduce", "toy-game", "--out", tmp_path)
         assert code == 0
-        assert f"{tmp_path / 'toy-game.png'}, {tmp_path / 'toy-game.json'}" in output
+        assert f"{tmp_path / 'report.md'}, {tmp_path / 'report.json'}, {tmp_path / 'toy-game.png'}" in output
         runs.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert runs[0] == runs[1]
-    assert runs[0].keys() == {"mine.txt", "toy-game.png", "toy-game.json"}
+    assert runs[0].keys() == {"mine.txt", "toy-game.png", "report.md", "report.json"}
+    assert "| gradient descent | 0 of 4 |" in (tmp_path / "report.md").read_text()
     with Image.open(tmp_path / "toy-game.png") as picture:
         assert picture.format == "PNG"
 
@@ -81,9 +82,33 @@ def test_a_place_that_cannot_be_written_is_named(igan_zoo: Cli, tmp_path: Path) 
     assert (tmp_path / "file").read_text() == "keep"
 
 
-def test_unknown_rows_are_answered_with_the_nearest(igan_zoo: Cli) -> None:
-    fails(igan_zoo("reproduce", "toy-gmae"), 1, "no row 'toy-gmae'", "did you mean toy-game?")
+def test_unknown_names_are_answered_with_the_nearest(igan_zoo: Cli) -> None:
+    fails(igan_zoo("reproduce", "toy-gmae"), 1, "no table 'toy-gmae'", "did you mean toy-game?")
+    fails(
+        igan_zoo("reproduce", "table1", "--rows", "20,ensemble100"),
+        1,
+        "table1 has no row 'ensemble100'",
+        "ensemble-100",
+    )
     fails(igan_zoo("reproduce"), 2, "Missing argument", "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["table1", "--inception", "x.onnx"], "are for table3"),
+        (["table1", "--scorer", "mnist-ssl-warm"], "are for table3"),
+        (["table1", "--results", "x.jsonl"], "are for turing"),
+        (["toy-game", "--budget", "3"], "trains nothing"),
+        (["turing", "--rows", "20"], "has no rows"),
+        (["table1", "--dry-run"], "says what a --budget would train"),
+        (["table1", "--budget", "0"], "neither a number of minutes nor full"),
+        (["table1", "--budget", "an hour"], "neither a number of minutes nor full"),
+        (["table1", "--runs", "nowhere"], "does not exist"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(igan_zoo: Cli, arguments: list[str], sentence: str) -> None:
+    fails(igan_zoo("reproduce", *arguments), 2, sentence, "--help")
 
 
 def test_without_the_training_stack_it_says_what_to_install() -> None:

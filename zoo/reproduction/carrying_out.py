@@ -50,7 +50,6 @@ def decide(request: Request, evidence: Sequence[Evidence], *, estimated: bool = 
         TrainingError: the budget is too small for a single epoch, or the runs there are of a smaller one.
         DataError: the data is missing.
     """
-    began = time.monotonic()
     plan = read_plan(request.out / "plan.json")
     missing: Missing = {}
     full = request.budget == "full"
@@ -64,6 +63,7 @@ def decide(request: Request, evidence: Sequence[Evidence], *, estimated: bool = 
     if not new and not going_on:
         return Decision(plan, (), missing, None, None)
     data = TrainingData.load(request.data, going_on[0].recipe if going_on else new[0].recipe(new[0].row.variants[0]))
+    began = time.monotonic()
     estimate = Estimator(pace_of(data, request.threads), len(data.images))
     if full:
         jobs = decide_full(new)

@@ -18,6 +18,7 @@ from igan_zoo.reproduction.published import Row
 from igan_zoo.reproduction.report import Report, Training, write_report
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.score_tables import Scores, make_scores
+from igan_zoo.reproduction.scores import check_inception
 from igan_zoo.training.data.sources import load_images
 from igan_zoo.training.recipes import find_recipe
 
@@ -56,9 +57,12 @@ def reproduce_table(request: Request) -> Report:
     Raises:
         TrainingError: the budget is too small for a single epoch.
         DataError: data, runs or models are missing.
+        ScoringError: the network for the Inception score is another one.
         OutputError: ``request.out`` cannot be written.
     """
     began = time.monotonic()
+    if request.inception is not None:
+        check_inception(request.inception)
     found = given_evidence(request)
     missing = carry_out(request, decide(request, found.evidence))
     if request.own_runs.is_dir() and any(request.own_runs.rglob("recipe.json")):

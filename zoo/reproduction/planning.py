@@ -125,7 +125,11 @@ class Estimator:
 
     def __call__(self, recipe: Recipe) -> Estimate:
         """Returns the estimate of one recipe."""
-        alike = msgspec.structs.replace(recipe, seed=1, data_seed=None, epochs=1, sigmoid_from=None)
+        # Batches are full however few labels there are, so their number changes no step, unless there are none.
+        labels = recipe.labels if recipe.labels == "0" else "all"
+        alike = msgspec.structs.replace(
+            recipe, seed=1, data_seed=None, epochs=1, sigmoid_from=None, labels=labels, name=""
+        )
         if alike not in self._measured:
             self._measured[alike] = self._pace(recipe)
         steps = max(min(self._images, recipe.epoch_images or self._images) // recipe.batch_size, 1)

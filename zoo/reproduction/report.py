@@ -231,8 +231,8 @@ def _other_groups(report: Report) -> str:
         return ""
     head = "| | recipe | settings (the paper's) | seeds | validation error | ours |\n|---|---|---|---|---|---|\n"
     return (
-        "## All recipes that were run\n\nThe table above shows the first of each, in an order that the test images have "
-        "no say in: the paper's protocol, then the number of seeds, then the validation error.\n\n"
+        "## All recipes that were run\n\nThe table above shows the first of each, in an order in which the test images "
+        "have no say: the paper's protocol, then the number of seeds, then the validation error.\n\n"
         + head
         + "\n".join(lines)
     )

@@ -13,7 +13,6 @@ from igan_zoo.reproduction.scores import (
     Judge,
     Score,
     as_model,
-    check_inception,
     given_judge,
     score_generator,
     score_real,
@@ -50,7 +49,7 @@ def make_scores(request: Request, evidence: Sequence[Evidence]) -> Scores:
     """Scores the generators behind the rows of a request and those of all models that were given.
 
     Raises:
-        ScoringError: the network for the Inception score is another one, or so few images allow no score.
+        ScoringError: so few images allow no score.
     """
     found = Scores()
     subjects = _subjects(request, evidence, found)
@@ -93,7 +92,6 @@ def _subjects(request: Request, evidence: Sequence[Evidence], found: Scores) -> 
 def _judges(request: Request, directories: Sequence[ModelDirectory]) -> list[Judge]:
     judges = []
     if request.inception is not None:
-        check_inception(request.inception)
         judges.append(Judge(request.inception, request.table.dataset))
     if request.scorers:
         return judges + [given_judge(name, request.table.dataset, request.threads) for name in request.scorers]

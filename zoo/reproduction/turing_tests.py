@@ -107,7 +107,8 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float]:
     share, square = hits / total, _QUANTILE**2 / total
     centre = (share + square / 2) / (1 + square)
     half = _QUANTILE * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # At the ends the limit is the share itself, which rounding would miss.
+    return (centre - half if hits else 0.0), (centre + half if hits < total else 1.0)
 
 
 def prepare_test(out: Path, model: str, data: str | None, *, images: int, seed: int) -> dict[str, Any]:

@@ -1,0 +1,269 @@
+"""Reports made for real: from runs and models that are there, and from trainings of seconds, also killed ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from igan_zoo.reproduction import carrying_out
+from igan_zoo.reproduction.answers import count_wrong, mean_probabilities
+from igan_zoo.reproduction.planning import Job, Plan, write_plan
+from igan_zoo.reproduction.trainings import TrainingData
+from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import customize
+from igan_zoo.training.start import start_training
+from tests.conftest import TINY, igan_zoo_process
+from tests.zoo.test_cli import fails
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def six_minutes_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the planner believes: 100 s for each of the three steps of the small data, and its margin."""
+    monkeypatch.setattr(carrying_out, "pace_of", lambda data, threads: lambda recipe: 100.0)
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> Path:
+    """Three runs of one recipe, 20 labels: seeds 1 and 2 on the labels of seed 1, and seed 3."""
+    folder = tmp_path_factory.mktemp("members")
+    for seed, subset in ((1, 1), (2, 1), (3, 3)):
+        settings = [*TINY, "epochs=1", "labels=20", f"seed={seed}", f"data_seed={subset}"]
+        recipe = customize(find_recipe("mnist-ssl-fast"), settings)
+        start_training(recipe, str(data_directory), folder / f"seed{seed}", threads=1)
+    return folder
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
+
+
+def cells_of(folder: Path) -> dict[str, dict[str, Any]]:
+    return {cell["row"]: cell for cell in report_of(folder)["cells"]}
+
+
+def test_finished_runs_are_matched_tested_and_reported(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, members: Path
+) -> None:
+    out = tmp_path / "report"
+    code, output, errors = igan_zoo(
+        "reproduce", "table1", "--rows", "20,50,ensemble-20", "--runs", members, "--data", data_directory,
+        "--out", out, "--note", "Synthetic digits.",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "MNIST, permutation invariant" in output
+    cells = cells_of(out)
+
+    # Every number is that of `evaluate`.
+    wrong = {}
+    for seed in (1, 2, 3):
+        counted = igan_zoo("evaluate", members / f"seed{seed}", "--data", data_directory, "--json")[1]
+        wrong[seed] = json.loads(counted)["wrong"]
+    single = cells["20"]
+    assert [one["value"] for one in single["groups"][0]["measured"]] == [wrong[1], wrong[3]]
+    assert single["ours"]["mean"] == (wrong[1] + wrong[3]) / 2
+    assert single["ours"]["deviation"] == pytest.approx(abs(wrong[1] - wrong[3]) / 2**0.5)
+    assert single["paper"] == {"value": 1677, "deviation": 452, "runs": 10}
+    assert not single["full_protocol"]
+    assert {"1 of 300 epochs", "2 seeds of 10"} <= set(single["shortfalls"])
+
+    # The ensemble is of the two that share their labels; that of others stands beside the table.
+    (ensemble,) = cells["ensemble-20"]["groups"][0]["measured"]
+    assert (ensemble["members"], ensemble["seeds"]) == (2, [1, 2])
+    assert report_of(out)["mixed_ensembles"]["ensemble-20"].popitem()[1]["seeds"] == [1, 3]
+    assert cells["50"]["ours"] is None
+    assert "--budget" in cells["50"]["empty_because"]
+    assert report_of(out)["test_images"] == 100
+
+    page = (out / "report.md").read_text()
+    for piece in (
+        "| 20 labels | 1677 ± 452 | **",
+        "| 50 labels | 221 ± 136 | – |",
+        "**Synthetic digits.**",
+        "- 20 labels: 1 of 300 epochs; ",
+        "100 test images and not 10,000",
+        "## Ensembles over different labelled images",
+        "    igan-zoo train mnist-ssl-fast --data ylecun/mnist --labels 20 --seed 3",
+        "pictures/validation-errors.png",
+        "pictures/20-seed1-samples.png",
+        "torch 2.",
+    ):
+        assert piece in page
+    for name in report_of(out)["pictures"].values():
+        assert (out / name).stat().st_size > 500
+
+
+def test_models_are_tested_through_their_onnx_files(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, finished_run: Path, exported_model: Path
+) -> None:
+    out = tmp_path / "report"
+    where = ("--models", exported_model.parent, "--runs", finished_run, "--data", data_directory, "--out", out)
+    code, _, errors = igan_zoo("reproduce", "table1", "--rows", "20", *where)
+    assert code == 0, errors
+    (training,) = report_of(out)["trainings"]
+    (result,) = json.loads((exported_model / "config.json").read_text())["results"]
+    assert (training["kind"], training["wrong"]) == ("ONNX", result["wrong"])
+    # The run that it comes from adds what only a run knows.
+    assert training["validation_error"] == Run(finished_run).log()[-1]["validation_error"]
+    assert "pictures/validation-errors.png" in (out / "report.md").read_text()
+
+
+def test_answers_are_asked_once(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, members: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("reproduce", "table1", "--rows", "20", "--runs", members, "--data", data_directory, "--out", tmp_path)
+    assert igan_zoo(*arguments)[0] == 0
+    first = cells_of(tmp_path)
+    monkeypatch.setattr("igan_zoo.reproduction.answers.run_logits", None)
+    assert igan_zoo(*arguments)[0] == 0
+    assert cells_of(tmp_path) == first
+
+
+def test_runs_of_other_classes_and_unfinished_ones_are_left_out_with_a_sentence(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, members: Path
+) -> None:
+    runs = Path(shutil.copytree(members, tmp_path / "runs"))
+    recipe = runs / "seed1" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"epochs": 1,', '"epochs": 2,'))
+    recipe = runs / "seed2" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"9"', '"nine"'))
+    (runs / "seed3" / "recipe.json").write_text("{}")
+    where = ("--runs", runs, "--data", data_directory, "--out", tmp_path / "out")
+    code, _, errors = igan_zoo("reproduce", "table1", "--rows", "20", *where)
+    assert code == 0, errors
+    sentences = "\n".join(report_of(tmp_path / "out")["left_out"])
+    assert "seed1 is not finished: 1 of 2 epochs, validation error" in sentences
+    assert "seed2 is left out" in sentences
+    assert "seed3/recipe.json is not a run's recipe" in sentences
+    assert cells_of(tmp_path / "out")["20"]["groups"] == []
+
+
+@pytest.mark.usefixtures("six_minutes_an_epoch")
+def test_a_budget_trains_what_fits_and_a_second_call_trains_nothing(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (
+        "reproduce", "table1", "--rows", "20,ensemble-20", "--seeds", "2", "--budget", "25", "--threads", "1",
+        "--data", data_directory, "--out", tmp_path,
+    )  # fmt: skip
+    code, plan, errors = igan_zoo(*arguments, "--dry-run", "--json")
+    assert code == 0, errors
+    assert not (tmp_path / "plan.json").exists()
+    trainings = json.loads(plan)["trainings"]
+    assert [(one["training"], one["epochs"]) for one in trainings] == [
+        ("20/seed1", 1),
+        ("20/seed2", 1),
+        ("ensemble-20/seed2", 1),
+    ]
+    code, _, errors = igan_zoo(*arguments)
+    assert code == 0, errors
+    cells = cells_of(tmp_path)
+    assert [cells[row]["ours"]["numbers"] for row in ("20", "ensemble-20")] == [2, 1]
+    assert "1 of 300 epochs" in cells["20"]["shortfalls"]
+    bytes_of = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+
+    monkeypatch.setattr(TrainingData, "load", None)  # the training images are not even read
+    assert igan_zoo(*arguments)[0] == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()} == bytes_of
+    assert cells_of(tmp_path) == cells
+
+
+@pytest.mark.usefixtures("six_minutes_an_epoch")
+def test_the_most_valuable_rows_get_a_small_budget_and_none_gets_a_smaller_one(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path
+) -> None:
+    where = ("--data", data_directory, "--threads", "1", "--rows", "20,50,ensemble-20")
+    fails(igan_zoo("reproduce", "table1", *where, "--budget", "1", "--out", tmp_path / "a"), 1, "give --budget 6")
+    assert not (tmp_path / "a" / "report.md").exists()
+    code, _, errors = igan_zoo("reproduce", "table1", *where, "--budget", "9", "--out", tmp_path / "b")
+    assert code == 0, errors
+    cells = cells_of(tmp_path / "b")
+    assert cells["50"]["ours"] is not None
+    assert cells["20"]["empty_because"].startswith("9 minutes of training left no time for it: one epoch of mnist-s")
+    assert "--seeds 2" in cells["ensemble-20"]["empty_because"]
+    # With more minutes the same folder goes on.
+    assert igan_zoo("reproduce", "table1", *where, "--budget", "30", "--out", tmp_path / "b")[0] == 0
+    assert cells_of(tmp_path / "b")["20"]["ours"] is not None
+    fails(
+        igan_zoo("reproduce", "table1", *where, "--budget", "full", "--out", tmp_path / "b"), 1,
+        "was decided on by a smaller budget", "choose another --out",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("six_minutes_an_epoch")
+def test_when_the_minutes_are_over_it_reports_what_there_is_and_more_minutes_go_on(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("reproduce", "table1", "--rows", "20", "--threads", "1", "--data", data_directory, "--out", tmp_path)
+    left = carrying_out._seconds_left
+    monkeypatch.setattr(carrying_out, "_seconds_left", lambda *a: next(times))
+    times = iter([800.0, -1.0])
+    assert igan_zoo(*arguments, "--budget", "14")[0] == 0
+    cell = cells_of(tmp_path)["20"]
+    assert cell["ours"] is None
+    assert cell["empty_because"].startswith("20/seed1 stands at 0 of 2 epochs")
+    assert "larger --budget goes on" in cell["empty_because"]
+    monkeypatch.setattr(carrying_out, "_seconds_left", left)
+    assert igan_zoo(*arguments, "--budget", "60")[0] == 0
+    assert cells_of(tmp_path)["20"]["groups"][0]["epochs"] == 2
+
+
+def test_a_killed_call_goes_on_where_it_was(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
+    recipe = customize(find_recipe("mnist-ssl-fast"), [*TINY, "epochs=3", "labels=20"])
+    write_plan(tmp_path / "plan.json", Plan([Job("20/seed1", recipe)]))
+    run = Run(tmp_path / "runs" / "20" / "seed1")
+    where = ("--threads", "1", "--data", data_directory, "--out", tmp_path)
+    process = igan_zoo_process("reproduce", "table1", "--rows", "20", "--budget", "9", *where)
+    try:
+        while not run.log() and process.poll() is None:
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    before = run.log()
+    assert 0 < len(before) < 3
+    code, _, errors = igan_zoo("reproduce", "table1", "--rows", "20", "--budget", "9", *where)
+    assert code == 0, errors
+    after = run.log()
+    assert len(after) == 3
+    assert after[: len(before) - 1] == before[:-1]
+    assert cells_of(tmp_path)["20"]["ours"]["numbers"] == 1
+
+
+def test_figure_3_shows_the_images_of_both_methods(
+    igan_zoo: Cli, tmp_path: Path, data_directory: Path, members: Path
+) -> None:
+    runs = Path(shutil.copytree(members / "seed1", tmp_path / "runs" / "a"))
+    recipe = runs / "recipe.json"
+    text = recipe.read_text().replace('"labelled_images": 20', '"labelled_images": 100')
+    recipe.write_text(text.replace('"labels": "20"', '"labels": "100"'))
+    code, _, errors = igan_zoo(
+        "reproduce", "figure3", "--runs", runs, "--data", data_directory, "--out", tmp_path / "out"
+    )
+    assert code == 0, errors
+    cells = cells_of(tmp_path / "out")
+    assert cells["feature-matching"]["groups"][0]["recipe"] == "mnist-ssl-fast"
+    assert cells["minibatch-discrimination"]["empty_because"] is not None
+    assert (
+        "| feature matching, during semi-supervised training | 1 | `mnist-ssl-fast` | 1 |"
+        in (tmp_path / "out" / "report.md").read_text()
+    )
+    assert (tmp_path / "out" / "pictures" / "feature-matching-seed1-samples.png").is_file()
+
+
+def test_an_ensembles_probabilities_are_the_mean_of_the_members() -> None:
+    generator = np.random.default_rng(0)
+    logits = [generator.normal(0, 30, (50, 10)).astype(np.float32) for _ in range(3)]
+    each = [np.exp(one.astype(float)) / np.exp(one.astype(float)).sum(axis=1, keepdims=True) for one in logits]
+    np.testing.assert_allclose(mean_probabilities(logits), np.mean(each, axis=0), atol=1e-12)
+    assert count_wrong(np.eye(4), np.array([0, 1, 2, 0])) == 1
