@@ -22,29 +22,25 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class _Budget(click.ParamType):
-    """Minutes, or ``full``."""
-
-    name = "MINUTES|full"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | Literal["full"] | None:
-        if value == "full":
-            return "full"
-        try:
-            minutes = float(value)
-        except ValueError:
-            minutes = -1.0
-        if not 0 < minutes < 1e7:
-            self.fail(f"{value!r} is neither a number of minutes nor full.", param, ctx)
-        return minutes
+def _budget(context: click.Context, option: click.Parameter, value: str | None) -> float | Literal["full"] | None:
+    if value is None or value == "full":
+        return "full" if value else None
+    try:
+        minutes = float(value)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes < 1e7:
+        raise click.BadParameter(f"{value!r} is neither a number of minutes nor full.", context, option)
+    return minutes
 
 
 @click.command()
 @click.argument("table", metavar="TABLE")
 @click.option(
-    "--budget", type=_Budget(), help="Minutes of training, or the paper's protocol.  [default: train nothing]"
+    "--budget",
+    callback=_budget,
+    metavar="MINUTES|full",
+    help="Time for trainings, or the paper's whole protocol.  [default: train nothing]",
 )
 @click.option("--rows", multiple=True, metavar="ROW[,ROW]", help="Only these: 100, ensemble-100, …  [default: all]")
 @click.option("--data", help="As for train.  [default: the table's, from the Hub]")
@@ -199,7 +195,7 @@ def _preview(request: Request, as_json: bool) -> None:
 
     decision = decide(request, given_evidence(request).evidence, estimated=True)
     total = sum(estimate.seconds for estimate in decision.estimates)
-    trainings = [
+    trainings: list[dict[str, Any]] = [
         {
             "training": job.name,
             "recipe": job.recipe.name,

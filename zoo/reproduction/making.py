@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from igan_zoo.errors import IganZooError
 from igan_zoo.reproduction.answers import TestAnswers
@@ -111,7 +112,7 @@ def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
     if not behind:
         return _Numbers([_cell(request, row, [], missing, lambda _: (None, None)) for row in request.rows])
     recipe = behind[0].recipe
-    shape = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
     test = load_images(request.data, "test", **shape, crop=recipe.crop).with_labels()
     answers = TestAnswers(test, request.out / "answers")
     wrong: dict[str, int] = {}

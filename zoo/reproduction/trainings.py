@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ class TrainingData:
         Raises:
             DataError, ImageError, MissingExtraError: as ``load_images``.
         """
-        shape = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
+        shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
         return TrainingData(source, load_images(source, "train", **shape, crop=recipe.crop))
 
 

@@ -58,11 +58,9 @@ def test_what_is_no_answer_is_refused_by_its_line(igan_zoo: Cli, tmp_path: Path)
     fails(igan_zoo("reproduce", "turing", "--results", missing, "--out", tmp_path), 1, "Cannot read the results")
 
 
-def test_images_of_both_kinds_and_the_command_are_prepared(
-    igan_zoo: Cli, tmp_path: Path, data_directory: Path, exported_model: Path
-) -> None:
+def test_images_of_both_kinds_and_the_command_are_prepared(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
     out = tmp_path / "out"
-    arguments = ("--model", exported_model, "--data", data_directory, "--n", "12", "--out", out)
+    arguments = ("--model", "mnist-ssl-warm", "--data", data_directory, "--n", "12", "--out", out)
     code, output, errors = igan_zoo("reproduce", "turing", *arguments)
     assert code == 0, errors
     assert f"igan-zoo turing --real {out / 'real'} --model " in output
