@@ -99,8 +99,7 @@ def open_network(reference: str, *, device: Device = "cpu", threads: int | None 
         DeviceError, MissingExtraError: as ``Engine``.
     """
     model = store.resolve(reference)
-    reread = functools.partial(model.graph, "classifier")
-    content = reread()
+    content = model.graph("classifier")
     sha256 = hashlib.sha256(content).hexdigest()
     return network_of(model, sha256, _engine(model, content, device, threads))
 
@@ -111,12 +110,13 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
     Raises:
         InterfaceError: a scorer claims a name that is not its own.
     """
+    content = functools.partial(model.graph, "classifier")
     if "scorer" in engine.graphs:
-        return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=reread)
+        return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=content)
     height, width, channels = engine.graphs["classifier"].input_shape
     name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
     shape = Shape(height, width, channels, crops(model, engine))
-    return Network(name, sha256, engine, shape=shape, content=reread)
+    return Network(name, sha256, engine, shape=shape, content=content)
 
 
 def _engine(model: store.Model, content: bytes, device: Device, threads: int | None) -> Engine:
