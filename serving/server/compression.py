@@ -49,7 +49,7 @@ def chosen(accepted: bytes) -> bytes | None:
     """Returns the first of our encodings that an Accept-Encoding header names and does not forbid."""
     for part in accepted.lower().split(b","):
         name, _, quality = part.partition(b";")
-        if name.strip() in _COMPRESSORS and quality.replace(b" ", b"").rstrip(b"0").rstrip(b".") != b"q=":
+        if name.strip() in _COMPRESSORS and quality.replace(b" ", b"").rstrip(b"0.") != b"q=":
             return name.strip()
     return None
 

@@ -94,7 +94,7 @@ class Repository:
             if origin.name in self._versions:
                 raise SpecificationError(f"Two models are called {origin.name}; a server can have one of each name.")
             self._add(origin)
-        self._threads = settings.threads or max(1, cores() // max(1, self._count_sessions()))
+        self.threads = settings.threads or max(1, cores() // max(1, self._count_sessions()))
 
     @classmethod
     def open(cls, references: Sequence[str | Path | None], settings: ServerSettings | None = None) -> Repository:
@@ -303,7 +303,7 @@ class Repository:
         """Loads a version's graphs beside those that may be in use."""
         version.stamp = read_stamp(version.path)
         model = store.resolve(str(version.path))
-        options = LoadOptions(self._threads, self.settings.variant)
+        options = LoadOptions(self.threads, self.settings.variant)
         roles = roles_of(model)
         if roles is None:
             role, engine = load_single(model, version.device, options)
