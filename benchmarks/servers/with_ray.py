@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 
 import numpy as np
 import onnxruntime
@@ -37,7 +38,9 @@ class Classifier:
 
 if __name__ == "__main__":
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=tempfile.mkdtemp(prefix="ray-benchmark-")
+    )
     serve.start(http_options={"host": "127.0.0.1", "port": PORT, "access_log": False})
     serve.run(Classifier.bind(MODEL, THREADS), route_prefix="/classify")
     signal.pause()

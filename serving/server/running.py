@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -141,7 +142,8 @@ def _listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
     except OSError as error:
-        raise IganZooError(f"Cannot listen at {host}, port {port}: {error.strerror or error}.") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise IganZooError(f"Cannot listen at {host}, port {port}: {reason}.") from error
 
 
 def _redirect_logging(log: Log) -> None:
