@@ -195,7 +195,7 @@ class PeopleRoutes:
 
     async def _file(self, request: Request, hosted: HostedModel, name: str) -> Response:
         path, sha256 = await asyncio.to_thread(find_file, hosted, name)
-        headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
         if etag_matches(request.headers.get("if-none-match"), sha256):
             return Response(status_code=304, headers=headers)
         media_type = _MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
