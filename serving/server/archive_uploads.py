@@ -29,6 +29,8 @@ _SKIPPED_RECORDS = (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK)
 # A zip archive's table of contents is read at once, and becomes some six times its size in objects.
 _LARGEST_TABLE = 4 * 2**20
 _SPOOLED_AT_ONCE = 2**20
+# Images hardly get smaller in a zip archive; what unpacks to more than this together is a bomb.
+_UNPACKED_FACTOR, _UNPACKED_BYTES = 8, 2**26
 
 
 async def tar_images(body: Body, *, file_bytes: int) -> AsyncGenerator[StoredImage]:
@@ -132,7 +134,8 @@ async def zip_images(body: Body, *, files: int, file_bytes: int) -> AsyncGenerat
 
     Raises:
         UploadError: it is damaged, encrypted or cut off.
-        UploadSizeError: its table has many more entries than the ``files`` that are taken.
+        UploadSizeError: its table has many more entries than the ``files`` that are taken, or its files unpack to far
+            more than the archive.
     """
     with tempfile.TemporaryFile() as file:
         waiting = bytearray()
@@ -152,12 +155,18 @@ def _members(file: IO[bytes], *, files: int, file_bytes: int) -> Iterator[Stored
         with zipfile.ZipFile(_Bounded(file)) as archive:
             if len(archive.filelist) > 2 * files + 1000:
                 raise UploadSizeError(f"The zip archive has {len(archive.filelist):,} entries; {files:,} are taken.")
+            left = _UNPACKED_FACTOR * file.seek(0, 2) + _UNPACKED_BYTES
             for member in archive.filelist:
                 if member.is_dir() or not _is_image(member.filename):
                     continue
                 if member.flag_bits & 1:
                     raise UploadError(f"{member.filename} is encrypted; send the zip archive without a password.")
-                yield StoredImage(member.filename, _unpacked(archive, member, file_bytes))
+                content = _unpacked(archive, member, file_bytes)
+                # One that is too large was unpacked up to the limit.
+                left -= len(content) if isinstance(content, bytes) else min(file_bytes, member.file_size)
+                if left < 0:
+                    raise UploadSizeError("The zip archive unpacks to far more than it has; send it in parts.")
+                yield StoredImage(member.filename, content)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
         raise UploadError(f"The body is not a whole zip archive: {first_line(error)}") from None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, NotReadyError, UnknownNameError
@@ -16,6 +18,7 @@ from igan_zoo.serving.server.hosted import HostedModel
 from igan_zoo.spec import CONFIG, PARITY
 
 CARD = "README.md"
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _SUMMARY = "A single ONNX file"
 
 
@@ -122,6 +125,23 @@ def _files(directory: ModelDirectory) -> list[dict[str, Any]]:
         for name, file in directory.spec.files.items()
         if name in present
     ]
+
+
+def whole_or_part(given: str | None, size: int) -> bool:
+    """Returns whether a Range header asks for one part of a file of ``size`` bytes; what it cannot mean is not heeded.
+
+    Raises:
+        HTTPException: the part lies beyond the end, 416.
+    """
+    found = _RANGE.fullmatch(given or "")
+    if found is None:
+        return False
+    first, last = found.groups()
+    if not (first or last) or (first and last and int(last) < int(first)):
+        return False
+    if (int(first) >= size) if first else (int(last) == 0):
+        raise HTTPException(416, f"The file has {size} bytes.", {"Content-Range": f"bytes */{size}"})
+    return True
 
 
 def etag_matches(given: str | None, sha256: str) -> bool:

@@ -24,7 +24,7 @@ from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.classify_uploads import Answer, classify_uploads
 from igan_zoo.serving.server.decoding import Decoder
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
-from igan_zoo.serving.server.model_listing import CARD, describe, etag_matches, find_file
+from igan_zoo.serving.server.model_listing import CARD, describe, etag_matches, find_file, whole_or_part
 from igan_zoo.serving.server.query import Query
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import MODEL
@@ -198,6 +198,9 @@ class PeopleRoutes:
         headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
         if etag_matches(request.headers.get("if-none-match"), sha256):
             return Response(status_code=304, headers=headers)
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if not whole_or_part(request.headers.get("range"), size):
+            request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
         media_type = _MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
         return FileResponse(path, headers=headers, media_type=media_type)
 

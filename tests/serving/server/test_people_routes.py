@@ -389,6 +389,30 @@ def test_files_of_a_model_are_given_with_their_sums(client: TestClient) -> None:
     assert (part.status_code, part.content) == (206, b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "status", "length"),
+    [
+        ("bytes=0-", 206, 26946),
+        ("bytes=-10", 206, 10),
+        ("bytes=26945-99999", 206, 1),
+        ("bytes=26946-", 416, None),
+        ("bytes=-0", 416, None),
+        ("bytes=5-4", 200, 26946),
+        ("bytes=0-1,3-4", 200, 26946),
+        ("bytes=x", 200, 26946),
+        ("lines=1-2", 200, 26946),
+    ],
+)
+def test_one_part_of_a_file_may_be_asked_for(client: TestClient, wanted: str, status: int, length: int | None) -> None:
+    answer = client.get(f"/models/{MODEL}/files/samples.png", headers={"Range": wanted})
+    assert answer.status_code == status
+    if length is None:
+        assert error(answer)
+        assert answer.headers["content-range"] == "bytes */26946"
+    else:
+        assert len(answer.content) == length
+
+
 @pytest.mark.parametrize("name", ["nothing.png", "../../pyproject.toml", "%2e%2e/%2e%2e/errors.py", "/etc/passwd", ""])
 def test_no_other_file_is_given(client: TestClient, name: str) -> None:
     answer = client.get(f"/models/{MODEL}/files/{name}")

@@ -209,6 +209,17 @@ def test_a_zip_bomb_is_unpacked_no_further_than_a_file_may_be_large() -> None:
     assert peak < 2**21
 
 
+def test_files_that_lie_over_each_other_in_a_zip_archive_unpack_no_further_than_is_plausible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("igan_zoo.serving.server.archive_uploads._UNPACKED_BYTES", 20_000)
+    assert len(uploaded(zipped((f"{index}.png", bytes(9_000)) for index in range(2)))[1]) == 2
+    with pytest.raises(UploadSizeError, match="unpacks to far more than it has"):
+        uploaded(zipped((f"{index}.png", bytes(9_000)) for index in range(20)))
+    with pytest.raises(UploadSizeError, match="unpacks to far more than it has"):
+        uploaded(zipped((f"{index}.png", bytes(90_000)) for index in range(20)))
+
+
 def test_a_zip_archive_with_a_great_many_entries_is_refused() -> None:
     with pytest.raises(UploadSizeError, match="1,201 entries"):
         uploaded(zipped([(f"{index}", b"") for index in range(1_201)]))
