@@ -57,4 +57,5 @@ def _small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     rows, columns = height // block, width // block
     cut = images[:, : rows * block, : columns * block].astype(np.float32)
     blocks = cut.reshape(count, rows, block, columns, block, channels)  # (N, rows, block, columns, block, C)
-    return blocks.mean(axis=(2, 4)).reshape(count, -1)
+    averages: NDArray[np.float32] = blocks.mean(axis=(2, 4)).reshape(count, -1)
+    return averages

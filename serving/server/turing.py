@@ -92,7 +92,8 @@ class TuringTest:
         self._check_number(number)
         if number > len(self.answers) + 2:
             raise AnswerError(f"Round {number} comes later; answer round {len(self.answers) + 1} first.")
-        return self.images[number - 1]
+        image: NDArray[np.uint8] = self.images[number - 1]
+        return image
 
     def answer(self, number: int, answer: Kind) -> bool:
         """Takes the answer of round ``number``, counted from 1, and returns whether it is right.

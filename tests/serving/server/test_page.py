@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DIGITS = REPOSITORY / "docs" / "digits"
 VIEWS = ("play", "classify", "turing", "models")
-WAIT = 20_000
+WAIT = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def until(page: Page, expression: str, argument: Any = None) -> None:
     end = time.monotonic() + WAIT / 1000
     while not page.evaluate(expression, argument):
         assert time.monotonic() < end, f"never: {expression}"
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
 
 
 def text(page: Page, selector: str) -> str:
