@@ -75,7 +75,7 @@ def start_dask(stack: ExitStack) -> Executor:
 def start_ray(stack: ExitStack) -> Executor:
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
     stack.callback(ray.shutdown)
     return RayCluster(None, 1)
 

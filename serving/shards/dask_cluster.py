@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import queue
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from igan_zoo.errors import MissingExtraError, ShardError, first_line
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from igan_zoo.serving.shards.work_folder import Done
 
 _SECONDS_TO_CONNECT = 10
+# A worker that was lost is started again in less.
+_SECONDS_WITHOUT_WORKERS = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,20 @@ class DaskCluster:
             raise MissingExtraError("--engine dask needs the dask extra: pip install 'igan-zoo[dask]'.") from None
         from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
+        if not numbers:
+            return
         with ExitStack() as stack:
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}))
-            client = stack.enter_context(self._client(stack))
+            client = self._client(stack)
             futures = {client.submit(task, number, pure=False, priority=-number): number for number in numbers}
-            for future in distributed.as_completed(futures):
+            finished = queue.SimpleQueue[distributed.Future]()
+            for future in futures:
+                future.add_done_callback(finished.put)
+            while futures:
+                future = _patiently(client, finished.get)
                 number = futures.pop(future)
                 try:
-                    yield future.result()
+                    yield _patiently(client, future.result)
                 except distributed.KilledWorker as error:
                     raise ShardError(lost_too_often(number, "Dask's workers died")) from error
 
@@ -52,16 +61,28 @@ class DaskCluster:
             # Without an address Dask warns where the dashboard's usual port, which it does not use, is taken.
             quiet = {"dashboard_address": ":0", "scheduler_kwargs": {"dashboard": False}}
             cluster = distributed.LocalCluster(n_workers=self.workers, threads_per_worker=1, processes=True, **quiet)
-            return distributed.Client(stack.enter_context(cluster))
+            return stack.enter_context(distributed.Client(stack.enter_context(cluster)))
         address = f"tcp://{self.address}"
         try:
-            client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT)
+            client = stack.enter_context(distributed.Client(address, timeout=_SECONDS_TO_CONNECT))
         except (OSError, ValueError) as error:
             raise ShardError(
                 f"No Dask scheduler answers at {address}: start one with dask scheduler, or leave the address out. "
                 f"{first_line(error)}"
             ) from error
-        stack.callback(client.close)
         if not client.scheduler_info()["workers"]:
             raise ShardError(f"The Dask scheduler at {address} has no workers: start some with dask worker {address}.")
         return client
+
+
+def _patiently(client: Client, wait: Callable[..., Any]) -> Any:
+    """Returns what ``wait`` gives, however long it takes, as long as there are workers."""
+    while True:
+        try:
+            return wait(timeout=_SECONDS_WITHOUT_WORKERS)
+        except (TimeoutError, queue.Empty):
+            if not client.scheduler_info()["workers"]:
+                raise ShardError(
+                    "All workers of Dask were lost: start some, and run the same command again; it goes on from the "
+                    "shards that are done."
+                ) from None

@@ -32,8 +32,8 @@ class Executor(Protocol):
 def find_executor(engine: str, workers: int | None = None) -> Executor:
     """Returns the engine of a name: ``processes``, ``dask[://HOST:PORT]`` or ``ray[://HOST:PORT]``.
 
-    ``workers`` is how many are started or, of a cluster, used at a time; None means one for each core, and all that
-    the cluster has.
+    ``workers`` is how many are started, and None means one for each core; of a running Ray, how many of its cores are
+    taken. A running Dask has its own.
 
     Raises:
         UnknownNameError: there is no such engine.
@@ -56,9 +56,10 @@ def find_executor(engine: str, workers: int | None = None) -> Executor:
     )
 
 
-def lost_too_often(number: int, reason: str) -> str:
-    """Returns the sentence for a shard that has lost too many workers."""
+def lost_too_often(number: int | None, reason: str) -> str:
+    """Returns the sentence for a shard, of that number where it is known, that has lost too many workers."""
+    which = "A shard" if number is None else f"Shard {number}"
     return (
-        f"Shard {number} lost its worker {RETRIES + 1} times ({reason}), so it may need more memory than there is: run "
-        "the same command again with fewer --workers, and it goes on from the shards that are done."
+        f"{which} lost its worker {RETRIES + 1} times ({reason}), so it may need more memory than there is: run the "
+        "same command again with fewer --workers, and it goes on from the shards that are done."
     )

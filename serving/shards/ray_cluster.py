@@ -41,6 +41,8 @@ class RayCluster:
             raise MissingExtraError("--engine ray needs the ray extra: pip install 'igan-zoo[ray]'.") from None
         from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
+        if not numbers:
+            return
         started = self._connect()
         try:
             workers = min(self.workers or int(ray.cluster_resources().get("CPU", 1)), len(numbers))
@@ -51,9 +53,9 @@ class RayCluster:
             pool = ActorPool(actors * 2)
             yield from pool.map_unordered(lambda actor, number: actor.perform.remote(task, number), numbers)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
+            raise error.cause or error from error
         except ray.exceptions.RayActorError as error:
-            raise ShardError(lost_too_often(-1, first_line(error))) from error
+            raise ShardError(lost_too_often(None, first_line(error))) from error
         finally:
             if started:
                 ray.shutdown()
@@ -65,16 +67,17 @@ class RayCluster:
         if ray.is_initialized():
             return False
         quiet: Any = {"log_to_driver": False, "logging_level": "error"}
+        address = self.address or os.environ.get("RAY_ADDRESS")
         try:
-            if self.address is not None:
-                ray.init(self.address, **quiet)
-            elif "RAY_ADDRESS" in os.environ:
-                ray.init(**quiet)
-            else:
-                ray.init(num_cpus=self.workers, include_dashboard=False, **quiet)
+            try:
+                ray.init(address or "auto", **quiet)
+            except ConnectionError:
+                if address is not None:
+                    raise
+                ray.init("local", num_cpus=self.workers, include_dashboard=False, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ShardError(
-                f"Ray cannot be used at {self.address or 'this machine'}: start one with ray start --head, or leave "
+                f"Ray cannot be used at {address or 'this machine'}: start one with ray start --head, or leave "
                 f"the address out. {first_line(error)}"
             ) from error
         return True

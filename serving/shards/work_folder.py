@@ -61,14 +61,20 @@ class WorkFolder:
         """Opens the folder that another process made.
 
         Raises:
-            ShardError: the folder is not there, as when it is not shared with this machine, or has another job.
+            ShardError: the folder is not there, as when it is not shared with this machine; or it has another job, or
+                one of another version of igan-zoo.
         """
         content = _read(path / _JOB)
         if content is None:
             raise ShardError(f"A worker does not see {path}: put --out in a folder that all machines share.")
         if hashlib.sha256(content).hexdigest() != job_sha256:
             raise ShardError(f"{path} was given to another job meanwhile; run the command again.")
-        return cls(path, msgspec.json.decode(content, type=Job), job_sha256)
+        try:
+            return cls(path, msgspec.json.decode(content, type=Job), job_sha256)
+        except msgspec.DecodeError as error:
+            raise ShardError(
+                f"A worker does not understand {path / _JOB}: install the same igan-zoo on all machines."
+            ) from error
 
     def add_graphs(self, graphs: Iterable[bytes]) -> None:
         """Writes what workers load: they need no model of their own.

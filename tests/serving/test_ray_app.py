@@ -33,7 +33,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(ray_app.build({"models": MODEL, "max_replicas": "1", "cpus": "0.5"}))

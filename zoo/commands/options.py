@@ -66,6 +66,8 @@ def executor(engine: str | None, workers: int | None, shard_size: int | None) ->
         if workers is not None:
             raise click.UsageError("--workers does not go with --engine ranks: every rank is one worker")
         return find_rank()
+    if engine is not None and engine.startswith("dask://") and workers is not None:
+        raise click.UsageError(f"--workers does not go with {engine}, which has its own")
     from igan_zoo.serving.shards.executors import find_executor
 
     return find_executor(engine or "processes", workers)

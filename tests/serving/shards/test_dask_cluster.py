@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from igan_zoo.errors import ChecksumError, MissingExtraError, ShardError
 from igan_zoo.serving.shards.dask_cluster import DaskCluster
 from igan_zoo.serving.shards.work_folder import WorkFolder
+from tests.conftest import REPOSITORY
 from tests.serving.shards.losing import Losing
 from tests.serving.shards.work import content, in_shards, undivided
 from tests.serving.test_image_sources import refuse_import
@@ -44,10 +48,29 @@ def test_a_scheduler_is_found_by_its_address_and_what_a_worker_refuses_is_raised
         monkeypatch.setattr(WorkFolder, "add_graphs", lambda folder, graphs: add(folder, [b"no graph"]))
         with pytest.raises(ChecksumError, match="is damaged or missing"):
             in_shards(executor, tmp_path / "bad.tar")
-        losing = Losing(executor, tmp_path / "marks", times=100)
-        monkeypatch.undo()
-        with pytest.raises(ShardError, match="Shard 2 lost its worker"):
-            in_shards(losing, tmp_path / "never.tar")
+
+
+@needs_dask
+def test_where_no_worker_is_left_the_job_ends_and_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    monkeypatch.setattr("igan_zoo.serving.shards.dask_cluster._SECONDS_WITHOUT_WORKERS", 1.0)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard"]
+        # What a worker of another machine needs to find besides igan_zoo: this test's own task.
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        worker = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        try:
+            with distributed.Client(address) as client:
+                client.wait_for_workers(1)
+            losing = Losing(DaskCluster(address.removeprefix("tcp://"), 1), tmp_path / "marks")
+            with pytest.raises(ShardError, match="All workers of Dask were lost"):
+                in_shards(losing, tmp_path / "many.npz")
+        finally:
+            worker.kill()
+            worker.wait()
+    assert len(list((tmp_path / "many.npz.shards" / "shards").glob("*.json"))) >= 1
 
 
 @needs_dask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from igan_zoo.errors import ChecksumError, MissingExtraError
+from igan_zoo.errors import ChecksumError, MissingExtraError, ShardError
 from igan_zoo.serving.shards.ray_cluster import RayCluster
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from tests.serving.shards.losing import Losing
@@ -17,7 +17,7 @@ from tests.serving.test_image_sources import refuse_import
 def test_actors_of_this_machine_lose_one_and_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray", reason="needs the ray extra")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         losing = Losing(RayCluster(None, 2), tmp_path / "marks")
         in_shards(losing, tmp_path / "many.npz")
@@ -27,6 +27,11 @@ def test_actors_of_this_machine_lose_one_and_no_bit(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(WorkFolder, "add_graphs", lambda folder, graphs: add(folder, [b"no graph"]))
         with pytest.raises(ChecksumError, match="is damaged or missing"):
             in_shards(RayCluster(None, 1), tmp_path / "bad.npz")
+        monkeypatch.undo()
+        losing = Losing(RayCluster(None, 1), tmp_path / "more marks", times=100)
+        with pytest.raises(ShardError, match="A shard lost its worker"):
+            in_shards(losing, tmp_path / "never.npz")
+        assert losing.lost == 4
     finally:
         ray.shutdown()
 

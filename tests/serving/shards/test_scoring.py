@@ -110,6 +110,7 @@ def test_finished_statistics_are_not_gathered_again(
         (["--engine", "spark"], 2, "'spark' is no engine: give processes, dask"),
         (["--shard-size", 7], 2, "--shard-size goes with --engine or --workers"),
         (["--engine", "ranks", "--workers", 2], 2, "every rank is one worker"),
+        (["--engine", "dask://here:8786", "--workers", 2], 2, "which has its own"),
         (["--engine", "processes", "--shard", "1/2", "--out", "x"], 2, "leave --shard and --compare-conventions out"),
         (["--engine", "processes"], 1, "name these with --save-statistics"),
         (["--engine", "ranks", "--metric", "fid", "--reference", "."], 2, "a file of --save-statistics"),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from igan_zoo.errors import ChecksumError, ShardError
+from igan_zoo.files import sha256_of
 from igan_zoo.serving.scoring.statistics import Facts
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.shards.jobs import (
@@ -116,6 +117,12 @@ def test_a_worker_without_the_folder_or_with_another_job_is_told_so(tmp_path: Pa
     WorkFolder.create(tmp_path / "it.shards", JOB)
     with pytest.raises(ShardError, match="given to another job"):
         Perform(str(tmp_path / "it.shards"), "0")(0)
+
+
+def test_a_worker_of_another_version_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text('{"type": "sample", "colour": "red"}')
+    with pytest.raises(ShardError, match="install the same igan-zoo"):
+        Perform(str(tmp_path), sha256_of(tmp_path / "job.json"))(0)
 
 
 def test_a_worker_with_other_packages_refuses_the_job(tmp_path: Path) -> None:
