@@ -35,6 +35,7 @@ _START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode())
 # Bytes of a body that is decoded at once, and of the head of a request.
 _SMALL = 64 * 1024
 _MAX_HEAD = 64 * 1024
+_GRACE = 0.1
 _SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin"})
 
 
@@ -85,7 +86,7 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head_timer = self.loop.call_later(settings.body_timeout, transport.close)
+            self._start_head_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_head_timer()
@@ -138,7 +139,14 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
                 if self._head_bytes > _MAX_HEAD:
                     self.send_400_response("The head of the request is too long.")
                 elif self._head_timer is None:
-                    self._head_timer = self.loop.call_later(settings.body_timeout, self.transport.close)
+                    self._start_head_timer()
+
+        def _start_head_timer(self) -> None:
+            self._head_timer = self.loop.call_later(settings.body_timeout, self._late_head)
+
+        def _late_head(self) -> None:
+            # A loop that was busy calls late timers first: what has come meanwhile is read before the end.
+            self._head_timer = self.loop.call_later(_GRACE, self.transport.close)
 
         def _stop_head_timer(self) -> None:
             if self._head_timer is not None:

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from igan_zoo import store
 from igan_zoo.latents import latents
 from igan_zoo.serving.server.repository import Repository
 from tests.conftest import igan_zoo_process
@@ -152,7 +154,9 @@ def test_an_unknown_model_is_told_before_the_port_is_opened(igan_zoo: Callable[.
     assert "did you mean" in error
 
 
-def test_a_damaged_model_ends_the_server_with_one_sentence(model: Path) -> None:
+def test_a_damaged_model_ends_the_server_with_one_sentence(tmp_path: Path) -> None:
+    model = tmp_path / "damaged"
+    shutil.copytree(str(store.bundled_store().find(MODEL)), model)
     (model / "onnx" / "generator.onnx").write_bytes(b"damaged")
     process = igan_zoo_process("serve", model, "--port", 0)
     _, error = process.communicate(timeout=60)
