@@ -11,6 +11,7 @@ import asyncio
 import time
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -77,6 +78,8 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
     class SmallRequests(HttpToolsProtocol):
         """Holds an inference request until its end, or until the end of what was read."""
 
+        # Uvicorn's own, one of ours, or none yet.
+        cycle: Any
         _target: Target | None = None
         _path = ""
         _held = b""
@@ -119,7 +122,7 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
             target, self._target = self._target, None
             request_id = requests_log.identify(self.headers)
             flight = _InFlight(self._path, request_id, keep_alive=self.parser.should_keep_alive())
-            self.cycle = flight  # type: ignore[assignment]
+            self.cycle = flight
             try:
                 self._begin(flight, target)
             except Exception as error:

@@ -54,7 +54,7 @@ def serve(
     host: str,
     port: int,
     grpc_port: int | None,
-    device: str,
+    device: Any,
     max_wait: float,
     max_body: int,
     max_upload: int,
