@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -10,6 +11,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from igan_zoo.errors import ImageError, UploadError, UploadSizeError
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.stored_images import StoredImage
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 # Parts that are no files, as text fields, are passed over; forms have few.
 _MOST_FIELDS = 100
@@ -57,10 +61,18 @@ class _Parts:
         self._size = self._fields = 0
         self._field, self._value, self._disposition = b"", b"", b""
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """Returns what the parser is to call."""
-        names = ("part_begin", "part_data", "part_end", "header_field", "header_value", "header_end")
-        return {f"on_{name}": getattr(self, name) for name in (*names, "headers_finished", "end")}
+        return {
+            "on_part_begin": self.part_begin,
+            "on_header_field": self.header_field,
+            "on_header_value": self.header_value,
+            "on_header_end": self.header_end,
+            "on_headers_finished": self.headers_finished,
+            "on_part_data": self.part_data,
+            "on_part_end": self.part_end,
+            "on_end": self.end,
+        }
 
     def take(self) -> list[StoredImage]:
         """Returns the files that are complete, each once."""
