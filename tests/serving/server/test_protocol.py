@@ -214,6 +214,11 @@ def triton() -> Iterator[Any]:
         client = http.InferenceServerClient(f"127.0.0.1:{port}")
         yield client
         client.close()
+        # Its finalizer may run in its own thread only; at the end of the process it does.
+        _KEPT.append(client)
+
+
+_KEPT: list[Any] = []
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
