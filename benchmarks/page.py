@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 
 MODEL = "cifar10-ssl-small"
 WIDTH, HEIGHT = 1120, 900
@@ -26,13 +26,19 @@ def measure(browser: Browser, address: str, view: str) -> tuple[float, float, in
     context = browser.new_context()
     page = context.new_page()
     sizes: list[int] = []
-    page.on("response", lambda response: sizes.append(int(response.headers.get("content-length", 0))))
+    page.on("response", lambda response: count(response, sizes))
     page.goto(f"{address}#{view}")
     page.wait_for_selector(f"body[data-ready={view}]")
     drawn = page.evaluate("performance.now()")
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     context.close()
     return loaded, drawn, len(sizes), sum(sizes)
+
+
+def count(response: Response, sizes: list[int]) -> None:
+    """Adds the size of an answer of the server; images that the page made itself are answers to the browser, too."""
+    if response.url.startswith("http"):
+        sizes.append(int(response.headers.get("content-length", 0)))
 
 
 def take_pictures(browser: Browser, address: str, folder: Path) -> None:

@@ -61,9 +61,18 @@ async function choose(model) {
   close();
   state.model = model;
   state.directions = null;
+  byId('explore-sliders').replaceChildren();
+  byId('explore-note').textContent = 'Looking for directions along which the images change.';
   await showSeed();
   await showBetween();
-  state.directions = (await askJson(`directions?model=${encodeURIComponent(model.name)}`)).directions;
+  // The server draws some hundred images for them, once; nobody should wait for that.
+  attempt(() => findDirections(model));
+}
+
+async function findDirections(model) {
+  const { directions } = await askJson(`directions?model=${encodeURIComponent(model.name)}`);
+  if (state.model !== model) return;
+  state.directions = directions;
   makeSliders();
 }
 

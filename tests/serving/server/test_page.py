@@ -278,6 +278,19 @@ def test_the_models_are_shown_with_their_cards(visit: Visit) -> None:
     assert "onnx/generator.onnx" in text(page, f"{article} .card")
 
 
+def test_a_server_with_a_scorer_alone_has_something_to_show(visit: Visit) -> None:
+    scorer = {"name": "inception", "summary": "A single ONNX file", "roles": ["scorer"], "provider": "CPU"}
+    scorer |= dict.fromkeys(("image", "classes", "latent", "parity")) | {"results": []}
+    visit.page.route("**/models", lambda route: route.fulfill(json=[scorer]))
+    try:
+        page = visit.open("models")
+        assert "any size" in text(page, "article[aria-label=inception]")
+        assert "has a generator" in text(visit.open("play"), "#play-status")
+        assert "has a classifier" in text(visit.open("classify"), "#classify-answer")
+    finally:
+        visit.page.unroute("**/models")
+
+
 def test_views_have_addresses_of_their_own(visit: Visit) -> None:
     page = visit.open(f"classify/{MODEL}")
     page.click("nav a >> nth=3")
