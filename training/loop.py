@@ -151,7 +151,7 @@ class Training:
                 if self.world.decide(due):
                     self.save()
                     saved = time.monotonic()
-                if self.world.decide(over):
+                if self.options.deadline is not None and self.world.decide(over):
                     raise OutOfTimeError(f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on.")
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
 

@@ -14,11 +14,15 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from igan_zoo.errors import SpecificationError, TrainingError
+from igan_zoo.errors import OutOfTimeError, SpecificationError, TrainingError
 from igan_zoo.training.alternating import AlternatingGame
+from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.game import Losses
-from igan_zoo.training.loop import Training, open_game
+from igan_zoo.training.loop import Options, Training, open_game
+from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import customize
+from igan_zoo.training.start import start_training
 from tests.conftest import TINY, igan_zoo_process
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -71,6 +75,23 @@ def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Pa
     assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_directory: Path, tmp_path: Path) -> None:
+    """With a deadline that has passed, every call takes a single one of the three steps."""
+    recipe = customize(find_recipe("mnist-ssl-fast"), ["validation_images=50", "epochs=1", "labels=20"])
+    source, stopped, whole = str(data_directory), tmp_path / "stopped", tmp_path / "whole"
+    start_training(recipe, source, whole, threads=1)
+    late = Options(deadline=time.monotonic())
+    for step in (1, 2):
+        with pytest.raises(OutOfTimeError, match="stopped is out of time in epoch 1; it can go on"):
+            start_training(recipe, source, stopped, resume=True, threads=1, options=late)
+        assert checkpoint_facts(stopped / "checkpoint.safetensors")["step"] == step
+        assert not Run(stopped).is_finished()
+    start_training(recipe, source, stopped, resume=True, threads=1, options=late)
+    assert Run(stopped).is_finished()
+    assert (stopped / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+    assert (stopped / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
 
 
 def test_an_interrupted_run_says_how_to_go_on(data_directory: Path, tmp_path: Path) -> None:

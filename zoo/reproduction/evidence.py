@@ -74,6 +74,11 @@ class Found:
             elif self.evidence[place].run is None and one.run is not None:
                 known = dataclasses.replace(self.evidence[place], run=one.run, validation_error=one.validation_error)
                 self.evidence[place] = known
+            elif one.run is not None:
+                first = self.evidence[place].path
+                self.left_out.append(
+                    f"{one.path} is the same training as {first}, of the same seed, which counts once."
+                )
         self.left_out += other.left_out
 
     def _place(self, one: Evidence) -> int | None:

@@ -67,8 +67,7 @@ def reproduce_table(request: Request) -> Report:
     found = given_evidence(request)
     missing = carry_out(request, decide(request, found.evidence))
     if request.own_runs.is_dir() and any(request.own_runs.rglob("recipe.json")):
-        own = find_runs([request.own_runs])
-        found.add(Found(own.evidence))
+        found.add(find_runs([request.own_runs]))
     numbers = _measure(request, found, missing)
     behind = _behind(request, found.evidence)
     report = Report(

@@ -39,6 +39,8 @@ def draw_validation_errors(path: Path, curves: Mapping[str, Sequence[float | Non
         percent = [(epoch, 100 * max(error, 1e-4)) for epoch, error in points]
         axes.plot(*zip(*percent, strict=True), label=name, marker="." if len(points) < 20 else "", linewidth=1.2)
     axes.set(xlabel="epoch", ylabel="errors on validation images, percent", yscale="log")
+    for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_format("{x:g}")
     axes.grid(which="both", alpha=0.3)
     if len(known) <= _MOST_NAMED:
         axes.legend(fontsize="small")
