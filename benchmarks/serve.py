@@ -245,8 +245,8 @@ def drive(peer: Peer, clients: int, seconds: float, cores: str | None) -> Measur
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Measured(
         rate=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        median=milliseconds(_found(r"^ +50% +(\S+)$", said)),
-        slowest=milliseconds(_found(r"^ +99% +(\S+)$", said)),
+        median=milliseconds(_found(r"^ +50% +(\S+) *$", said)),
+        slowest=milliseconds(_found(r"^ +99% +(\S+) *$", said)),
         failed=int(failed[1]) if failed else 0,
     )
 

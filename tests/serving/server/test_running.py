@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from igan_zoo import store
+from igan_zoo.directory import seal
 from igan_zoo.latents import latents
 from igan_zoo.serving.server.repository import Repository
+from igan_zoo.spec import read_spec
 from tests.conftest import igan_zoo_process
 from tests.serving.server.conftest import GENERATOR, MODEL
 
@@ -46,6 +49,10 @@ def served(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
         process.communicate()
 
 
+def copy_model(path: Path) -> Path:
+    return Path(shutil.copytree(str(store.bundled_store().find(MODEL)), path))
+
+
 def request(seed: int) -> bytes:
     z = latents(100, "uniform", seed=seed, start=0, count=1)
     tensor = {"name": "latent", "datatype": "FP32", "shape": [1, 100], "data": z.ravel().tolist()}
@@ -57,7 +64,7 @@ class Client(threading.Thread):
 
     def __init__(self, port: int, seed: int) -> None:
         super().__init__()
-        self.port, self.seed = port, seed
+        self.port, self.seed, self.enough = port, seed, False
         self.answers: list[int] = []
         self.images: list[list[int]] = []
         # What was sent whole, and found no answer though the server had not ended the connection before.
@@ -68,7 +75,7 @@ class Client(threading.Thread):
             self._ask(connection, request(self.seed))
 
     def _ask(self, connection: http.client.HTTPConnection, body: bytes) -> None:
-        while not self.answers or self.answers[-1] == 200:
+        while not self.enough and (not self.answers or self.answers[-1] == 200):
             try:
                 if connection.sock is None:
                     connection.connect()
@@ -108,6 +115,24 @@ def test_sigterm_under_load_loses_no_accepted_request(hosted: Repository) -> Non
         z = latents(100, "uniform", seed=client.seed, start=0, count=1)
         expected = engine.run("generator", {"latent": z})["images"].ravel()
         assert np.abs(np.array(client.images) - expected.astype(int)).max() <= 1
+
+
+def test_a_model_is_exchanged_under_load_and_nobody_notices(tmp_path: Path) -> None:
+    path = copy_model(tmp_path / MODEL)
+    with served(path, "--reload", 0.05, "--no-log-requests") as (process, port):
+        clients = [Client(port, seed) for seed in range(4)]
+        for client in clients:
+            client.start()
+        for number in range(2):
+            spec = read_spec(path / "config.json")
+            seal(path, msgspec.structs.replace(spec, summary=f"Change {number}"))
+            assert process.stderr is not None
+            assert "was loaded" in process.stderr.readline()
+        for client in clients:
+            client.enough = True
+            client.join(20)
+            assert client.lost == []
+            assert set(client.answers) == {200}
 
 
 def test_after_sigterm_what_was_begun_is_finished_and_nothing_new_is_taken() -> None:
@@ -155,8 +180,7 @@ def test_an_unknown_model_is_told_before_the_port_is_opened(igan_zoo: Callable[.
 
 
 def test_a_damaged_model_ends_the_server_with_one_sentence(tmp_path: Path) -> None:
-    model = tmp_path / "damaged"
-    shutil.copytree(str(store.bundled_store().find(MODEL)), model)
+    model = copy_model(tmp_path / "damaged")
     (model / "onnx" / "generator.onnx").write_bytes(b"damaged")
     process = igan_zoo_process("serve", model, "--port", 0)
     _, error = process.communicate(timeout=60)
