@@ -66,12 +66,13 @@ class Peer:
 
 @dataclass(frozen=True)
 class Measured:
-    """What wrk saw."""
+    """What wrk saw: requests a second, milliseconds; and the milliseconds of processors that a request took there."""
 
     rate: float
     median: float
     slowest: float
     failed: int
+    processor: float
 
 
 def tiny_classifier() -> bytes:
@@ -230,8 +231,16 @@ def ask(peer: Peer) -> NDArray[np.float32]:
         return peer.request.logits(answer.read(), headers)
 
 
-def drive(peer: Peer, clients: int, seconds: float, cores: str | None) -> Measured:
-    """Returns what wrk sees of so many clients that ask again and again."""
+def processor_seconds(pid: int) -> float:
+    """Returns what a process and all of its children took of the processors since they began."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+    return used + sum(processor_seconds(int(child)) for found in children for child in found)
+
+
+def drive(peer: Peer, pid: int, clients: int, seconds: float, cores: str | None) -> Measured:
+    """Returns what wrk sees of so many clients that ask the server ``pid`` again and again."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "body").write_bytes(peer.request.body)
         lines = ['wrk.method = "POST"', f'local f = io.open("{folder}/body", "rb")', 'wrk.body = f:read("*all")']
@@ -241,13 +250,16 @@ def drive(peer: Peer, clients: int, seconds: float, cores: str | None) -> Measur
         prefix = ["taskset", "-c", cores] if cores else []
         url = f"http://127.0.0.1:{peer.port}{peer.request.path}"
         options = ["-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
+        before = processor_seconds(pid)
         said = subprocess.run([*prefix, "wrk", *options], capture_output=True, text=True, check=True).stdout
+        used = processor_seconds(pid) - before
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Measured(
         rate=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
         median=milliseconds(_found(r"^ +50% +(\S+) *$", said)),
         slowest=milliseconds(_found(r"^ +99% +(\S+) *$", said)),
         failed=int(failed[1]) if failed else 0,
+        processor=1000 * used / max(1, int(_found(r"(\d+) requests in", said))),
     )
 
 
@@ -274,10 +286,10 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     measured: dict[tuple[str, int], list[Measured]] = {}
     for _ in range(arguments.rounds):
         for peer in peers(arguments, model, image):
-            with started(peer, arguments.cores, expected):
-                drive(peer, max(arguments.clients), 1, arguments.wrk_cores)
+            with started(peer, arguments.cores, expected) as pid:
+                drive(peer, pid, max(arguments.clients), 1, arguments.wrk_cores)
                 for clients in arguments.clients:
-                    result = drive(peer, clients, arguments.seconds, arguments.wrk_cores)
+                    result = drive(peer, pid, clients, arguments.seconds, arguments.wrk_cores)
                     measured.setdefault((peer.name, clients), []).append(result)
     for clients in arguments.clients:
         ours_rates = [one.rate for one in measured["igan-zoo", clients]]
@@ -289,11 +301,12 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def row(results: list[Measured]) -> str:
-    rate, median, slowest = (
-        statistics.median(getattr(one, field) for one in results) for field in ("rate", "median", "slowest")
+    rate, median, slowest, processor = (
+        statistics.median(getattr(one, field) for one in results)
+        for field in ("rate", "median", "slowest", "processor")
     )
     failed = sum(one.failed for one in results)
-    return f"{rate:8,.0f} r/s   p50 {median:7.2f} ms   p99 {slowest:7.2f} ms" + (
+    return f"{rate:8,.0f} r/s   p50 {median:7.2f} ms   p99 {slowest:7.2f} ms   CPU {processor:6.3f} ms" + (
         f"   {failed} failed" if failed else ""
     )
 
@@ -307,28 +320,36 @@ def real_classifier(arguments: argparse.Namespace) -> None:
     batched = ours(REAL, PORT, "--threads", arguments.threads, "--max-batch", arguments.batch)
     alone = ours(REAL, PORT + 1, "--threads", arguments.threads, "--max-batch", 1)
     one, other = Peer("batching", batched, PORT, request), Peer("no batching", alone, PORT + 1, request)
-    rates: dict[str, list[float]] = {"engine": [], "batching": [], "no batching": []}
-    with started(one, arguments.cores, expected), started(other, arguments.cores, expected):
-        for peer in (one, other):
-            drive(peer, 64, 2, arguments.wrk_cores)
+    rates: dict[str, list[tuple[float, float]]] = {"engine": [], "batching": [], "no batching": []}
+    with (
+        started(one, arguments.cores, expected) as first,
+        started(other, arguments.cores, expected) as second,
+    ):
+        servers = ((one, first), (other, second))
+        for peer, pid in servers:
+            drive(peer, pid, 64, 2, arguments.wrk_cores)
         for _ in range(arguments.rounds):
             rates["engine"].append(engine_rate(engine, image, arguments))
-            for peer in (one, other):
-                rates[peer.name].append(drive(peer, 64, arguments.seconds, arguments.wrk_cores).rate)
+            for peer, pid in servers:
+                result = drive(peer, pid, 64, arguments.seconds, arguments.wrk_cores)
+                rates[peer.name].append((result.rate, result.processor))
     print(f"{REAL.name} classifier at 64 clients, batches of {arguments.batch}:")
     for name, found in rates.items():
-        ratio = statistics.median(rate / raw for rate, raw in zip(found, rates["engine"], strict=True))
-        print(f"  {name:12} {statistics.median(found):8,.0f} images/s   {ratio:.2f} of the engine")
+        rate, processor = (statistics.median(pair[index] for pair in found) for index in (0, 1))
+        ratio = statistics.median(pair[0] / raw[0] for pair, raw in zip(found, rates["engine"], strict=True))
+        busy = statistics.median(raw[1] / pair[1] for pair, raw in zip(found, rates["engine"], strict=True))
+        print(f"  {name:12} {rate:8,.0f} images/s   {ratio:.2f} of the engine   CPU {processor:.2f} ms ({busy:.2f})")
 
 
-def engine_rate(engine: Engine, image: Images, arguments: argparse.Namespace) -> float:
+def engine_rate(engine: Engine, image: Images, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Returns images a second, and milliseconds of the processors an image."""
     inputs: Arrays = {"images": np.repeat(image[None], arguments.batch, axis=0)}
     engine.run("classifier", inputs)
-    count, began = 0, time.perf_counter()
+    count, began, processor = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - began < arguments.seconds:
         engine.run("classifier", inputs)
         count += arguments.batch
-    return count / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began), 1000 * (time.process_time() - processor) / count
 
 
 def main() -> None:
