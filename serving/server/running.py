@@ -90,10 +90,10 @@ def serve(
         MissingExtraError: ``grpc_port`` without grpcio and protobuf.
     """
     log = Log()
-    listener = _listen(host, port)
-    _redirect_logging(log)
     app = create_app(repository, settings, log=log)
     companion = None if grpc_port is None else _companion(repository, settings, app, host, grpc_port)
+    listener = _listen(host, port)
+    _redirect_logging(log)
     place = f"[{host}]" if ":" in host else host
 
     def announce_all(bound: int | None) -> None:

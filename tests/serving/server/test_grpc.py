@@ -407,3 +407,16 @@ print(len(seen))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 40
+
+
+def test_a_server_without_the_extra_says_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from igan_zoo.errors import MissingExtraError
+    from igan_zoo.serving.server.running import serve
+
+    monkeypatch.delitem(sys.modules, "igan_zoo.serving.server.grpc_service")
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    options = ServerSettings(threads=1)
+    with pytest.raises(
+        MissingExtraError, match=r"gRPC needs grpc, of the grpc extra: pip install 'igan-zoo\[grpc,cpu\]'"
+    ):
+        serve(Repository([], options), options, host="127.0.0.1", port=0, announce=lambda _: None, grpc_port=0)
