@@ -2,6 +2,7 @@
 
 import { available, chosen, place, run } from './device.js';
 import { bars, byId, element, offer } from './dom.js';
+import { clear, drawOn } from './drawing.js';
 import { canvases } from './pictures.js';
 import { ask, askJson, attempt } from './server.js';
 
@@ -61,6 +62,8 @@ export function connect(models, chose) {
   });
   byId('classify-camera').hidden = !navigator.mediaDevices?.getUserMedia;
   byId('classify-camera').addEventListener('click', () => attempt(useCamera));
+  drawOn(byId('classify-pad'), (file) => attempt(() => classify(file)));
+  byId('classify-clear').addEventListener('click', () => clear(byId('classify-pad')));
   byId('classify-compare').addEventListener('click', () => attempt(compare));
 }
 
@@ -70,6 +73,7 @@ function take(files) {
 
 async function choose(model) {
   state.model = model;
+  byId('classify-draw').hidden = model.image.channels !== 1;
   const { examples } = await askJson('examples');
   const files = examples > 0 ? await realExamples(Math.min(examples, EXAMPLES)) : await generatedExamples();
   byId('examples-note').textContent = files.length === 0 ? 'This server has no examples for this model.'

@@ -201,6 +201,29 @@ def test_an_image_is_classified_however_it_comes(visit: Visit) -> None:
     page.wait_for_selector("#classify-examples button:nth-child(2)[aria-pressed=true]")
 
 
+def test_a_digit_can_be_drawn(visit: Visit) -> None:
+    page = visit.open(f"classify/{MODEL}")
+    page.locator("#classify-pad").scroll_into_view_if_needed()
+    box = page.locator("#classify-pad").bounding_box()
+    assert box is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    page.mouse.move(*at(0.55, 0.2))
+    page.mouse.down()
+    page.mouse.move(*at(0.5, 0.5))
+    page.mouse.move(*at(0.45, 0.8))
+    page.mouse.up()
+    page.wait_for_selector(".bars")
+    assert text(page, "#classify-answer dt >> nth=0") == "1"
+    page.click("#classify-clear")
+    assert page.evaluate(
+        "document.querySelector('#classify-pad').getContext('2d').getImageData(0, 0, 280, 280).data"
+        ".every((value, at) => value === (at % 4 === 3 ? 255 : 0))"
+    )
+
+
 def test_what_is_no_image_is_refused_in_the_page(visit: Visit) -> None:
     page = visit.open("classify")
     page.set_input_files("#classify-file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
