@@ -59,5 +59,5 @@ $(VENV)/.installed-cpu: $(SETUP) | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(SETUP) | $(BIN)/python
-	$(PIP) --editable '.[cpu,train,dev]'
+	$(PIP) --editable '.[cpu,train,serve,grpc,dask,ray,dev]'
 	touch $@

@@ -6,11 +6,14 @@ very file) and the installing half of `make demo`.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ import pytest
 from tests.conftest import REPOSITORY, TINY
 
 README = (REPOSITORY / "README.md").read_text()
+SERVERS = {"serve", "turing"}
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
@@ -45,6 +49,10 @@ def test_the_commands_work_in_the_order_given(tmp_path: Path, sources: dict[str,
     small = {**sources, "my_photos": sources["your own images"]}
     for command in commands():
         arguments = [str(small.get(word, word)) for word in shlex.split(command)]
+        if arguments[0] == "curl" or arguments[1] in SERVERS:
+            continue
+        if arguments[1:3] == ["reproduce", "table1"]:
+            arguments.append("--dry-run")
         if arguments[1] == "train":
             narrow = [] if arguments[2].startswith("mnist") else ["network_width=0.0625", "epoch_images=40"]
             arguments += [word for setting in [*TINY, "epochs=2", *narrow] for word in ("--set", setting)]
@@ -54,6 +62,51 @@ def test_the_commands_work_in_the_order_given(tmp_path: Path, sources: dict[str,
     assert len(list((tmp_path / "pictures").iterdir())) == 100
     assert (tmp_path / "models" / "my-mnist" / "onnx" / "classifier.onnx").exists()
     assert (tmp_path / "toy-game" / "toy-game.png").exists()
+
+
+def test_the_servers_start_and_curl_gets_its_answers(tmp_path: Path, sources: dict[str, Path]) -> None:
+    """The same, with free ports."""
+    answers = {}
+    addresses = []
+    with contextlib.ExitStack() as servers:
+        for command in commands():
+            arguments = [str(sources.get(word, word)) for word in shlex.split(command)]
+            if arguments[0] == "curl":
+                words = [word.replace("http://127.0.0.1:8000", addresses[0]) for word in arguments]
+                words = [str(tmp_path / word) if word == "grid.png" else word for word in words]
+                answers[words[-1]] = run(["curl", "--silent", "--fail-with-body", *words[1:]], REPOSITORY)
+            elif arguments[1] in SERVERS:
+                addresses.append(servers.enter_context(served([*arguments[1:], "--port", "0"], tmp_path)))
+    (classified,) = (answer for answer in answers.values() if answer)
+    assert json.loads(classified)[0]["classes"][0]["name"] == "7"
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert addresses[1].endswith("#turing/cifar10-ssl-small")
+
+
+def origin(address: str) -> str:
+    return "/".join(address.split("/")[:3])
+
+
+@contextlib.contextmanager
+def served(arguments: list[str], folder: Path) -> Iterator[str]:
+    """Runs a command that serves until SIGTERM, and yields the address that it prints."""
+    words = [str(REPOSITORY / word) if word.startswith("models/") else word for word in arguments]
+    command = [sys.executable, "-m", "igan_zoo", *words]
+    process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    try:
+        said = ""
+        while not (match := re.search(r"http://[^\s;,)]+", said)) and process.poll() is None:
+            said += process.stdout.readline()
+        assert match, said
+        address = match[0]
+        patient = ["curl", "--silent", "--fail", "--retry", "60", "--retry-delay", "1", "--retry-all-errors"]
+        run([*patient, f"{origin(address)}/v2/health/ready"], folder)
+        yield address
+    finally:
+        process.terminate()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
 
 
 def test_the_client_without_igan_zoo_reads_the_seven() -> None:
