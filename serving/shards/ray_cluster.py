@@ -75,7 +75,7 @@ class RayCluster:
                 if address is not None:
                     raise
                 ray.init("local", num_cpus=self.workers, include_dashboard=False, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises no narrower one where it does not start
             raise ShardError(
                 f"Ray cannot be used at {address or 'this machine'}: start one with ray start --head, or leave "
                 f"the address out. {first_line(error)}"

@@ -14,6 +14,7 @@ from igan_zoo.errors import MissingExtraError, SpecificationError
 from igan_zoo.latents import latents
 from igan_zoo.serving import ray_app
 from igan_zoo.serving.engine import load_engine
+from tests.serving.local_ray import local_ray
 from tests.serving.test_image_sources import refuse_import
 
 # Ray's own models of its settings.
@@ -23,24 +24,19 @@ MODEL = "mnist-ssl-warm"
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address() -> Iterator[str]:
     """Ray Serve with one replica of the bundled model."""
-    ray = pytest.importorskip("ray", reason="needs the ray extra")
     pytest.importorskip("starlette", reason="needs the serve extra")
-    from ray import serve
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
+    with local_ray(2):
+        from ray import serve
+
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(ray_app.build({"models": MODEL, "max_replicas": "1", "cpus": "0.5"}))
         yield f"http://127.0.0.1:{port}"
         serve.shutdown()
-    finally:
-        ray.shutdown()
 
 
 def test_a_replica_answers_as_the_server_does(address: str) -> None:

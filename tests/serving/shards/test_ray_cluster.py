@@ -9,31 +9,27 @@ import pytest
 from igan_zoo.errors import ChecksumError, MissingExtraError, ShardError
 from igan_zoo.serving.shards.ray_cluster import RayCluster
 from igan_zoo.serving.shards.work_folder import WorkFolder
+from tests.serving.local_ray import local_ray
 from tests.serving.shards.losing import Losing
 from tests.serving.shards.work import content, in_shards, undivided
 from tests.serving.test_image_sources import refuse_import
 
 
 def test_actors_of_this_machine_lose_one_and_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray", reason="needs the ray extra")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
+    with local_ray(2):
         losing = Losing(RayCluster(None, 2), tmp_path / "marks")
         in_shards(losing, tmp_path / "many.npz")
         assert losing.lost == 1
         assert content(tmp_path / "many.npz") == undivided(tmp_path / "one.npz")
-        add = WorkFolder.add_graphs
-        monkeypatch.setattr(WorkFolder, "add_graphs", lambda folder, graphs: add(folder, [b"no graph"]))
-        with pytest.raises(ChecksumError, match="is damaged or missing"):
-            in_shards(RayCluster(None, 1), tmp_path / "bad.npz")
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            add = WorkFolder.add_graphs
+            patched.setattr(WorkFolder, "add_graphs", lambda folder, graphs: add(folder, [b"no graph"]))
+            with pytest.raises(ChecksumError, match="is damaged or missing"):
+                in_shards(RayCluster(None, 1), tmp_path / "bad.npz")
         losing = Losing(RayCluster(None, 1), tmp_path / "more marks", times=100)
         with pytest.raises(ShardError, match="A shard lost its worker"):
             in_shards(losing, tmp_path / "never.npz")
         assert losing.lost == 4
-    finally:
-        ray.shutdown()
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

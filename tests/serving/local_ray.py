@@ -1,0 +1,33 @@
+"""A real Ray of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """Starts Ray on this machine, whatever other Ray runs here."""
+    ray = pytest.importorskip("ray", reason="needs the ray extra")
+    _start(ray, cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, cpus: int) -> None:
+    for _ in range(3):
+        try:
+            ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="error")
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+    pytest.skip("needs a machine that is less busy: Ray waits 30 seconds for its own start, and no longer")
