@@ -33,7 +33,8 @@ class Group(Struct, frozen=True):
     """The numbers of all trainings of one protocol: a recipe with its settings, whatever the seed.
 
     ``deviation`` is the sample's standard deviation (divisor n - 1). ``departures`` are the settings that differ from
-    the paper's protocol, whose own value is in brackets.
+    the paper's protocol, whose own value is in brackets. ``training_images`` is the fewest that a run is known to have
+    had.
     """
 
     recipe: str
@@ -41,6 +42,7 @@ class Group(Struct, frozen=True):
     epochs: int
     measured: tuple[Measured, ...]
     validation_error: float | None
+    training_images: int | None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -102,7 +104,7 @@ def make_cell(row: Row, evidence: Sequence[Evidence], measure: Measure, *, reaso
 
 def real_cell(row: Row, value: float | None, deviation: float | None, *, path: str, reason: str) -> Cell:
     """Returns the cell of real images, which nothing was trained for; None is no number, for that ``reason``."""
-    group = Group("", (), 0, (Measured(value, deviation, (), 0, 1, (path,)),), None)
+    group = Group("", (), 0, (Measured(value, deviation, (), 0, 1, (path,)),), None, None)
     return Cell(
         row=row.name,
         title=row.title,
@@ -160,6 +162,7 @@ def _group(row: Row, recipe: Recipe, found: Sequence[Evidence], measured: tuple[
         epochs=recipe.epochs,
         measured=measured,
         validation_error=mean(errors) if errors else None,
+        training_images=min((one.training_images for one in found if one.training_images), default=None),
     )
 
 
@@ -179,6 +182,8 @@ def shortfalls(row: Row, group: Group) -> tuple[str, ...]:
     others = [one for one in group.departures if not one.startswith("epochs=")]
     if group.recipe != full.name or others:
         found.append(f"the recipe {group.recipe}" + (f" with {', '.join(others)}" if others else ""))
+    if group.training_images not in (None, row.training_images):
+        found.append(f"{group.training_images:,} training images and not {row.training_images:,}")
     wanted = row.published.runs if row.published is not None else 1
     if row.ensemble:
         members = min(one.members for one in group.measured)

@@ -31,6 +31,7 @@ class Evidence:
 
     ``recipe`` has its labelled subset's seed resolved. ``validation_error`` is that of the last epoch, on training
     images; ``seconds`` is wall time. ``run`` is where the log is, if it is there: a model's may be found beside it.
+    Only a run knows its ``training_images``.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Evidence:
     validation_error: float | None = None
     is_model: bool = False
     run: Path | None = None
+    training_images: int | None = None
 
     @property
     def protocol(self) -> Recipe:
@@ -72,9 +74,14 @@ class Found:
             if place is None:
                 self.evidence.append(one)
             elif self.evidence[place].run is None and one.run is not None:
-                known = dataclasses.replace(self.evidence[place], run=one.run, validation_error=one.validation_error)
+                known = dataclasses.replace(
+                    self.evidence[place],
+                    run=one.run,
+                    validation_error=one.validation_error,
+                    training_images=one.training_images,
+                )
                 self.evidence[place] = known
-            elif one.run is not None:
+            elif one.run is not None and one.run != self.evidence[place].run:
                 first = self.evidence[place].path
                 self.left_out.append(
                     f"{one.path} is the same training as {first}, of the same seed, which counts once."
@@ -121,6 +128,7 @@ def _add_run(found: Found, run: Run) -> None:
         command=facts.command(),
         validation_error=log[-1].get("validation_error"),
         run=run.path,
+        training_images=facts.training_images,
     )
     found.add(Found([evidence]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_the_mean_and_deviation_are_over_the_seeds_of_one_protocol() -> None:
 
 def test_ten_seeds_of_the_papers_recipe_fall_short_of_nothing() -> None:
     assert cell("100", [training("mnist-ssl", f"seed={seed}") for seed in range(1, 11)]).shortfalls == ()
+
+
+def test_less_data_is_less_than_the_papers_protocol() -> None:
+    few = [replace(training("mnist-ssl", f"seed={seed}"), training_images=6_000) for seed in range(1, 11)]
+    assert cell("100", few).shortfalls == ("6,000 training images and not 60,000",)
+    assert cell("100", [replace(one, training_images=60_000) for one in few]).shortfalls == ()
 
 
 def test_protocols_do_not_mix_and_no_test_error_decides_which_is_shown() -> None:

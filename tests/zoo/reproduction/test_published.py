@@ -90,6 +90,17 @@ def test_the_first_recipe_is_the_one_that_the_project_calls_by_the_papers_name()
     assert first["table3"] == {f"cifar10-table3-{name}" for name in ("ours", "vbn-bn", "l-ha", "ls", "l", "mbf")}
 
 
+def test_every_row_is_of_all_training_images() -> None:
+    images = {table.name: {row.training_images for row in table.rows} for table in TABLES.values()}
+    assert images == {
+        "table1": {60_000},
+        "table2": {50_000},
+        "svhn": {73_257},
+        "table3": {50_000},
+        "figure3": {60_000},
+    }
+
+
 def test_rows_are_found_in_the_tables_order() -> None:
     assert [row.name for row in TABLE1.find_rows(["ensemble-100", "20"])] == ["20", "ensemble-100"]
     assert TABLE1.find_rows([]) == TABLE1.rows
