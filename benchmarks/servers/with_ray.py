@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
@@ -37,7 +36,6 @@ class Classifier:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=tempfile.mkdtemp(prefix="ray-benchmark-")
     )
