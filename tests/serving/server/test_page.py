@@ -181,6 +181,12 @@ def test_an_image_is_classified_however_it_comes(visit: Visit) -> None:
     assert text(page, best) == "7"
     assert text(page, "#classify-answer dd >> nth=1") == "100.0 %"
     assert page.locator("#classify-answer dt").count() == 11  # ten classes and the realness
+    widths = page.evaluate(
+        "[...document.querySelectorAll('#classify-answer .track')]"
+        ".map(track => track.firstChild.getBoundingClientRect().width / track.getBoundingClientRect().width)"
+    )
+    assert widths[0] == pytest.approx(1, abs=0.001)
+    assert max(widths[1:10]) < 0.05
 
     for event, digit in [("paste", "2"), ("drop", "4")]:
         page.evaluate(
