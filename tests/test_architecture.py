@@ -92,7 +92,10 @@ def test_files_import_only_what_their_folder_may(path: Path) -> None:
             assert package in sys.stdlib_module_names or package in outside, f"{path} imports {name}"
 
 
-HEAVY = ("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec", "pyarrow")
+HEAVY = (
+    *("torch", "onnx", "onnxruntime", "PIL", "huggingface_hub", "numpy", "rich", "msgspec", "pyarrow"),
+    *("distributed", "ray"),
+)
 
 
 def loaded_after(code: str) -> set[str]:
@@ -112,8 +115,9 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_the_serving_modules_load_no_training_stack() -> None:
     modules = ["engine", "sampling", "classifying", "benchmarking", "scoring.plan", "scoring.statistics_file"]
+    modules += ["shards.sampling", "shards.scoring", "shards.dask_cluster", "shards.ray_cluster"]
     code = "\n".join(f"import igan_zoo.serving.{module}" for module in modules)
-    assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL", "pyarrow"}
+    assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL", "pyarrow", "distributed", "ray"}
 
 
 def test_the_operators_load_neither_torch_nor_numpy_before_a_face_is_imported() -> None:

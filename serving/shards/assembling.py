@@ -43,7 +43,10 @@ def assembled(
             return
         with closing(_finished(folder, executor, suffix)) as files:
             yield files
-        folder.finish(keep_note=by_rank)
+        if by_rank:
+            folder.leave_note()
+            return
+    folder.delete()
 
 
 def _finished(folder: WorkFolder, executor: Executor, suffix: str) -> Generator[Path]:

@@ -163,14 +163,15 @@ class WorkFolder:
         """Forgets that the result was put together, as when it was deleted."""
         (self.path / _MERGED).unlink(missing_ok=True)
 
-    def finish(self, *, keep_note: bool) -> None:
-        """Deletes what the result is made of; with ``keep_note`` ranks that come later find that it is."""
-        if not keep_note:
-            shutil.rmtree(self.path)
-            return
+    def leave_note(self) -> None:
+        """Deletes what the result was made of, and tells ranks that come later that it is."""
         _write(self.path / _MERGED, b"{}")
         for folder in (_GRAPHS, _SHARDS):
             shutil.rmtree(self.path / folder, ignore_errors=True)
+
+    def delete(self) -> None:
+        """Deletes everything; nobody may hold the folder, whose open files shared file systems keep."""
+        shutil.rmtree(self.path)
 
 
 def _another(path: Path, there: bytes, job: Job) -> str:
