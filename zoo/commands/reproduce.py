@@ -234,7 +234,7 @@ def _turing(
     from igan_zoo.catalogue import DEFAULT_MODEL
     from igan_zoo.reproduction import turing_tests
 
-    summaries = turing_tests.summarize(turing_tests.read_answers(results))
+    summaries = turing_tests.summarize(results)
     prepared = None
     if model is not None or data is not None or not results:
         prepared = turing_tests.prepare_test(out, model or DEFAULT_MODEL, data, images=images, seed=seed)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from igan_zoo import store
 from igan_zoo.errors import DataError
@@ -21,94 +19,20 @@ from igan_zoo.reproduction.published import HUMAN_RESULTS
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.scoring.gathering import choose_images
-
-# The 97.5 % point of the normal distribution: intervals are of 95 %.
-_QUANTILE = 1.959963984540054
-
-Kind = Literal["real", "generated"]
+from igan_zoo.serving.server.turing_results import Results, Summary, read_answers
 
 
-class Answer(Struct, frozen=True):
-    """What a summary needs of an answer that ``igan-zoo turing`` writes as a line of JSON."""
-
-    test: str
-    model: str
-    feedback: bool
-    rounds: int
-    kind: Kind
-    answer: Kind
-
-
-class Summary(Struct, frozen=True):
-    """The finished tests of a model, with or without feedback: the share of right answers, its interval of 95 %, and
-    the share of generated images that were taken for real ones.
-    """
-
-    model: str
-    feedback: bool
-    tests: int
-    votes: int
-    right: int
-    right_percent: float
-    low_percent: float
-    high_percent: float
-    fooled_percent: float | None
-
-
-def read_answers(files: Iterable[Path]) -> list[Answer]:
-    """Returns the answers in JSONL files; what a crash left of a last line is passed over.
+def summarize(files: Iterable[Path]) -> list[Summary]:
+    """Returns the sums of the finished tests in JSONL files, by model and condition.
 
     Raises:
         DataError: a file is missing, or a line is something else than an answer.
     """
-    answers = []
+    results = Results()
     for path in files:
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise DataError(f"Cannot read the results {path}: {error.strerror}.") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                answers.append(msgspec.json.decode(line, type=Answer))
-            except msgspec.ValidationError as error:
-                raise DataError(f"Line {number} of {path} is not an answer of a Turing test: {error}.") from error
-            except msgspec.DecodeError:
-                continue
-    return answers
-
-
-def summarize(answers: Iterable[Answer]) -> list[Summary]:
-    """Returns the sums by model and condition. Unfinished tests do not count: who is right more often may go on."""
-    tests: dict[tuple[str, bool, str], list[Answer]] = defaultdict(list)
-    for answer in answers:
-        tests[answer.model, answer.feedback, answer.test].append(answer)
-    by_condition: dict[tuple[str, bool], list[list[Answer]]] = defaultdict(list)
-    for (model, feedback, _), given in tests.items():
-        if len(given) >= given[0].rounds:
-            by_condition[model, feedback].append(given)
-    return [_summary(model, feedback, finished) for (model, feedback), finished in sorted(by_condition.items())]
-
-
-def _summary(model: str, feedback: bool, finished: Sequence[Sequence[Answer]]) -> Summary:
-    votes = [answer for given in finished for answer in given]
-    right = sum(answer.kind == answer.answer for answer in votes)
-    generated = [answer for answer in votes if answer.kind == "generated"]
-    fooled = 100 * sum(answer.answer == "real" for answer in generated) / len(generated) if generated else None
-    low, high = wilson_interval(right, len(votes))
-    return Summary(
-        model, feedback, len(finished), len(votes), right, 100 * right / len(votes), 100 * low, 100 * high, fooled
-    )
-
-
-def wilson_interval(hits: int, total: int) -> tuple[float, float]:
-    """Returns the 95 % score interval (Wilson, 1927) of a share: ``hits`` of ``total``."""
-    if total == 0:
-        return 0.0, 1.0
-    share, square = hits / total, _QUANTILE**2 / total
-    centre = (share + square / 2) / (1 + square)
-    half = _QUANTILE * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    # At the ends the limit is the share itself, which rounding would miss.
-    return (centre - half if hits else 0.0), (centre + half if hits < total else 1.0)
+        for answer in read_answers(path):
+            results.add(answer)
+    return results.summaries()
 
 
 def prepare_test(out: Path, model: str, data: str | None, *, images: int, seed: int) -> dict[str, Any]:
@@ -148,7 +72,7 @@ def record(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> dic
         "table": "turing",
         "paper": [msgspec.to_builtins(result) for result in HUMAN_RESULTS],
         "prepared": prepared,
-        "ours": [msgspec.to_builtins(summary) for summary in summaries],
+        "ours": [asdict(summary) for summary in summaries],
     }
 
 
@@ -168,9 +92,10 @@ def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> s
         for one in HUMAN_RESULTS
     ]
     lines += [
-        f"| ours: {one.model}, {'with' if one.feedback else 'without'} feedback | **{one.right_percent:.1f} %** "
-        f"({one.low_percent:.1f} to {one.high_percent:.1f} %) | {one.votes:,} in {one.tests} tests |"
+        f"| ours: {one.model}, {'with' if one.feedback else 'without'} feedback | **{1 - one.error_rate:.1%}** "
+        f"({1 - one.high:.1%} to {1 - one.low:.1%}) | {one.answers:,} in {one.tests} tests |"
         for one in summaries
+        if one.error_rate is not None
     ]
     lines += ["", "Intervals are Wilson's, of 95 %; tests that somebody did not finish do not count."]
     if not summaries:
