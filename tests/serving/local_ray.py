@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,10 +26,13 @@ def _start(ray: Any, cpus: int) -> None:
     for _ in range(3):
         try:
             ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="error")
+            return
         except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
+        with warnings.catch_warnings():
+            # Ray forgets the processes of a start that failed.
+            warnings.simplefilter("ignore", ResourceWarning)
             ray.shutdown()
-        else:
-            return
+            gc.collect()
     pytest.skip("needs a machine that is less busy: Ray waits 30 seconds for its own start, and no longer")
