@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from igan_zoo import store
 from igan_zoo.latents import latents
+from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine, load_engine
 
 BODY_TIMEOUT = 3.0
@@ -299,6 +300,7 @@ async def soak(requests: Requests, port: int, pid: int, arguments: argparse.Name
     """Sends all requests from many clients at a time."""
     tally = Tally()
     numbers = iter(range(arguments.requests))
+    bar = Progress("soaking", arguments.requests, unit="requests")
 
     async def work() -> None:
         client = Client(port)
@@ -307,11 +309,13 @@ async def soak(requests: Requests, port: int, pid: int, arguments: argparse.Name
             kinds = requests.hostile if rng.random() < arguments.hostile else requests.good
             make = kinds[int(rng.integers(len(kinds)))]
             await one(client, make.__name__, make(rng), tally)
+            bar.advance(1)
             if number % max(1, arguments.requests // 10) == 0:
                 tally.memory.append(resident(pid))
         await client.close()
 
-    await asyncio.gather(*(work() for _ in range(arguments.clients)))
+    with bar:
+        await asyncio.gather(*(work() for _ in range(arguments.clients)))
     tally.memory.append(resident(pid))
     return tally
 

@@ -146,10 +146,10 @@ class DynamicBatcher:
         return waiting
 
     def _consider(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts a full batch, or sees to it that one starts soon, with all that comes in this turn of the loop."""
-        if self._rows >= self._limits.max_batch:
-            self._start(loop)
-        elif self._rows >= self._last:
+        """Sees to it that a batch starts soon: in the next turn of the loop if it is full enough, with all that comes
+        in this one.
+        """
+        if self._rows >= min(self._last, self._limits.max_batch):
             if not self._due:
                 self._due = True
                 loop.call_soon(self._start_due, loop)

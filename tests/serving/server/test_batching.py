@@ -180,6 +180,23 @@ def test_after_full_batches_the_first_of_the_next_waits_for_others_but_not_for_e
     run(body)
 
 
+def test_short_batches_run_in_the_event_loop_one_in_a_turn(model: Model, pool: ThreadPoolExecutor) -> None:
+    async def body() -> None:
+        threads = []
+
+        def remember(inputs: Arrays) -> Arrays:
+            threads.append(threading.current_thread())
+            return model(inputs)
+
+        batcher = DynamicBatcher(remember, limits(max_batch=1, queue=2000, at_once=10.0), pool)
+        answers = await asyncio.gather(*(batcher.run(rows(i), 1) for i in range(14, 1514)))
+        assert [answer["y"].tolist() for answer in answers] == [[2 * i] for i in range(14, 1514)]
+        assert threads[0] is not threading.main_thread()
+        assert set(threads[1:]) == {threading.main_thread()}
+
+    run(body)
+
+
 def test_what_one_request_holds_fails_no_other(model: Model) -> None:
     results = run_together(model, [rows(1), rows(13), rows(2, 3)], [1, 1, 2])
     assert isinstance(results[1], InterfaceError)
