@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.protocols import Record
 from igan_zoo.serving.scoring.statistics import Facts, Statistics
 from igan_zoo.serving.scoring.statistics_file import load_statistics
+from igan_zoo.versions import installed_versions
 
 # What decodes images and computes answers, so that another version may give other bits. onnxruntime's package has other
 # names for other devices.
@@ -23,13 +23,7 @@ _PACKAGES = ("igan-zoo", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
 
 def versions() -> dict[str, str]:
     """Returns the versions of the packages on which a score depends."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_PACKAGES)
 
 
 def stamped(records: Sequence[Record], provider: str | None) -> list[Record]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+
+from igan_zoo.versions import installed_versions
 
 _PACKAGES = ("igan-zoo", "torch", "onnxruntime", "numpy")
 _CPU_FACTS = Path("/proc/cpuinfo")
@@ -30,7 +31,7 @@ def describe_machine() -> Machine:
         cores=os.cpu_count() or 1,
         memory_gib=_memory(),
         system=f"{platform.system()} {platform.release()}",
-        versions={"python": platform.python_version(), **_versions()},
+        versions={"python": platform.python_version(), **installed_versions(_PACKAGES)},
     )
 
 
@@ -47,13 +48,3 @@ def _memory() -> float | None:
     if not hasattr(os, "sysconf"):
         return None
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
