@@ -149,12 +149,20 @@ class DynamicBatcher:
         """Sees to it that a batch starts soon: in the next turn of the loop if it is full enough, with all that comes
         in this one.
         """
-        if self._rows >= min(self._last, self._limits.max_batch):
+        if self._enough():
             if not self._due:
                 self._due = True
                 loop.call_soon(self._start_due, loop)
         elif self._starter is None:
             self._starter = loop.call_later(self._limits.max_wait, self._start, loop)
+
+    def _enough(self) -> bool:
+        """Returns whether as many rows wait as the last batch had, or as fit in one."""
+        return self._rows >= min(self._last, self._limits.max_batch)
+
+    def _is_short(self, rows: int) -> bool:
+        """Returns whether a batch takes less than handing it to a thread would cost others."""
+        return rows * self._row_seconds < self._limits.at_once
 
     def _start_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = False
@@ -169,7 +177,7 @@ class DynamicBatcher:
         if not batch:
             return
         self._running = True
-        if rows * self._row_seconds < self._limits.at_once:
+        if self._is_short(rows):
             self._finish(loop, batch, *self._ran(batch))
         else:
             self._pool.submit(self._work, loop, batch)
@@ -219,9 +227,12 @@ class DynamicBatcher:
         rows = sum(waiting.count for waiting in batch)
         self._last = rows
         self._row_seconds = processor / rows
+        # A long batch starts before the answers go out, so that its thread computes meanwhile.
+        if self._enough() and not self._is_short(min(self._rows, self._limits.max_batch)):
+            self._start(loop)
         for waiting, result in zip(batch, results, strict=True):
             waiting.done(result)
-        if self._queue:
+        if self._queue and not self._running:
             self._consider(loop)
         self._observe(Ran(rows, len(batch), sum(began - waiting.arrived for waiting in batch), ended - began))
 
