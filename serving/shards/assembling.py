@@ -23,7 +23,7 @@ def assembled(
     What the block makes of them is ``out``; when it succeeds, the shards are deleted.
 
     Raises:
-        ShardError, MissingExtraError, IganZooError: as ``Executor.run``; or another process is at work here.
+        ShardError, IganZooError: as ``Executor.run``; or another process is at work here.
     """
     by_rank = isinstance(executor, Ranks)
     if folder.merged and not (by_rank and out.exists()):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from igan_zoo.errors import MissingExtraError, ShardError, first_line
+from igan_zoo.errors import ShardError, first_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,11 +30,9 @@ class DaskCluster:
 
     def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
         """As ``Executor``; Dask itself gives the shards of a lost worker to others."""
-        try:
-            import dask
-            import distributed
-        except ImportError:
-            raise MissingExtraError("--engine dask needs the dask extra: pip install 'igan-zoo[dask]'.") from None
+        import dask
+        import distributed
+
         from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
         if not numbers:

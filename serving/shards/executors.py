@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from igan_zoo.cores import cores
-from igan_zoo.errors import UnknownNameError
+from igan_zoo.errors import MissingExtraError, UnknownNameError
 from igan_zoo.serving.shards.work_folder import Done
 
 # How often a shard whose worker was lost is begun again: a shard that kills its workers must come to an end.
 RETRIES = 3
+
+# By engine, the package of the extra of that name.
+_LIBRARIES = {"dask": "distributed", "ray": "ray"}
 
 Task = Callable[[int], Done]
 
@@ -23,7 +27,6 @@ class Executor(Protocol):
 
         Raises:
             ShardError: there are no workers, or a shard lost ``RETRIES`` of them and another one.
-            MissingExtraError: the engine is not installed.
             IganZooError: what the task raised.
         """
         ...
@@ -37,8 +40,11 @@ def find_executor(engine: str, workers: int | None = None) -> Executor:
 
     Raises:
         UnknownNameError: there is no such engine.
+        MissingExtraError: it is not installed.
     """
     kind, _, address = engine.partition("://")
+    if kind in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[kind]) is None:
+        raise MissingExtraError(f"--engine {kind} needs the {kind} extra: pip install 'igan-zoo[{kind}]'.")
     if engine == "processes":
         from igan_zoo.serving.shards.processes import Processes
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from igan_zoo.errors import MissingExtraError, ShardError, first_line
+from igan_zoo.errors import ShardError, first_line
 
 if TYPE_CHECKING:
     from igan_zoo.serving.shards.executors import Task
@@ -34,11 +34,9 @@ class RayCluster:
 
     def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
         """As ``Executor``; Ray starts a lost actor, and its shard, again."""
-        try:
-            import ray
-            from ray.util import ActorPool
-        except ImportError:
-            raise MissingExtraError("--engine ray needs the ray extra: pip install 'igan-zoo[ray]'.") from None
+        import ray
+        from ray.util import ActorPool
+
         from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
         if not numbers:
