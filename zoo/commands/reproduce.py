@@ -246,7 +246,7 @@ def _turing(
             click.echo(f"{prepared['images']} real and as many generated images in {out}; next: {prepared['command']}")
         for one in summaries:
             click.echo(
-                f"{one.model}, {'with' if one.feedback else 'without'} feedback: {one.right_percent:.1f} % right "
-                f"({one.low_percent:.1f} to {one.high_percent:.1f} %) of {one.votes} answers"
+                f"{turing_tests.condition(one)}: {1 - one.errors / one.answers:.1%} right "
+                f"({1 - one.high:.1%} to {1 - one.low:.1%}) of {one.answers} answers"
             )
     click.echo(f"{out / 'report.md'}, {out / 'report.json'}", err=as_json)

@@ -23,7 +23,7 @@ from igan_zoo.serving.server.turing_results import Results, Summary, read_answer
 
 
 def summarize(files: Iterable[Path]) -> list[Summary]:
-    """Returns the sums of the finished tests in JSONL files, by model and condition.
+    """Returns the sums of the finished tests in JSONL files, by model and condition where there are any.
 
     Raises:
         DataError: a file is missing, or a line is something else than an answer.
@@ -32,7 +32,12 @@ def summarize(files: Iterable[Path]) -> list[Summary]:
     for path in files:
         for answer in read_answers(path):
             results.add(answer)
-    return results.summaries()
+    return [summary for summary in results.summaries() if summary.answers]
+
+
+def condition(summary: Summary) -> str:
+    """Returns the model of a summary and whether people were told the answers."""
+    return f"{summary.model}, {'with' if summary.feedback else 'without'} feedback"
 
 
 def prepare_test(out: Path, model: str, data: str | None, *, images: int, seed: int) -> dict[str, Any]:
@@ -92,10 +97,9 @@ def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> s
         for one in HUMAN_RESULTS
     ]
     lines += [
-        f"| ours: {one.model}, {'with' if one.feedback else 'without'} feedback | **{1 - one.error_rate:.1%}** "
+        f"| ours: {condition(one)} | **{1 - one.errors / one.answers:.1%}** "
         f"({1 - one.high:.1%} to {1 - one.low:.1%}) | {one.answers:,} in {one.tests} tests |"
         for one in summaries
-        if one.error_rate is not None
     ]
     lines += ["", "Intervals are Wilson's, of 95 %; tests that somebody did not finish do not count."]
     if not summaries:

@@ -46,6 +46,8 @@ def test_answers_are_summed_by_model_and_condition_and_unfinished_tests_do_not_c
     assert "| the paper: MNIST, minibatch discrimination, on MTurk | 52.4 % | 2,000 |" in page
     assert "| ours: m, without feedback | **75.0%** (40.9% to 92.9%) | 8 in 2 tests |" in page
     assert not (out / "real").exists()
+    _, output, _ = igan_zoo("reproduce", "turing", "--results", file, "--out", out)
+    assert "m, without feedback: 50.0% right (15.0% to 85.0%) of 4 answers" in output
 
 
 def test_what_is_no_answer_is_refused_by_its_line(igan_zoo: Cli, tmp_path: Path) -> None:
