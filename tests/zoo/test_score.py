@@ -246,7 +246,9 @@ def test_the_same_images_are_scored_once(
     igan_zoo: Cli, npz: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = igan_zoo("score", npz, "--scorer", scorer, "--format", "json")[1]
-    monkeypatch.setattr("igan_zoo.serving.scoring.plan.gather_statistics", lambda *_, **__: pytest.fail("scored again"))
+    monkeypatch.setattr(
+        "igan_zoo.serving.scoring.gathering.gather_statistics", lambda *_, **__: pytest.fail("scored again")
+    )
     moved = tmp_path / "moved.npz"
     shutil.copyfile(npz, moved)
     code, again, _ = igan_zoo("score", moved, "--scorer", scorer, "--format", "json")
@@ -416,7 +418,7 @@ def test_a_reference_scored_with_another_network_is_refused_before_anything_is_s
     assert igan_zoo("score", npz, "--scorer", scorer, "--save-statistics", saved)[0] == 0
     other = tmp_path / "other.onnx"
     other.write_bytes(scorer_graph(["N", "Height", "W", 3]))
-    monkeypatch.setattr("igan_zoo.serving.scoring.plan.gather_statistics", lambda *_, **__: pytest.fail("scored"))
+    monkeypatch.setattr("igan_zoo.serving.scoring.gathering.gather_statistics", lambda *_, **__: pytest.fail("scored"))
     result = igan_zoo("score", npz, "--scorer", other, "--metric", "fid", "--reference", saved)
     refused(result, "was scored with another scorer_sha256")
     result = igan_zoo("score", "merge", saved, "--metric", "kid", "--reference", saved, "--subset-size", 5)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from igan_zoo.errors import ChecksumError, MissingExtraError, ShardError
+from igan_zoo.errors import ChecksumError, ShardError
 from igan_zoo.serving.shards.dask_cluster import DaskCluster
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from tests.conftest import REPOSITORY
 from tests.serving.shards.losing import Losing
 from tests.serving.shards.work import content, in_shards, undivided
-from tests.serving.test_image_sources import refuse_import
 
 needs_dask = pytest.mark.usefixtures("dask")
 
@@ -78,9 +77,3 @@ def test_an_address_where_no_scheduler_is_gets_a_sentence(tmp_path: Path, monkey
     monkeypatch.setattr("igan_zoo.serving.shards.dask_cluster._SECONDS_TO_CONNECT", 1)
     with pytest.raises(ShardError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         in_shards(DaskCluster("127.0.0.1:1", 1), tmp_path / "many.npz")
-
-
-def test_without_dask_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_import(monkeypatch, "distributed")
-    with pytest.raises(MissingExtraError, match=r"igan-zoo\[dask\]"):
-        in_shards(DaskCluster(None, 1), tmp_path / "many.npz")

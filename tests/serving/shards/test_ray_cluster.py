@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from igan_zoo.errors import ChecksumError, MissingExtraError, ShardError
+from igan_zoo.errors import ChecksumError, ShardError
 from igan_zoo.serving.shards.ray_cluster import RayCluster
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from tests.serving.local_ray import local_ray
 from tests.serving.shards.losing import Losing
 from tests.serving.shards.work import content, in_shards, undivided
-from tests.serving.test_image_sources import refuse_import
 
 
 def test_actors_of_this_machine_lose_one_and_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,9 +29,3 @@ def test_actors_of_this_machine_lose_one_and_no_bit(tmp_path: Path, monkeypatch:
         with pytest.raises(ShardError, match="A shard lost its worker"):
             in_shards(losing, tmp_path / "never.npz")
         assert losing.lost == 4
-
-
-def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_import(monkeypatch, "ray")
-    with pytest.raises(MissingExtraError, match=r"igan-zoo\[ray\]"):
-        in_shards(RayCluster(None, 1), tmp_path / "many.npz")
