@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,3 +192,16 @@ def read_answers(path: Path) -> Iterator[Answer]:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 # What a crash left of a line is no JSON.
                 continue
+
+
+def read_results(files: Iterable[Path]) -> Results:
+    """Returns the sums of all answers of files, in their order.
+
+    Raises:
+        DataError: as ``read_answers``.
+    """
+    results = Results()
+    for path in files:
+        for answer in read_answers(path):
+            results.add(answer)
+    return results

@@ -37,7 +37,7 @@ from igan_zoo.serving.server.turing import (
     wilson_interval,
 )
 from igan_zoo.serving.server.turing_images import RealImages, arrange, encode_alike, prepare
-from igan_zoo.serving.server.turing_results import Results, append_answer, last_answer, read_answers
+from igan_zoo.serving.server.turing_results import append_answer, last_answer, read_results
 from igan_zoo.spec import Strict
 
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -86,11 +86,10 @@ class _Room:
             None if settings.real is None else RealImages(open_source(settings.real, split=settings.real_split))
         )
         self._file, self._writing = settings.turing_results, asyncio.Lock()
-        self._tests, self._results = OpenTests(), Results()
+        self._tests = OpenTests()
         self._sums: WeakKeyDictionary[HostedGraph, str] = WeakKeyDictionary()
-        if self._file is not None and self._file.exists():
-            for answer in read_answers(self._file):
-                self._results.add(answer)
+        earlier = [self._file] if self._file is not None and self._file.exists() else []
+        self._results = read_results(earlier)
 
     async def facts(self, _: Request) -> Response:
         """Says what can be tested: models with a generator, real images, limits."""

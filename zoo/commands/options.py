@@ -82,6 +82,15 @@ def missing_train(error: ImportError) -> IganZooError:
     )
 
 
+def missing_serve(error: ImportError) -> IganZooError:
+    """Returns what to say when the server's packages are not installed."""
+    from igan_zoo.errors import MissingExtraError
+
+    return MissingExtraError(
+        f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
+    )
+
+
 def resolve(reference: str | None) -> Model:
     """Returns the model that a command was given, or the default one."""
     from igan_zoo import store

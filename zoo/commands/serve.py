@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import VARIANTS
-from igan_zoo.errors import MissingExtraError
+from igan_zoo.commands.options import VARIANTS, missing_serve
 
 _POSITIVE = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0)
@@ -67,9 +66,7 @@ def serve(
     try:
         from igan_zoo.serving.server.running import serve as run
     except ImportError as error:
-        raise MissingExtraError(
-            f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
-        ) from error
+        raise missing_serve(error) from error
     from igan_zoo.serving.server.origins import find_origin
     from igan_zoo.serving.server.repository import Repository
     from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings

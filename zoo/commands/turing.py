@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, json_option
-from igan_zoo.errors import MissingExtraError
+from igan_zoo.commands.options import device_option, json_option, missing_serve
 from igan_zoo.terminal import print_json, print_table
 
 
@@ -58,9 +57,7 @@ def turing(
     try:
         from igan_zoo.serving.server.running import serve
     except ImportError as error:
-        raise MissingExtraError(
-            f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
-        ) from error
+        raise missing_serve(error) from error
     from igan_zoo.serving.image_sources import open_source
     from igan_zoo.serving.server.origins import find_origin
     from igan_zoo.serving.server.repository import Repository
@@ -89,12 +86,9 @@ def turing(
 def _print_summary(path: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from igan_zoo.serving.server.turing_results import Results, read_answers
+    from igan_zoo.serving.server.turing_results import read_results
 
-    results = Results()
-    for answer in read_answers(path):
-        results.add(answer)
-    found = results.summaries()
+    found = read_results([path]).summaries()
     if as_json:
         print_json([asdict(summary) for summary in found])
         return

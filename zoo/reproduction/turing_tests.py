@@ -19,7 +19,7 @@ from igan_zoo.reproduction.published import HUMAN_RESULTS
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.scoring.gathering import choose_images
-from igan_zoo.serving.server.turing_results import Results, Summary, read_answers
+from igan_zoo.serving.server.turing_results import Summary, read_results
 
 
 def summarize(files: Iterable[Path]) -> list[Summary]:
@@ -28,11 +28,7 @@ def summarize(files: Iterable[Path]) -> list[Summary]:
     Raises:
         DataError: a file is missing, or a line is something else than an answer.
     """
-    results = Results()
-    for path in files:
-        for answer in read_answers(path):
-            results.add(answer)
-    return [summary for summary in results.summaries() if summary.answers]
+    return [summary for summary in read_results(files).summaries() if summary.answers]
 
 
 def condition(summary: Summary) -> str:
