@@ -149,6 +149,20 @@ class Results:
         )
 
 
+def prepare_results(path: Path) -> None:
+    """Makes sure that answers can be appended to a file, which is made where there is none.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    try:
+        os.close(_open_to_append(path))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the results {path}: {error.strerror}; name another file with --results."
+        ) from error
+
+
 def append_answer(path: Path, answer: Answer) -> None:
     """Appends one line, in one write, and returns when it is on the disk.
 
@@ -158,7 +172,7 @@ def append_answer(path: Path, answer: Answer) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = _open_to_append(path)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -171,6 +185,10 @@ def append_answer(path: Path, answer: Answer) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"Cannot write {path}: {reason}; the answer was not saved.") from error
+
+
+def _open_to_append(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
 
 
 def read_answers(path: Path) -> Iterator[Answer]:

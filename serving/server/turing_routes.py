@@ -37,7 +37,7 @@ from igan_zoo.serving.server.turing import (
     wilson_interval,
 )
 from igan_zoo.serving.server.turing_images import RealImages, arrange, encode_alike, prepare
-from igan_zoo.serving.server.turing_results import append_answer, last_answer, read_results
+from igan_zoo.serving.server.turing_results import append_answer, last_answer, prepare_results, read_results
 from igan_zoo.spec import Strict
 
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -88,8 +88,9 @@ class _Room:
         self._file, self._writing = settings.turing_results, asyncio.Lock()
         self._tests = OpenTests()
         self._sums: WeakKeyDictionary[HostedGraph, str] = WeakKeyDictionary()
-        earlier = [self._file] if self._file is not None and self._file.exists() else []
-        self._results = read_results(earlier)
+        if self._file is not None:
+            prepare_results(self._file)
+        self._results = read_results([] if self._file is None else [self._file])
 
     async def facts(self, _: Request) -> Response:
         """Says what can be tested: models with a generator, real images, limits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from igan_zoo.errors import OutputError
 from igan_zoo.latents import latents
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.turing import wilson_interval
@@ -171,9 +173,17 @@ def test_results_go_on_after_a_restart(connect: Connect, tmp_path: Path) -> None
     assert client.get("/turing/results?model=another").json() == {"results": []}
 
 
+def test_results_that_cannot_be_written_are_named_before_the_first_test(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"answers\.jsonl: No such file or directory; name another file"):
+        connect(turing_results=tmp_path / "no folder" / "answers.jsonl")
+
+
 def test_an_answer_that_cannot_be_saved_is_an_error_and_counts_nowhere(connect: Connect, tmp_path: Path) -> None:
-    client = connect(turing_results=tmp_path / "no" / "such" / "folder" / "answers.jsonl")
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    client = connect(turing_results=folder / "answers.jsonl")
     test = begin(client, 2)
+    shutil.rmtree(folder)
     response = client.post(f"/turing/{test}/1", json={"answer": "real"})
     assert response.status_code == 500
     assert "the answer was not saved" in response.json()["error"]
