@@ -36,10 +36,10 @@ def test_the_warm_recipe_changes_its_output_and_is_shorter() -> None:
     fast, warm = map(msgspec.structs.asdict, (MNIST_SSL_FAST, MNIST_SSL_WARM))
     assert {key for key in fast if fast[key] != warm[key]} == {"name", "sigmoid_from", "epochs", "decay_from"}
     outputs = [MNIST_SSL_WARM.output_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
-    assert outputs == ["softplus"] * 55 + ["sigmoid"] * 22
+    assert outputs == ["softplus"] * 20 + ["sigmoid"] * 65
     rates = [MNIST_SSL_WARM.learning_rate_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
-    assert rates[:64] == [0.003] * 64
-    assert rates[76] == pytest.approx(0.003 / 13, rel=1e-6)
+    assert rates[:71] == [0.003] * 71
+    assert rates[84] == pytest.approx(0.003 / 15)
 
 
 def test_the_rate_falls_linearly_over_the_last_part() -> None:

@@ -146,8 +146,8 @@ def decide_within(
 ) -> tuple[list[Job], list[Misfit]]:
     """Returns trainings that fit into ``seconds``, which they share equally, and those that found no place.
 
-    Each takes the longest variant that fits whole, else the last one cut to as many epochs as fit. Where the shares
-    hold not even one epoch, the least valuable trainings give theirs to the others.
+    Each takes the first of its row's variants that fits whole, else the last one cut to as many epochs as fit. Where
+    the shares hold not even one epoch, the least valuable trainings give theirs to the others.
 
     Raises:
         TrainingError: no training at all fits; ``asked`` is the budget in the words of whoever gave it.

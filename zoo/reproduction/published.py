@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One number of a table, and the recipes that lead to it: the paper's protocol first, then those of less work.
+    """One number of a table, and the recipes that lead to it: the paper's protocol, then those of less work by worth.
 
     The last variant may be cut to fewer epochs. ``labels`` is None where nothing is trained; ``training_images`` are
     all, with and without labels.

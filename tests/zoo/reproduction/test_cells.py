@@ -72,11 +72,11 @@ def test_protocols_do_not_mix_and_no_test_error_decides_which_is_shown() -> None
 
 
 def test_a_named_departure_is_a_protocol_of_its_own_and_says_what_departs() -> None:
-    early = training("mnist-ssl-warm", "sigmoid_from=20", "epochs=60", "decay_from=0.75")
+    early = training("mnist-ssl-warm", "sigmoid_from=30", "epochs=60", "decay_from=0.75")
     found = cell("100", [early])
     assert found.groups[0].departures == (
         "generator_output=softplus (sigmoid)",
-        "sigmoid_from=20 (none)",
+        "sigmoid_from=30 (none)",
         "epochs=60 (300)",
         "decay_from=0.75 (1)",
         "averaging_rate=0.001 (0.0001)",
@@ -84,7 +84,7 @@ def test_a_named_departure_is_a_protocol_of_its_own_and_says_what_departs() -> N
     epochs, recipe, seeds = found.shortfalls
     assert (epochs, seeds) == ("60 of 300 epochs", "1 seed of 10")
     assert recipe.startswith(
-        "the recipe mnist-ssl-warm with generator_output=softplus (sigmoid), sigmoid_from=20 (none)"
+        "the recipe mnist-ssl-warm with generator_output=softplus (sigmoid), sigmoid_from=30 (none)"
     )
 
 
