@@ -78,13 +78,14 @@ def running(models: Sequence[str | Path], **settings: Any) -> Iterator[RunningSe
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Runs Debian's chromium without a window, or skips."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """Runs Debian's chromium without a window, with further command line options, or skips."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        arguments = ["--no-sandbox", "--disable-gpu", *options]
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
             yield browser
         finally:

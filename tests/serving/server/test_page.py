@@ -230,6 +230,37 @@ def test_a_digit_can_be_drawn(visit: Visit) -> None:
     )
 
 
+def film(path: Path, picture: Path) -> Path:
+    """A film for Chromium's pretended camera, of a grey picture that stands still."""
+    grey = Image.open(picture).convert("L").resize((280, 280))
+    colours = bytes([128]) * (2 * 140 * 140)  # both planes of half the size, without colour
+    path.write_bytes(b"YUV4MPEG2 W280 H280 F10:1 Ip A1:1 C420jpeg\n" + b"FRAME\n" + grey.tobytes() + colours)
+    return path
+
+
+def test_a_picture_is_taken_with_the_camera(server: RunningServer, tmp_path: Path) -> None:
+    camera = f"--use-file-for-fake-video-capture={film(tmp_path / 'seven.y4m', DIGITS / '7.png')}"
+    pretended = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with chromium(*pretended, camera) as browser, visiting(browser, server.address) as visit:
+        page = visit.open(f"classify/{MODEL}")
+        page.click("#classify-camera")
+        page.wait_for_selector("#classify-camera:text('Take the picture')")
+        until(page, "document.querySelector('#classify-video').videoWidth === 280")
+        page.click("#classify-camera")
+        page.wait_for_selector(".bars")
+        assert text(page, "#classify-answer dt >> nth=0") == "7"
+        assert page.is_hidden("#classify-video")
+        assert text(page, "#classify-camera") == "Use the camera"
+        assert visit.complaints == []
+
+
+def test_a_camera_that_may_not_be_used_is_an_error_in_the_page(visit: Visit) -> None:
+    page = visit.open("classify")
+    page.click("#classify-camera")
+    page.wait_for_selector("[role=alert]:has-text('the camera cannot be used, or may not be')")
+    assert text(page, "#classify-camera") == "Use the camera"
+
+
 def test_what_is_no_image_is_refused_in_the_page(visit: Visit) -> None:
     page = visit.open("classify")
     page.set_input_files("#classify-file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
