@@ -101,6 +101,11 @@ class Game:
         for optimizer in self.optimizers.values():
             optimizer.learning_rate = rate
 
+    def restart_optimizers(self) -> None:
+        """Prepares both players for another objective than that of the steps so far."""
+        for optimizer in self.optimizers.values():
+            optimizer.restart()
+
     def set_output(self, output: Output) -> None:
         """Changes the last nonlinearity of a generator that has a choice."""
 

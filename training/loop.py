@@ -121,10 +121,12 @@ class Training:
             OutOfTimeError: the deadline has passed; the state is saved.
         """
         position, recipe = self.position, self.recipe
-        # Set the learning rate and the generator's output of this epoch.
+        # Set the learning rate, the generator's output and, when it begins to play, the optimizers of this epoch.
         rate = recipe.learning_rate_at(position.epoch)
         self.game.set_learning_rate(rate)
         self.game.set_output(recipe.output_at(position.epoch))
+        if position.epoch == recipe.generator_from and position.step == 0:
+            self.game.restart_optimizers()
 
         # Shuffle: the labelled set tiled, and one order of the unlabelled set for each player.
         labelled_batches = self._labelled_batches()

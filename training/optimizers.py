@@ -39,6 +39,14 @@ class Adam(torch.optim.Adam):
         self.parameters: list[Tensor] = self.param_groups[0]["params"]
         self.world = world or World()
         self._carry = 0.0 if epsilon_outside else (1 - beta2) * self.epsilon / beta2
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets all gradients so far.
+
+        It is for a new objective: a gradient of another size than those before would make the first steps up to
+        ``(1 - β₁) / sqrt(1 - β₂)``, that is 16 times, as long as the rate says.
+        """
         for parameter in self.parameters:
             self.state[parameter] = {
                 "step": torch.zeros((), dtype=torch.float32, device=parameter.device),

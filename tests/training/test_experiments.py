@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from igan_zoo.training.game import Losses
+from igan_zoo.training.game import Game, Losses
 from igan_zoo.training.loop import Position
 from igan_zoo.training.recipes import RECIPES, find_recipe
 from igan_zoo.training.runs import Run
@@ -23,7 +23,8 @@ TINY = ["batch_size=4", "epochs=2", "epoch_images=12", "initialization_images=16
 
 
 def arguments(recipe: Recipe, sources: dict[str, Path], out: Path, *more: str) -> list[str]:
-    settings = [*TINY, *([] if recipe.network == "mnist-dense" else ["network_width=0.0625"]), *more]
+    later = ["generator_from=1"] if recipe.generator_from else []
+    settings = [*TINY, *later, *([] if recipe.network == "mnist-dense" else ["network_width=0.0625"]), *more]
     size = ["--size", "32"] if recipe.network == "multi-scale" else []
     labels = {"0": "0", "all": "all", "25-per-class": "2-per-class"}.get(recipe.labels, "20")
     given = [argument for setting in settings for argument in ("--set", setting)]
@@ -75,6 +76,23 @@ def test_a_generator_that_joins_later_finds_a_classifier_and_the_run_resumes(
     alone, together = (set(row) for row in Run(out).log())
     assert together - alone == {"unlabelled_loss", "feature_matching_loss"}
     assert {"labelled_loss", "validation_error"} <= alone
+
+
+def test_a_game_begins_with_optimizers_that_remember_nothing(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run goes on in the middle of the game, and restarts nothing."""
+    restarted: list[int] = []
+    monkeypatch.setattr(Game, "restart_optimizers", lambda game: restarted.append(game.counters()["average_updates"]))
+    recipe = find_recipe("cifar10-ssl-small")
+    for epochs in (3, 4):
+        settings = ("generator_from=2", f"epochs={epochs}")
+        facts = tmp_path / "run" / "recipe.json"
+        if facts.exists():
+            facts.write_text(facts.read_text().replace('"epochs": 3', '"epochs": 4'))
+        code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", *settings), "--resume")
+        assert code == 0, errors
+    assert restarted == [2 * 3]  # after two epochs of three steps
 
 
 def test_no_run_without_a_generator_draws_samples(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:

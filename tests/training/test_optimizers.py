@@ -46,6 +46,27 @@ def test_torchs_own_adam_differs_where_gradients_are_small() -> None:
     assert abs(parameter.item() - 0.25) > 5 * abs(moved)
 
 
+def steps_of(gradients: list[float], *, restart_before_the_last: bool) -> list[float]:
+    """How far each step moves a parameter, in units of the rate."""
+    parameter = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    optimizer = Adam([parameter], 1e-3)
+    steps = []
+    for number, gradient in enumerate(gradients, 1):
+        if restart_before_the_last and number == len(gradients):
+            optimizer.restart()
+        before = parameter.item()
+        (parameter * gradient).sum().backward()
+        optimizer.descend()
+        steps.append((before - parameter.item()) / 1e-3)
+    return steps
+
+
+def test_after_a_restart_a_gradient_of_another_size_makes_an_ordinary_step() -> None:
+    gradients = [1e-2] * 3000 + [10.0]
+    assert steps_of(gradients, restart_before_the_last=True)[-1] == pytest.approx(1, rel=1e-3)
+    assert steps_of(gradients, restart_before_the_last=False)[-1] > 15
+
+
 def test_the_average_of_a_constant_is_that_constant_from_the_first_update_on() -> None:
     network = nn.Linear(2, 1)
     average = ParameterAverage(network, 0.0001)

@@ -8,6 +8,8 @@ import pytest
 from igan_zoo.errors import SpecificationError, UnknownNameError
 from igan_zoo.training.recipes import (
     CIFAR10_SSL,
+    CIFAR10_SSL_FAST,
+    CIFAR10_SSL_SMALL,
     IMAGENET128,
     MNIST_SSL,
     MNIST_SSL_FAST,
@@ -36,10 +38,21 @@ def test_the_warm_recipe_changes_its_output_and_is_shorter() -> None:
     fast, warm = map(msgspec.structs.asdict, (MNIST_SSL_FAST, MNIST_SSL_WARM))
     assert {key for key in fast if fast[key] != warm[key]} == {"name", "sigmoid_from", "epochs", "decay_from"}
     outputs = [MNIST_SSL_WARM.output_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
-    assert outputs == ["softplus"] * 20 + ["sigmoid"] * 65
+    assert outputs == ["softplus"] * 20 + ["sigmoid"] * 55
     rates = [MNIST_SSL_WARM.learning_rate_at(epoch) for epoch in range(MNIST_SSL_WARM.epochs)]
-    assert rates[:71] == [0.003] * 71
-    assert rates[84] == pytest.approx(0.003 / 15)
+    assert rates[:55] == [0.003] * 55
+    assert rates[74] == pytest.approx(0.003 / 21)
+
+
+def test_the_short_recipe_for_cifar_learns_the_labels_before_the_generator_comes() -> None:
+    small, fast = map(msgspec.structs.asdict, (CIFAR10_SSL_SMALL, CIFAR10_SSL_FAST))
+    changed = {key for key in small if small[key] != fast[key]}
+    schedule = {"epochs", "learning_rate", "decay_from"}
+    assert changed == {"name", "flips", "shifts", "generator_from"} | schedule
+    assert [CIFAR10_SSL_FAST.generator_plays_at(epoch) for epoch in range(56)] == [False] * 42 + [True] * 14
+    rates = [CIFAR10_SSL_FAST.learning_rate_at(epoch) for epoch in range(56)]
+    assert rates[:44] == [0.0015] * 44
+    assert rates[55] == pytest.approx(0.0015 / 12)
 
 
 def test_the_rate_falls_linearly_over_the_last_part() -> None:

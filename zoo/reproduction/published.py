@@ -113,7 +113,7 @@ _SHORT_GENERATOR = (
 )
 
 _MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-warm"), Variant("mnist-ssl-fast"))
-_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-small"))
+_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-fast"), Variant("cifar10-ssl-small"))
 _SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-small", _SHORT_CLASSIFIER))
 _MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-small"))
 
