@@ -76,10 +76,10 @@ CIFAR10_SSL_FAST = replace(
     name="cifar10-ssl-fast",
     flips=True,
     shifts=3,
-    generator_from=42,
-    epochs=56,
+    generator_from=40,
+    epochs=52,
     learning_rate=0.0015,
-    decay_from=11 / 14,  # from epoch 44
+    decay_from=21 / 26,  # from epoch 42
 )
 
 # Minibatch discrimination in place of feature matching: the generator plays the minimax game, three steps to one.

@@ -49,10 +49,10 @@ def test_the_short_recipe_for_cifar_learns_the_labels_before_the_generator_comes
     changed = {key for key in small if small[key] != fast[key]}
     schedule = {"epochs", "learning_rate", "decay_from"}
     assert changed == {"name", "flips", "shifts", "generator_from"} | schedule
-    assert [CIFAR10_SSL_FAST.generator_plays_at(epoch) for epoch in range(56)] == [False] * 42 + [True] * 14
-    rates = [CIFAR10_SSL_FAST.learning_rate_at(epoch) for epoch in range(56)]
-    assert rates[:44] == [0.0015] * 44
-    assert rates[55] == pytest.approx(0.0015 / 12)
+    assert [CIFAR10_SSL_FAST.generator_plays_at(epoch) for epoch in range(52)] == [False] * 40 + [True] * 12
+    rates = [CIFAR10_SSL_FAST.learning_rate_at(epoch) for epoch in range(52)]
+    assert rates[:43] == [0.0015] * 43
+    assert rates[51] == pytest.approx(0.0015 / 10)
 
 
 def test_the_rate_falls_linearly_over_the_last_part() -> None:
