@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from igan_zoo import cards
 from igan_zoo.hub import TAG
-from igan_zoo.spec import LatentSpec, read_spec
+from igan_zoo.spec import LatentSpec, ResultSpec, read_spec
 
 NODE_CLIENT = os.environ.get("IGAN_ZOO_NODE_CLIENT", "")
 
@@ -30,8 +31,6 @@ def client(directory: Path, language: str) -> str:
 @pytest.fixture(params=["classifier", "uniform", "symmetric-uniform", "normal"])
 def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path:
     """A model with a classifier, or generators of every kind of latent, with their cards."""
-    import json
-
     spec = read_spec(model / "config.json")
     if request.param != "classifier":
         latent = LatentSpec(size=100, distribution=request.param)
@@ -39,6 +38,29 @@ def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Pa
     shutil.rmtree(model / ".eval_results")
     cards.write_card(model, spec, json.loads((model / "parity.json").read_text()))
     return model
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remark"),
+    [
+        (93, ""),
+        (99, "This run has 6 errors more than the paper's mean, which is within its standard deviation."),
+        (100, "This run falls short of the paper: 7 errors more than its mean."),
+        (116, "23 errors more than its mean. It also misses the project's goal of 115 errors for a single run."),
+    ],
+)
+def test_a_card_sets_its_result_beside_the_papers(model: Path, wrong: int, remark: str) -> None:
+    """The paper has 93 ± 6.5 errors with 100 labels."""
+    spec = read_spec(model / "config.json")
+    training = msgspec.structs.replace(spec.training, labels=100)
+    result = ResultSpec(dataset="ylecun/mnist", split="test", wrong=wrong, total=10_000)
+    shutil.rmtree(model / ".eval_results")
+    parity = json.loads((model / "parity.json").read_text())
+    cards.write_card(model, msgspec.structs.replace(spec, training=training, results=(result,)), parity)
+    card = " ".join((model / "README.md").read_text().split())
+    assert f"| ylecun/mnist, test split, 100 labels | {wrong} of 10000" in card
+    assert remark in card
+    assert ("This run" in card) == bool(remark)
 
 
 def test_the_client_in_python_runs(directory: Path) -> None:

@@ -329,7 +329,7 @@ def test_without_feedback_the_page_tells_nothing_before_the_end(visit: Visit) ->
 def test_the_models_are_shown_with_their_cards(visit: Visit) -> None:
     page = visit.open("models")
     article = f"article[aria-label={MODEL}]"
-    assert "127 of 10000" in text(page, article)
+    assert "96 of 10000" in text(page, article)
     page.wait_for_selector(f"{article} > img")
     assert page.evaluate(f"document.querySelector('{article} > img').naturalWidth") > 100
     page.click(f"{article} summary")

@@ -358,7 +358,7 @@ def test_the_models_are_described(client: TestClient) -> None:
     assert model["image"] == {"height": 28, "width": 28, "channels": 1, "crop": False}
     assert model["latent"] == {"size": 100, "distribution": "uniform"}
     assert model["classes"] == [str(digit) for digit in range(10)]
-    assert model["results"][0]["wrong"] == 127
+    assert model["results"][0]["wrong"] == 96
     assert model["provider"] == "CPUExecutionProvider"
     assert 0 < model["parity"]["onnx/classifier.onnx"]["logits"] < 1e-4
     assert {file["path"]: file["sha256"] for file in model["files"]}["samples.png"] == spec.files["samples.png"].sha256
@@ -390,27 +390,31 @@ def test_files_of_a_model_are_given_with_their_sums(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status", "length"),
+    ("wanted", "status", "part"),
     [
-        ("bytes=0-", 206, 26946),
-        ("bytes=-10", 206, 10),
-        ("bytes=26945-99999", 206, 1),
-        ("bytes=26946-", 416, None),
+        ("bytes=0-", 206, slice(None)),
+        ("bytes=-10", 206, slice(-10, None)),
+        ("bytes={last}-99999", 206, slice(-1, None)),
+        ("bytes={size}-", 416, None),
         ("bytes=-0", 416, None),
-        ("bytes=5-4", 200, 26946),
-        ("bytes=0-1,3-4", 200, 26946),
-        ("bytes=x", 200, 26946),
-        ("lines=1-2", 200, 26946),
+        ("bytes=5-4", 200, slice(None)),
+        ("bytes=0-1,3-4", 200, slice(None)),
+        ("bytes=x", 200, slice(None)),
+        ("lines=1-2", 200, slice(None)),
     ],
 )
-def test_one_part_of_a_file_may_be_asked_for(client: TestClient, wanted: str, status: int, length: int | None) -> None:
-    answer = client.get(f"/models/{MODEL}/files/samples.png", headers={"Range": wanted})
+def test_one_part_of_a_file_may_be_asked_for(client: TestClient, wanted: str, status: int, part: Any) -> None:
+    whole = (resolve(MODEL).path / "samples.png").read_bytes()
+    size = len(whole)
+    answer = client.get(
+        f"/models/{MODEL}/files/samples.png", headers={"Range": wanted.format(size=size, last=size - 1)}
+    )
     assert answer.status_code == status
-    if length is None:
+    if part is None:
         assert error(answer)
-        assert answer.headers["content-range"] == "bytes */26946"
+        assert answer.headers["content-range"] == f"bytes */{size}"
     else:
-        assert len(answer.content) == length
+        assert answer.content == whole[part]
 
 
 @pytest.mark.parametrize("name", ["nothing.png", "../../pyproject.toml", "%2e%2e/%2e%2e/errors.py", "/etc/passwd", ""])
