@@ -80,7 +80,7 @@ def test_the_servers_start_and_curl_gets_its_answers(tmp_path: Path, sources: di
     (classified,) = (answer for answer in answers.values() if answer)
     assert json.loads(classified)[0]["classes"][0]["name"] == "7"
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
-    assert addresses[1].endswith("#turing/cifar10-ssl-small")
+    assert addresses[1].endswith("#turing/cifar10-ssl-fast")
 
 
 def origin(address: str) -> str:
