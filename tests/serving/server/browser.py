@@ -21,7 +21,7 @@ from igan_zoo.serving.server.requests_log import Log
 from igan_zoo.serving.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserType
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -78,15 +78,20 @@ def running(models: Sequence[str | Path], **settings: Any) -> Iterator[RunningSe
 
 
 @contextmanager
-def chromium(*options: str) -> Iterator[Browser]:
-    """Runs Debian's chromium without a window, with further command line options, or skips."""
+def chromium() -> Iterator[Browser]:
+    """Runs Debian's chromium without a window, or skips."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox", "--disable-gpu", *options]
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    with playwright.sync_playwright() as started, launched(started.chromium) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(kind: BrowserType, *options: str) -> Iterator[Browser]:
+    """Runs a browser without a window, with these command line options."""
+    browser = kind.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *options])
+    try:
+        yield browser
+    finally:
+        browser.close()

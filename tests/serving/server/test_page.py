@@ -17,7 +17,7 @@ from PIL import Image
 from igan_zoo.images import conform
 from igan_zoo.serving.server.page_routes import FOLDER, RUNTIME
 from tests.conftest import REPOSITORY
-from tests.serving.server.browser import RunningServer, chromium, running
+from tests.serving.server.browser import RunningServer, chromium, launched, running
 from tests.serving.server.conftest import MODEL
 
 if TYPE_CHECKING:
@@ -238,10 +238,13 @@ def film(path: Path, picture: Path) -> Path:
     return path
 
 
-def test_a_picture_is_taken_with_the_camera(server: RunningServer, tmp_path: Path) -> None:
+def test_a_picture_is_taken_with_the_camera(browser: Browser, server: RunningServer, tmp_path: Path) -> None:
     camera = f"--use-file-for-fake-video-capture={film(tmp_path / 'seven.y4m', DIGITS / '7.png')}"
     pretended = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    with chromium(*pretended, camera) as browser, visiting(browser, server.address) as visit:
+    with (
+        launched(browser.browser_type, *pretended, camera) as filming,
+        visiting(filming, server.address) as visit,
+    ):
         page = visit.open(f"classify/{MODEL}")
         page.click("#classify-camera")
         page.wait_for_selector("#classify-camera:text('Take the picture')")
