@@ -156,7 +156,7 @@ def _seconds_left(request: Request, plan: Plan, began: float) -> float | None:
 
 def _seconds_to_go(request: Request, job: Job, estimate: Estimator) -> float:
     done = len(Run(request.own_runs / job.name).log())
-    return estimate(job.recipe).epoch_seconds * (job.recipe.epochs - done)
+    return estimate(job.recipe).seconds_after(done)
 
 
 def _done(request: Request, job: Job) -> bool:

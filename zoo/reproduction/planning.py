@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.files import atomic_file
@@ -105,15 +106,22 @@ def without_satisfied(
 
 @dataclass(frozen=True)
 class Estimate:
-    """The seconds that an epoch of a recipe is likely to take here."""
+    """The seconds that an epoch of a recipe is likely to take here; ``early_seconds`` before its generator joins."""
 
     recipe: Recipe
     epoch_seconds: float
+    early_seconds: float
 
     @property
     def seconds(self) -> float:
         """Of the whole recipe."""
-        return self.epoch_seconds * self.recipe.epochs
+        return self.seconds_after(0)
+
+    def seconds_after(self, done: int) -> float:
+        """Returns what is left after ``done`` epochs."""
+        left = range(done, self.recipe.epochs)
+        early = sum(not self.recipe.generator_plays_at(epoch) for epoch in left)
+        return early * self.early_seconds + (len(left) - early) * self.epoch_seconds
 
 
 class Estimator:
@@ -125,15 +133,19 @@ class Estimator:
 
     def __call__(self, recipe: Recipe) -> Estimate:
         """Returns the estimate of one recipe."""
+        steps = max(min(self._images, recipe.epoch_images or self._images) // recipe.batch_size, 1)
+        whole = self._step_seconds(replace(recipe, generator_from=0))
+        early = self._step_seconds(replace(recipe, generator_from=1)) if recipe.generator_from else whole
+        return Estimate(recipe, whole * steps * _MARGIN, early * steps * _MARGIN)
+
+    def _step_seconds(self, recipe: Recipe) -> float:
+        """Returns what one of the first steps takes."""
         # Batches are full however few labels there are, so their number changes no step, unless there are none.
         labels = recipe.labels if recipe.labels == "0" else "all"
-        alike = msgspec.structs.replace(
-            recipe, seed=1, data_seed=None, epochs=1, sigmoid_from=None, labels=labels, name=""
-        )
+        alike = replace(recipe, seed=1, data_seed=None, epochs=1, sigmoid_from=None, labels=labels, name="")
         if alike not in self._measured:
             self._measured[alike] = self._pace(recipe)
-        steps = max(min(self._images, recipe.epoch_images or self._images) // recipe.batch_size, 1)
-        return Estimate(recipe, self._measured[alike] * steps * _MARGIN)
+        return self._measured[alike]
 
 
 def decide_full(wanted: Iterable[Wanted]) -> list[Job]:

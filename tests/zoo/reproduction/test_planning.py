@@ -121,6 +121,21 @@ def test_each_kind_of_training_is_measured_once() -> None:
     assert len(measured) == 3
 
 
+def test_epochs_before_the_generator_joins_are_measured_apart() -> None:
+    """Theirs are steps of the labels alone, which take a quarter of the time."""
+    measured: list[bool] = []
+
+    def pace(recipe: Recipe) -> float:
+        measured.append(recipe.generator_plays_at(0))
+        return STEP if measured[-1] else STEP / 4
+
+    estimate = Estimator(pace, 60_000)(customize(find_recipe("mnist-ssl"), ["generator_from=40", "epochs=52"]))
+    assert measured == [True, False]
+    assert (estimate.epoch_seconds, estimate.seconds) == (EPOCH, pytest.approx((40 / 4 + 12) * EPOCH))
+    assert estimate.seconds_after(44) == pytest.approx(8 * EPOCH)
+    assert estimate.seconds_after(52) == 0
+
+
 def test_finished_trainings_stand_for_their_row_and_seeds_but_only_the_papers_for_the_whole_protocol() -> None:
     wanted = wanted_trainings(TABLE1, TABLE1.find_rows(["100"]), 2)
     warm = finished(find_recipe("mnist-ssl-warm"))
