@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -80,13 +80,10 @@ class Cell(Struct, frozen=True):
 
 def make_cell(row: Row, evidence: Sequence[Evidence], measure: Measure, *, reason: str) -> Cell:
     """Returns the cell of a row; ``reason`` is why it is empty if nothing was trained for it."""
-    by_protocol: dict[Recipe, list[Evidence]] = {}
-    for found in matching(row, evidence):
-        by_protocol.setdefault(found.protocol, []).append(found)
     collect = _ensembles if row.ensemble else _singles
     groups = [
         _group(row, recipe, found, measured)
-        for recipe, found in by_protocol.items()
+        for recipe, found in _by_protocol(matching(row, evidence)).items()
         if (measured := collect(found, measure))
     ]
     groups.sort(key=lambda group: _order(group, row))
@@ -120,6 +117,13 @@ def paper_number(row: Row) -> dict[str, Any] | None:
     """Returns the paper's number as a report has it."""
     number = row.published
     return None if number is None else {"value": number.value, "deviation": number.deviation, "runs": number.runs}
+
+
+def _by_protocol(evidence: Iterable[Evidence]) -> dict[Recipe, list[Evidence]]:
+    groups: dict[Recipe, list[Evidence]] = {}
+    for one in evidence:
+        groups.setdefault(one.protocol, []).append(one)
+    return groups
 
 
 def _singles(found: Sequence[Evidence], measure: Measure) -> tuple[Measured, ...]:
@@ -209,11 +213,8 @@ def mixed_ensembles(row: Row, evidence: Sequence[Evidence], measure: Measure) ->
     Together their members saw more labels than the row names, so they stand in no cell.
     """
     found: dict[str, Measured] = {}
-    by_protocol: dict[Recipe, list[Evidence]] = {}
-    for one in matching(row, evidence):
-        if one.members == 1 and one.recipe.seed == one.recipe.data_seed:
-            by_protocol.setdefault(one.protocol, []).append(one)
-    for recipe, members in by_protocol.items():
+    own = [one for one in matching(row, evidence) if one.members == 1 and one.recipe.seed == one.recipe.data_seed]
+    for recipe, members in _by_protocol(own).items():
         if len(members) > 1:
             settings = departures(recipe, find_recipe(recipe.name))
             name = recipe.name + (f" with {', '.join(settings)}" if settings else "")
