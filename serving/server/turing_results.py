@@ -158,9 +158,7 @@ def prepare_results(path: Path) -> None:
     try:
         os.close(_open_to_append(path))
     except OSError as error:
-        raise OutputError(
-            f"Cannot write the results {path}: {error.strerror}; name another file with --results."
-        ) from error
+        raise OutputError(f"Cannot write the results {path}: {error.strerror}; name another file.") from error
 
 
 def append_answer(path: Path, answer: Answer) -> None:

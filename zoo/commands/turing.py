@@ -58,13 +58,10 @@ def turing(
         from igan_zoo.serving.server.running import serve
     except ImportError as error:
         raise missing_serve(error) from error
-    from igan_zoo.serving.image_sources import open_source
     from igan_zoo.serving.server.origins import find_origin
     from igan_zoo.serving.server.repository import Repository
     from igan_zoo.serving.server.settings import ServerSettings
 
-    # The server opens it, too; what is wrong with it is better said before anything is loaded.
-    open_source(real, split=split)
     settings = ServerSettings(
         token=token,
         log_requests=False,
