@@ -99,11 +99,22 @@ def count_errors(engine: Engine, images: ImageArray, labels: NDArray[np.int64], 
     (classes,) = engine.graphs["classifier"].output_shape
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(f"The data has labels up to {labels.max()}, but the classifier has {classes} classes.")
-    wrong = 0
-    with Progress("evaluating", len(labels), unit="images") as bar:
-        for start in range(0, len(labels), batch_size):
-            chunk = slice(start, start + batch_size)
-            answers = engine.run("classifier", {"images": images[chunk]})["logits"].argmax(axis=1)
-            wrong += int((answers != labels[chunk]).sum())
-            bar.advance(len(answers))
+    wrong = start = 0
+    for logits in logit_batches(engine, images, batch_size=batch_size, title="evaluating"):
+        wrong += int((logits.argmax(axis=1) != labels[start : start + len(logits)]).sum())
+        start += len(logits)
     return wrong
+
+
+def logit_batches(
+    engine: Engine, images: ImageArray, *, batch_size: int = 500, title: str
+) -> Iterator[NDArray[np.float32]]:
+    """Yields the classifier's logits ``[n, K]`` of images uint8 ``[N, H, W, C]``, a batch at a time, in order.
+
+    ``title`` is what stands before the progress.
+    """
+    with Progress(title, len(images), unit="images") as bar:
+        for start in range(0, len(images), batch_size):
+            logits = engine.run("classifier", {"images": images[start : start + batch_size]})["logits"]
+            yield logits
+            bar.advance(len(logits))

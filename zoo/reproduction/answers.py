@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import DataError
 from igan_zoo.files import atomic_file
-from igan_zoo.progress import Progress
 from igan_zoo.reproduction.evidence import Evidence
+from igan_zoo.serving.classifying import logit_batches
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.evaluation import run_logits
@@ -65,7 +65,7 @@ class TestAnswers:
         return run_logits(Run(evidence.path), self.test)
 
     def _key(self, evidence: Evidence) -> str:
-        return hashlib.sha256(f"{evidence.weights_sum()} {self._test_sum}".encode()).hexdigest()[:24]
+        return hashlib.sha256(f"{evidence.weights_sum} {self._test_sum}".encode()).hexdigest()[:24]
 
     @cached_property
     def _test_sum(self) -> str:
@@ -87,12 +87,7 @@ def model_logits(path: Path, test: LabelledImages) -> Logits:
         known = ", ".join(directory.spec.classes or ("none",))
         raise DataError(f"{path} knows the classes {known}, but the data has {', '.join(test.classes)}.")
     engine = Engine({"classifier": directory.read(directory.spec.graphs["classifier"])})
-    chunks = []
-    with Progress(f"testing {directory.spec.name}", len(test), unit="images") as bar:
-        for start in range(0, len(test), _BATCH):
-            chunks.append(engine.run("classifier", {"images": test.images[start : start + _BATCH]})["logits"])
-            bar.advance(len(chunks[-1]))
-    return np.concatenate(chunks)
+    return np.concatenate(list(logit_batches(engine, test.images, title=f"testing {directory.spec.name}")))
 
 
 def mean_probabilities(members: Sequence[Logits]) -> NDArray[np.float64]:

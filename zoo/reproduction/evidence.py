@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,8 +56,9 @@ class Evidence:
         """The file that its answers come from."""
         return self.path / "onnx" / "classifier.onnx" if self.is_model else Run(self.path).checkpoint
 
+    @cached_property
     def weights_sum(self) -> str:
-        """Returns the sha256 of that file."""
+        """The sha256 of that file."""
         return sha256_of(self.weights)
 
 

@@ -112,7 +112,7 @@ def as_model(evidence: Evidence, folder: Path) -> ModelDirectory:
     """
     if evidence.is_model:
         return ModelDirectory.open(evidence.path)
-    name = f"{evidence.recipe.name}-seed{evidence.recipe.seed}-{evidence.weights_sum()[:8]}"
+    name = f"{evidence.recipe.name}-seed{evidence.recipe.seed}-{evidence.weights_sum[:8]}"
     path = folder / name
     return ModelDirectory.open(path) if path.exists() else export_run(evidence.path, path, test=None)
 
