@@ -11,7 +11,7 @@ import torch
 from msgspec.structs import replace
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
-from igan_zoo.training.data.sources import LabelledImages, load_images
+from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
 from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
@@ -55,20 +55,9 @@ def start_training(
     threads = threads or (started.threads if started is not None else torch.get_num_threads())
     torch.set_num_threads(threads)
 
-    data = (
-        loaded
-        if loaded is not None
-        else load_images(
-            source,
-            "train",
-            height=recipe.height,
-            width=recipe.width,
-            channels=recipe.channels,
-            crop=recipe.crop,
-            labels_file=labels_file,
-            strict=strict,
-        )
-    )
+    data = loaded
+    if data is None:
+        data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
     if not data.classes and recipe.labels != "0":
         raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
     world = World.join(options.device)

@@ -17,8 +17,25 @@ from igan_zoo.training.data.image_folders import split_names
 from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
 from igan_zoo.training.data.listing import list_images
 from igan_zoo.training.data.shards import MANIFEST, open_shards, read_manifest
+from igan_zoo.training.settings import Recipe
 
-__all__ = ["ImageArray", "LabelledImages", "load_images"]
+__all__ = ["ImageArray", "LabelledImages", "load_for_recipe", "load_images"]
+
+
+def load_for_recipe(
+    recipe: Recipe, source: str, split: str, *, labels_file: Path | None = None, strict: bool = False
+) -> LabelledImages:
+    """Returns one split of a data set in the shape that a recipe's networks take; the rest as :func:`load_images`."""
+    return load_images(
+        source,
+        split,
+        height=recipe.height,
+        width=recipe.width,
+        channels=recipe.channels,
+        crop=recipe.crop,
+        labels_file=labels_file,
+        strict=strict,
+    )
 
 
 def load_images(

@@ -60,14 +60,13 @@ def export(
         from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_train(error) from error
-    from igan_zoo.training.data.sources import load_images
+    from igan_zoo.training.data.sources import load_for_recipe
 
     recipe = find_members(run)[0].facts().recipe
-    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    test = load_images(data, "test", **shape, crop=recipe.crop).with_labels() if data else None
+    test = load_for_recipe(recipe, data, "test").with_labels() if data else None
     calibration = None
     if "int8" in variants and data is not None:
-        calibration = calibration_images(load_images(data, "train", **shape, crop=recipe.crop).images)
+        calibration = calibration_images(load_for_recipe(recipe, data, "train").images)
     how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
     directory = export_run(run, out, test=test, name=name, overwrite=force, **how)
     for result in directory.spec.results:

@@ -178,13 +178,11 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
         raise missing_train(error) from error
-    from igan_zoo.training.data.sources import load_images
+    from igan_zoo.training.data.sources import load_for_recipe
     from igan_zoo.training.runs import Run
 
     run = Run(path)
-    recipe = run.facts().recipe
-    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    labelled = load_images(data, split, **shape, crop=recipe.crop).with_labels()
+    labelled = load_for_recipe(run.facts().recipe, data, split).with_labels()
     return count_run_errors(run, labelled), len(labelled)
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from igan_zoo.errors import IganZooError
 from igan_zoo.reproduction.answers import TestAnswers
@@ -20,7 +19,7 @@ from igan_zoo.reproduction.report import Report, Training, write_report
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.score_tables import Scores, make_scores
 from igan_zoo.reproduction.scores import check_inception
-from igan_zoo.training.data.sources import load_images
+from igan_zoo.training.data.sources import load_for_recipe
 from igan_zoo.training.recipes import find_recipe
 
 # Of each row, so many generators have their images shown.
@@ -110,9 +109,7 @@ def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
     behind = _behind(request, found.evidence)
     if not behind:
         return _Numbers([_cell(request, row, [], missing, lambda _: (None, None)) for row in request.rows])
-    recipe = behind[0].recipe
-    shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    test = load_images(request.data, "test", **shape, crop=recipe.crop).with_labels()
+    test = load_for_recipe(behind[0].recipe, request.data, "test").with_labels()
     answers = TestAnswers(test, request.out / "answers")
     wrong: dict[str, int] = {}
     usable = []

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.reproduction.planning import Job, Pace
-from igan_zoo.training.data.sources import LabelledImages, load_images
+from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
 from igan_zoo.training.loop import Options, Training
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe
@@ -35,10 +34,9 @@ class TrainingData:
         """Reads the split train.
 
         Raises:
-            DataError, ImageError, MissingExtraError: as ``load_images``.
+            DataError, ImageError, MissingExtraError: as ``load_for_recipe``.
         """
-        shape: dict[str, Any] = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-        return TrainingData(source, load_images(source, "train", **shape, crop=recipe.crop))
+        return TrainingData(source, load_for_recipe(recipe, source, "train"))
 
 
 @dataclass
