@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import asdict
+
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.names import nearest
+from igan_zoo.training.recipes import CIFAR10_SSL, CIFAR10_SSL_SMALL
 
 Metric = Literal["errors", "error percent", "Inception score", "pictures"]
 
@@ -87,17 +90,11 @@ class Table:
         return tuple(sorted(rows, key=lambda row: self.valuable_first.index(row.name)))
 
 
-# What made a training of an hour settle on CIFAR-10 (the recipe cifar10-ssl-small), for the other data of its size.
-_SHORT_CLASSIFIER = (
-    "batch_size=50",
-    "epochs=18",
-    "epoch_images=5000",
-    "learning_rate=0.001",
-    "decay_from=0.5",
-    "averaging_rate=0.005",
-    "input_dropout=0.1",
-    "dropout=0.2",
-    "validation_images=2000",
+# What made a training of an hour settle on CIFAR-10, for the other data of its size: all but the smaller networks.
+_SHORT_CLASSIFIER = tuple(
+    f"{setting}={value}"
+    for setting, value in asdict(CIFAR10_SSL_SMALL).items()
+    if value != getattr(CIFAR10_SSL, setting) and setting not in ("name", "network_width")
 )
 # The same for generators with minibatch discrimination (the recipe mnist-mbd-small).
 _SHORT_GENERATOR = (
