@@ -233,14 +233,16 @@ def _turing(
 ) -> None:
     from igan_zoo.catalogue import DEFAULT_MODEL
     from igan_zoo.reproduction import turing_tests
+    from igan_zoo.reproduction.pages import write_pages
 
     summaries = turing_tests.summarize(results)
     prepared = None
     if model is not None or data is not None or not results:
         prepared = turing_tests.prepare_test(out, model or DEFAULT_MODEL, data, images=images, seed=seed)
-    turing_tests.write_turing_report(out, prepared, summaries)
+    record = turing_tests.record(prepared, summaries)
+    write_pages(out, record, turing_tests.markdown(prepared, summaries))
     if as_json:
-        print_json(turing_tests.record(prepared, summaries))
+        print_json(record)
     else:
         if prepared is not None:
             click.echo(f"{prepared['images']} real and as many generated images in {out}; next: {prepared['command']}")

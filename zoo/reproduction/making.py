@@ -13,9 +13,10 @@ from igan_zoo.reproduction.carrying_out import Missing, carry_out, decide, reaso
 from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixed_ensembles, real_cell
 from igan_zoo.reproduction.evidence import Evidence, Found, departures, find_models, find_runs, matching
 from igan_zoo.reproduction.machine import describe_machine
+from igan_zoo.reproduction.pages import write_pages
 from igan_zoo.reproduction.pictures import copy_samples, draw_validation_errors, side_by_side, validation_errors
 from igan_zoo.reproduction.published import Row
-from igan_zoo.reproduction.report import Report, Training, write_report
+from igan_zoo.reproduction.report import Report, Training, markdown, record
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.score_tables import Scores, make_scores
 from igan_zoo.reproduction.scores import check_inception
@@ -92,7 +93,7 @@ def reproduce_table(request: Request) -> Report:
         left_out=tuple(dict.fromkeys([*found.left_out, *numbers.scores.left_out])),
         pictures=_draw(request, numbers.cells, behind),
     )
-    write_report(request.out, report)
+    write_pages(request.out, record(report), markdown(report))
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from igan_zoo.files import atomic_file
 from igan_zoo.reproduction.cells import Cell, Group, Measured
 from igan_zoo.reproduction.machine import Machine
 from igan_zoo.reproduction.scores import Score
@@ -73,18 +71,6 @@ def record(report: Report) -> dict[str, Any]:
 
 def _summary(group: Group) -> dict[str, Any]:
     return {"mean": group.mean, "deviation": group.deviation, "numbers": len(group.measured)}
-
-
-def write_report(folder: Path, report: Report) -> None:
-    """Writes ``report.json`` and ``report.md``.
-
-    Raises:
-        OutputError: ``folder`` cannot be written.
-    """
-    with atomic_file(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(record(report), indent=2, ensure_ascii=False) + "\n")
-    with atomic_file(folder / "report.md") as temporary:
-        temporary.write_text(markdown(report))
 
 
 def markdown(report: Report) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from igan_zoo.files import atomic_file
+from igan_zoo.reproduction.pages import write_pages
 from igan_zoo.training.toy_game import Outcome, ToyGame, draw_game
 
 _COLUMNS = {
@@ -54,15 +53,13 @@ def write_toy_report(out: Path, record: dict[str, Any], outcomes: dict[str, Outc
         OutputError: ``out`` cannot be written.
     """
     draw_game(out / "toy-game.png", outcomes)
-    with atomic_file(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
     head, *body = [" | ".join(row) for row in rows(record)]
     table = "\n".join([f"| {head} |", "|---" * (len(_COLUMNS) + 2) + "|", *(f"| {row} |" for row in body)])
-    with atomic_file(out / "report.md") as temporary:
-        temporary.write_text(
-            "# Does historical averaging find equilibria?\n\n"
-            "Section 3.3 of *Improved Techniques for Training GANs* (Salimans et al., 2016) says that gradient descent "
-            "does not approach the equilibrium (1, 1) of the game (f(x) - 1)(y - 1), and that historical averaging "
-            f"does. It gives no numbers.\n\n{settings(record)}.\n\n{table}\n\n"
-            "![The way of one start by each method, and all distances](toy-game.png)\n"
-        )
+    page = (
+        "# Does historical averaging find equilibria?\n\n"
+        "Section 3.3 of *Improved Techniques for Training GANs* (Salimans et al., 2016) says that gradient descent "
+        "does not approach the equilibrium (1, 1) of the game (f(x) - 1)(y - 1), and that historical averaging "
+        f"does. It gives no numbers.\n\n{settings(record)}.\n\n{table}\n\n"
+        "![The way of one start by each method, and all distances](toy-game.png)\n"
+    )
+    write_pages(out, record, page)

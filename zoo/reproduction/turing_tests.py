@@ -13,7 +13,6 @@ import numpy as np
 
 from igan_zoo import store
 from igan_zoo.errors import DataError
-from igan_zoo.files import atomic_file
 from igan_zoo.images import write_image
 from igan_zoo.reproduction.published import HUMAN_RESULTS
 from igan_zoo.serving.image_sources import open_source
@@ -111,15 +110,3 @@ def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> s
             "images of both kinds also lie here as PNG files, in `real/` and `generated/`.",
         ]
     return "\n".join(lines) + "\n"
-
-
-def write_turing_report(out: Path, prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> None:
-    """Writes ``report.json`` and ``report.md``.
-
-    Raises:
-        OutputError: ``out`` cannot be written.
-    """
-    with atomic_file(out / "report.json") as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record(prepared, summaries)), indent=2) + b"\n")
-    with atomic_file(out / "report.md") as temporary:
-        temporary.write_text(markdown(prepared, summaries))
