@@ -24,6 +24,24 @@ def shifted(pixels: Tensor, most: int) -> Tensor:
     return pixels[images[:, None, None], rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
 
 
+def cut_out(pixels: Tensor, side: int, fill: int) -> Tensor:
+    """Returns ``pixels`` ``[N, H, W, C]``, a square of ``side`` pixels of each image at random set to ``fill``.
+
+    Its middle is anywhere in the image, so that the square may lie partly outside (DeVries and Taylor, 2017).
+    """
+    count, height, width, _ = pixels.shape
+    rows = _within(count, height, side, pixels)[:, :, None, None]  # (N, H, 1, 1)
+    columns = _within(count, width, side, pixels)[:, None, :, None]  # (N, 1, W, 1)
+    return pixels.masked_fill(rows & columns, fill)
+
+
+def _within(count: int, size: int, side: int, pixels: Tensor) -> Tensor:
+    """Returns which of ``size`` positions lie in an interval of ``side`` around a middle at random, bool [N, size]."""
+    first = torch.randint(size, (count, 1), device=pixels.device) - side // 2
+    positions = torch.arange(size, device=pixels.device)
+    return (positions >= first) & (positions < first + side)
+
+
 def _offsets(count: int, most: int, pixels: Tensor) -> Tensor:
     return torch.randint(-most, most + 1, (count, 1), device=pixels.device)
 

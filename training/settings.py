@@ -52,6 +52,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     crop: bool = False  # to the central square before resizing; without it the aspect ratio gives way
     flips: bool = False  # mirror every second real image at random; the 2016 code never does
     shifts: Annotated[int, Meta(ge=0, le=13)] = 0  # move every real image at random by up to so many pixels
+    cutout: Index = 0  # blank a square of so many pixels a side in every real image at random
     pixel_range: PixelRange = "unit"  # [0, 1], or about [-1, 1]
     labels: Labels = "100"  # labelled examples in all, "N-per-class", "all", or "0"
     validation_images: Index = 5000  # training images whose labels only the logged error sees, at most

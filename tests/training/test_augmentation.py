@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from igan_zoo.training.augmentation import mirrored, shifted
+from igan_zoo.training.augmentation import cut_out, mirrored, shifted
 
 
 @pytest.fixture
@@ -36,3 +36,26 @@ def test_every_image_is_a_window_of_its_reflected_self_and_every_window_comes_up
             (found,) = (at for at in windows if np.array_equal(image, source[at[0] : at[0] + 5, at[1] : at[1] + 7]))
             seen.add(found)
     assert seen == set(windows)
+
+
+@pytest.mark.parametrize("side", [1, 4, 20])
+def test_of_every_image_a_square_is_blank_and_the_rest_as_it_was(side: int) -> None:
+    torch.manual_seed(0)
+    pixels = torch.randint(1, 256, (200, 5, 7, 3), dtype=torch.uint8)
+    answer = cut_out(pixels, side, fill=0)
+    blank = answer == 0
+    assert bool((blank.any(dim=3) == blank.all(dim=3)).all())
+    assert bool((answer[~blank] == pixels[~blank]).all())
+    before, after = side // 2, side - side // 2
+    squares = {
+        (y, x): (max(0, y - before), min(5, y + after), max(0, x - before), min(7, x + after))
+        for y in range(5)
+        for x in range(7)
+    }
+    seen = set()
+    for image in blank.numpy():
+        ys, xs = np.nonzero(image[:, :, 0])
+        square = (ys.min(), ys.max() + 1, xs.min(), xs.max() + 1)
+        assert len(ys) == (square[1] - square[0]) * (square[3] - square[2])
+        seen.add(square)
+    assert seen == set(squares.values())

@@ -70,7 +70,7 @@ def test_a_generator_that_joins_later_finds_a_classifier_and_the_run_resumes(
     sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
 ) -> None:
     recipe = find_recipe("cifar10-ssl-small")
-    out, later = tmp_path / "run", ["generator_from=1", "flips=true", "shifts=2", "input_dropout=0"]
+    out, later = tmp_path / "run", ["generator_from=1", "flips=true", "shifts=2", "cutout=5", "input_dropout=0"]
     code, _, errors = igan_zoo(*arguments(recipe, sources, out, *later))
     assert code == 0, errors
     alone, together = (set(row) for row in Run(out).log())
