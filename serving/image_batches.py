@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
+from igan_zoo.threads import thread_pool
 
 # Images wait for others of their size until so many batches have come meanwhile, or so many bytes wait.
 _BATCHES_MEANWHILE = 8
@@ -167,7 +168,7 @@ def decode_ahead(source: ImageSource, order: Order, channels: int, threads: int 
     at_once, ahead = (_ENCODED_AT_ONCE, threads + 1) if source.encoded else (_PIXELS_AT_ONCE, 2)
     pieces = ([int(index) for index in order[first : first + at_once]] for first in range(0, len(order), at_once))
     waiting: deque[tuple[list[int], Future[list[Pixels | ImageError]]]] = deque()
-    with ThreadPoolExecutor(1) as fetching, ThreadPoolExecutor(threads) as decoding:
+    with thread_pool(1) as fetching, thread_pool(threads) as decoding:
 
         def start(piece: list[int]) -> Future[list[Pixels | ImageError]]:
             if not source.encoded:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.progress import Progress
+from igan_zoo.threads import thread_pool
 from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32
@@ -42,7 +43,7 @@ def decode_in_threads(pictures: Iterable[Picture], shape: Shape) -> Iterator[Dec
     remaining = iter(pictures)
     chunks = iter(lambda: list(islice(remaining, _CHUNK)), [])
     waiting: deque[Future[list[Decoded]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         try:
             for chunk in chunks:
                 waiting.append(pool.submit(lambda some: list(decode_plainly(some, shape)), chunk))
