@@ -173,17 +173,22 @@ def latent_distribution(model: Model, engine: Engine) -> Distribution:
 
 def class_names(model: Model, engine: Engine) -> tuple[str, ...]:
     """Returns the names of the classifier's outputs: by the specification, the graph's metadata, or plain numbers."""
+    count = engine.graphs["classifier"].output_shape[0]
+    return known_class_names(model, engine) or tuple(str(index) for index in range(count))
+
+
+def known_class_names(model: Model, engine: Engine) -> tuple[str, ...] | None:
+    """Returns the names of the classifier's outputs; None where neither specification nor metadata has them."""
     if model.directory is not None and model.directory.spec.classes is not None:
         return model.directory.spec.classes
     graph = engine.graphs["classifier"]
-    count = graph.output_shape[0]
     try:
         names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
     except json.JSONDecodeError:
-        names = None
-    if isinstance(names, list) and len(names) == count:
+        return None
+    if isinstance(names, list) and len(names) == graph.output_shape[0]:
         return tuple(str(name) for name in names)
-    return tuple(str(index) for index in range(count))
+    return None
 
 
 def crops(model: Model, engine: Engine) -> bool:

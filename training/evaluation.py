@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
@@ -33,10 +32,7 @@ def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
         TrainingError: the run has no checkpoint, or it is damaged.
     """
     facts = run.facts()
-    if facts.classes != data.classes:
-        raise DataError(
-            f"{run.path} knows the classes {', '.join(facts.classes)}, but the data has {', '.join(data.classes)}."
-        )
+    data.check_classes(facts.classes, run.path)
     game, _ = open_game(run)
     size = game.evaluation_batch
     logits = np.empty((len(data), len(facts.classes)), np.float32)

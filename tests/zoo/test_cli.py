@@ -93,6 +93,16 @@ def test_evaluate_gives_the_errors_on_the_card(igan_zoo: Cli, model: Path, data_
     assert (answer["wrong"], answer["total"]) == (result["wrong"], 100)
 
 
+def test_evaluate_refuses_images_of_other_classes(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+    """Their labels would be compared with the wrong outputs."""
+    for name in ("four", "two"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        (tmp_path / "test" / name / "one.png").write_bytes(digit.read_bytes())
+    code, _, errors = igan_zoo("evaluate", model, "--data", tmp_path)
+    assert code == 1
+    assert "knows the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but the data has four, two" in errors
+
+
 def test_train_dry_run_prints_the_resolved_recipe(igan_zoo: Cli) -> None:
     code, output, _ = igan_zoo("train", "mnist-ssl", "--labels", 50, "--set", "epochs=7", "--dry-run")
     assert code == 0

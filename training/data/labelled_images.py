@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,15 @@ class LabelledImages:
         if len(known) == len(self):
             return self
         return replace(self, images=self.images[known], labels=self.labels[known])
+
+    def check_classes(self, known: Sequence[str], who: Path) -> None:
+        """Refuses images of other classes than those ``known`` to the classifier ``who``, or in another order.
+
+        Raises:
+            DataError: they are others.
+        """
+        if tuple(known) != self.classes:
+            raise DataError(f"{who} knows the classes {', '.join(known)}, but the data has {', '.join(self.classes)}.")
 
 
 @dataclass(frozen=True)

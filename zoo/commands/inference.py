@@ -170,6 +170,9 @@ def _evaluate_model(reference: str | None, data: str, split: str, variant: Any, 
     height, width, channels = engine.graphs["classifier"].input_shape
     shape: dict[str, Any] = {"height": height, "width": width, "channels": channels}
     labelled = load_images(data, split, **shape, crop=engines.crops(chosen, engine)).with_labels()
+    known = engines.known_class_names(chosen, engine)
+    if known is not None:
+        labelled.check_classes(known, chosen.path)
     return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.directory import ModelDirectory
-from igan_zoo.errors import DataError
 from igan_zoo.files import atomic_file
 from igan_zoo.reproduction.evidence import Evidence
 from igan_zoo.serving.classifying import logit_batches
@@ -83,9 +82,7 @@ def model_logits(path: Path, test: LabelledImages) -> Logits:
         ModelDirectoryError, ChecksumError: the model is damaged, or has no classifier.
     """
     directory = ModelDirectory.open(path)
-    if directory.spec.classes != test.classes:
-        known = ", ".join(directory.spec.classes or ("none",))
-        raise DataError(f"{path} knows the classes {known}, but the data has {', '.join(test.classes)}.")
+    test.check_classes(directory.spec.classes or (), path)
     engine = Engine({"classifier": directory.read(directory.spec.graphs["classifier"])})
     return np.concatenate(list(logit_batches(engine, test.images, title=f"testing {directory.spec.name}")))
 
