@@ -54,7 +54,7 @@ def decide(request: Request, evidence: Sequence[Evidence], *, estimated: bool = 
     missing: Missing = {}
     full = request.budget == "full"
     wanted = wanted_trainings(request.table, request.rows, request.seed_count) if request.budget is not None else []
-    wanted, _ = without_satisfied(wanted, evidence, full=full)
+    wanted = without_satisfied(wanted, evidence, full=full)
     planned = {job.name: job for job in plan.jobs}
     if full:
         _refuse_shorter(request, wanted, planned)
@@ -78,7 +78,7 @@ def decide(request: Request, evidence: Sequence[Evidence], *, estimated: bool = 
 
 def carry_out(request: Request, decision: Decision) -> Missing:
     """Trains what was decided and returns what is still missing then."""
-    missing = decision.missing
+    missing = dict(decision.missing)
     if not decision.to_do or decision.data is None:
         return missing
     write_plan(request.out / "plan.json", decision.plan)

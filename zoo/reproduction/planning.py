@@ -84,24 +84,20 @@ def wanted_trainings(table: Table, rows: Sequence[Row], seeds: int) -> list[Want
     return list({one.name: one for one in wanted}.values())
 
 
-def without_satisfied(
-    wanted: Iterable[Wanted], evidence: Sequence[Evidence], *, full: bool
-) -> tuple[list[Wanted], list[Evidence]]:
-    """Returns the trainings that nothing finished stands for yet, and what does stand for the others.
+def without_satisfied(wanted: Iterable[Wanted], evidence: Sequence[Evidence], *, full: bool) -> list[Wanted]:
+    """Returns the trainings that nothing finished stands for yet.
 
     With ``full`` only the paper's own protocol does, else every finished training of the same row and seeds.
     """
-    left, used = [], []
-    for one in wanted:
-        found = [
-            other
-            for other in matching(one.row, evidence)
-            if (other.recipe.seed, other.recipe.data_seed) == (one.seed, one.subset)
+    return [
+        one
+        for one in wanted
+        if not any(
+            (other.recipe.seed, other.recipe.data_seed) == (one.seed, one.subset)
             and (not full or other.recipe == with_subset(one.recipe(one.row.variants[0])))
-        ]
-        used += found
-        left += [] if found else [one]
-    return left, used
+            for other in matching(one.row, evidence)
+        )
+    ]
 
 
 @dataclass(frozen=True)

@@ -139,14 +139,12 @@ def test_epochs_before_the_generator_joins_are_measured_apart() -> None:
 def test_finished_trainings_stand_for_their_row_and_seeds_but_only_the_papers_for_the_whole_protocol() -> None:
     wanted = wanted_trainings(TABLE1, TABLE1.find_rows(["100"]), 2)
     warm = finished(find_recipe("mnist-ssl-warm"))
-    left, used = without_satisfied(wanted, [warm], full=False)
-    assert [one.name for one in left] == ["100/seed2"]
-    assert used == [warm]
-    assert len(without_satisfied(wanted, [warm], full=True)[0]) == 2
+    assert [one.name for one in without_satisfied(wanted, [warm], full=False)] == ["100/seed2"]
+    assert len(without_satisfied(wanted, [warm], full=True)) == 2
     paper = finished(customize(find_recipe("mnist-ssl"), ["seed=2"]))
-    assert [one.name for one in without_satisfied(wanted, [paper], full=True)[0]] == ["100/seed1"]
+    assert [one.name for one in without_satisfied(wanted, [paper], full=True)] == ["100/seed1"]
     other_labels = finished(customize(find_recipe("mnist-ssl"), ["labels=50"]))
-    assert len(without_satisfied(wanted, [other_labels], full=False)[0]) == 2
+    assert len(without_satisfied(wanted, [other_labels], full=False)) == 2
 
 
 def test_a_plan_survives_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
