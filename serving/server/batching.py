@@ -44,10 +44,10 @@ class BatchLimits:
 Done = Callable[[Arrays | Exception], None]
 
 
-class _Waiting:
-    """A request in the queue. Only requests of one ``key`` share a batch; nobody wants those ``gone``."""
+class Waiting:
+    """A request in the queue. Only requests of one ``key`` share a batch."""
 
-    __slots__ = ("arrived", "count", "done", "expires", "gone", "inputs", "key")
+    __slots__ = ("arrived", "count", "done", "expires", "inputs", "key")
 
     def __init__(self, inputs: Arrays, count: int, key: Hashable, done: Done, arrived: float, expires: float) -> None:
         self.inputs = inputs
@@ -56,7 +56,6 @@ class _Waiting:
         self.done = done
         self.arrived = arrived
         self.expires = expires
-        self.gone = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class DynamicBatcher:
         observe: Callable[[Ran], None] = lambda _: None,
     ) -> None:
         self._run, self._limits, self._pool, self._observe = run, limits, pool, observe
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._rows = 0
         self._running = False
         self._last = 1
@@ -119,12 +118,12 @@ class DynamicBatcher:
         try:
             return await future
         except asyncio.CancelledError:
-            waiting.gone = True
+            self.withdraw(waiting)
             raise
 
     def submit(
         self, inputs: Arrays, count: int, done: Done, *, key: Hashable = (), deadline: float | None = None
-    ) -> _Waiting:
+    ) -> Waiting:
         """Does what :meth:`run` does without waiting: ``done`` is called later, in the event loop.
 
         Raises:
@@ -136,7 +135,7 @@ class DynamicBatcher:
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         allowed = limits.deadline if deadline is None else min(deadline, limits.deadline)
-        waiting = _Waiting(inputs, count, key, done, now, now + allowed)
+        waiting = Waiting(inputs, count, key, done, now, now + allowed)
         self._queue.append(waiting)
         self._rows += count
         if not self._running:
@@ -144,6 +143,18 @@ class DynamicBatcher:
         if self._queue and (self._sweeper is None or deadline is not None):
             self._watch(loop, waiting.expires)
         return waiting
+
+    def withdraw(self, waiting: Waiting) -> bool:
+        """Takes a request out that nobody waits for any more; False, and nothing happens, if it runs or has run.
+
+        Its ``done`` is not called then.
+        """
+        try:
+            self._queue.remove(waiting)
+        except ValueError:
+            return False
+        self._rows -= waiting.count
+        return True
 
     def _consider(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sees to it that a batch starts soon: in the next turn of the loop if it is full enough, with all that comes
@@ -182,15 +193,15 @@ class DynamicBatcher:
         else:
             self._pool.submit(self._work, loop, batch)
 
-    def _take(self, now: float) -> tuple[list[_Waiting], int]:
+    def _take(self, now: float) -> tuple[list[Waiting], int]:
         """Removes the next batch from the queue: the first request and all of its key that still fit."""
-        taken: list[_Waiting] = []
-        passed: list[_Waiting] = []
+        taken: list[Waiting] = []
+        passed: list[Waiting] = []
         rows = 0
         queue, largest = self._queue, self._limits.max_batch
         while queue and rows < largest:
             waiting = queue.popleft()
-            if waiting.gone or waiting.expires <= now:
+            if waiting.expires <= now:
                 self._drop(waiting)
             elif not taken or (waiting.key == taken[0].key and rows + waiting.count <= largest):
                 taken.append(waiting)
@@ -201,14 +212,14 @@ class DynamicBatcher:
         self._rows -= rows
         return taken, rows
 
-    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Waiting]) -> None:
         """Runs a batch; in a thread of the pool."""
         ran = self._ran(batch)
         # The loop is closed if the server was stopped by force; then nobody waits any more.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._finish, loop, batch, *ran)
 
-    def _ran(self, batch: list[_Waiting]) -> tuple[Sequence[Arrays | Exception], float, float, float]:
+    def _ran(self, batch: list[Waiting]) -> tuple[Sequence[Arrays | Exception], float, float, float]:
         """Returns the results of a batch, when it began and ended, and what it took of the processor."""
         began, processor = time.monotonic(), time.thread_time()
         results = run_together(self._run, [waiting.inputs for waiting in batch], [waiting.count for waiting in batch])
@@ -217,7 +228,7 @@ class DynamicBatcher:
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
-        batch: list[_Waiting],
+        batch: list[Waiting],
         results: Sequence[Arrays | Exception],
         began: float,
         ended: float,
@@ -254,13 +265,12 @@ class DynamicBatcher:
         if self._queue:
             self._watch(loop, min(waiting.expires for waiting in self._queue))
 
-    def _drop(self, waiting: _Waiting) -> None:
+    def _drop(self, waiting: Waiting) -> None:
         self._rows -= waiting.count
-        if not waiting.gone:
-            seconds = waiting.expires - waiting.arrived
-            waiting.done(
-                DeadlineError(f"The request waited {seconds:g} seconds for its turn and was given up; try again later.")
-            )
+        seconds = waiting.expires - waiting.arrived
+        waiting.done(
+            DeadlineError(f"The request waited {seconds:g} seconds for its turn and was given up; try again later.")
+        )
 
 
 def run_together(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,9 @@ from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
 from igan_zoo.serving.server.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.store import Model
+
+# Takes a request back; False if it runs or has run already.
+Withdraw = Callable[[], bool]
 
 # Seconds that other requests may wait for a batch in the event loop.
 _AT_ONCE = 0.001
@@ -123,10 +126,12 @@ class HostedGraph:
         self.statistics.answered(time.monotonic() - began, succeeded=True)
         return outputs
 
-    def submit(self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None) -> bool:
+    def submit(
+        self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None
+    ) -> Withdraw | None:
         """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
 
-        Returns False, and does nothing, if the rows are none or more than a batch has.
+        Returns what withdraws the request; or None, and does nothing, if the rows are none or more than a batch has.
 
         Raises:
             InterfaceError: an input is missing, unknown, or of another type or shape.
@@ -141,14 +146,20 @@ class HostedGraph:
         try:
             given = self._checked(inputs)
             if not 0 < len(given) <= self.max_batch:
-                return False
-
+                return None
             rows = {self.graph.input_name: given}
-            self.batcher.submit(rows, len(given), count, key=self._key(given), deadline=deadline)
+            waiting = self.batcher.submit(rows, len(given), count, key=self._key(given), deadline=deadline)
         except IganZooError:
             self.statistics.answered(time.monotonic() - began, succeeded=False)
             raise
-        return True
+
+        def withdraw() -> bool:
+            withdrawn = self.batcher.withdraw(waiting)
+            if withdrawn:
+                self.statistics.answered(time.monotonic() - began, succeeded=False)
+            return withdrawn
+
+        return withdraw
 
     def _key(self, given: NDArray[Any]) -> Hashable:
         """Returns what requests of one batch have in common: the size of images, where it is free."""

@@ -23,6 +23,7 @@ from igan_zoo.serving.server import sample_pictures as pictures
 from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.classify_uploads import Answer, classify_uploads
 from igan_zoo.serving.server.decoding import Decoder
+from igan_zoo.serving.server.disconnects import while_connected
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.model_listing import CARD, describe, etag_matches, find_file, whole_or_part
 from igan_zoo.serving.server.query import Query
@@ -92,7 +93,8 @@ class PeopleRoutes:
         seed = query.integer("seed", 0, least=0, most=MOST_SEED)
         start = query.integer("start", 0, least=0, most=MOST_START)
         form = query.choice("format", ("png", "npz"))
-        images = await pictures.sample_images(graph, seed=seed, start=start, count=count)
+        drawing = pictures.sample_images(graph, seed=seed, start=start, count=count)
+        images = await while_connected(request.receive, drawing)
         if form == "png":
             return _picture(await asyncio.to_thread(pictures.png_grid, images), graph)
         archive = await asyncio.to_thread(pictures.npz_samples, images, seed=seed, start=start)
@@ -110,7 +112,7 @@ class PeopleRoutes:
             raise ProtocolError(f"A request may have {most} latents, not {len(wanted.latents)}; send several.")
         if wanted.format not in ("png", "npz"):
             raise ProtocolError(f"format is {wanted.format[:32]!r}; it must be png or npz.")
-        images = await pictures.images_of_latents(graph, wanted.latents)
+        images = await while_connected(request.receive, pictures.images_of_latents(graph, wanted.latents))
         if wanted.format == "png":
             return _picture(await asyncio.to_thread(pictures.png_grid, images), graph)
         return _archive(await asyncio.to_thread(pictures.npz_images, images), "samples.npz", graph)

@@ -17,6 +17,7 @@ from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, RefusedE
 from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.answers import json_answer
 from igan_zoo.serving.server.descriptions import describe_config, describe_model, describe_statistics
+from igan_zoo.serving.server.disconnects import while_connected
 from igan_zoo.serving.server.hosted import HostedGraph
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import MODEL, ROUTE
@@ -62,7 +63,7 @@ class Infer:
             request = await asyncio.to_thread(decode_request, body, length)
         else:
             request = decode_request(body, length)
-        outputs = await graph.run(request.inputs, deadline=request.timeout)
+        outputs = await while_connected(receive, graph.run(request.inputs, deadline=request.timeout))
         if sum(output.nbytes for output in outputs.values()) > _AT_ONCE:
             headers, content = await asyncio.to_thread(encode_answer, graph, request, outputs)
         else:

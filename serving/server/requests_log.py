@@ -32,7 +32,7 @@ ROUTE = "igan_zoo.route"
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _ENCODER = msgspec.json.Encoder()
 # The client went away before its answer; nothing is sent.
-_GONE = 499
+GONE = 499
 # Seconds that a refused body is still read so that the client sees the answer.
 _LINGER = 2.0
 # Seconds until lines of requests are written.
@@ -148,7 +148,7 @@ class RequestsLog:
         try:
             await self._app(scope, receive, identified)
         except ClientDisconnect:
-            status = _GONE
+            status = GONE
         except Exception as error:
             self.tell(request_id, error)
             if status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +20,7 @@ from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.answers import error_answer
 from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.compression import chosen
-from igan_zoo.serving.server.hosted import HostedGraph
+from igan_zoo.serving.server.hosted import HostedGraph, Withdraw
 from igan_zoo.serving.server.protocol_routes import (
     INFER,
     Headers,
@@ -29,6 +30,7 @@ from igan_zoo.serving.server.protocol_routes import (
     inference_target,
 )
 from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.requests_log import GONE
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.tensors import InferRequest, decode_request
 
@@ -47,6 +49,7 @@ class _InFlight:
         "began",
         "disconnected",
         "entered",
+        "give_up",
         "graph",
         "keep_alive",
         "path",
@@ -60,11 +63,14 @@ class _InFlight:
 
     graph: HostedGraph
     request: InferRequest
+    # What is to be done when the client is gone; nothing, as long as nothing waits.
+    give_up: Callable[[], object] | None
 
     def __init__(self, path: str, request_id: bytes, *, keep_alive: bool) -> None:
         self.path, self.request_id, self.keep_alive = path, request_id, keep_alive
         self.began = time.monotonic()
         self.entered = self.disconnected = self.response_complete = False
+        self.give_up = None
 
 
 def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> type[asyncio.Protocol]:
@@ -94,6 +100,9 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_head_timer()
             super().connection_lost(exc)
+            flight = self.cycle
+            if isinstance(flight, _InFlight) and not flight.response_complete and flight.give_up is not None:
+                flight.give_up()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -180,16 +189,27 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
             flight.entered = True
             flight.graph = graph = repository.graph(*target)
             flight.request = request = decode_request(self._held, header_length(self.headers))
-            if not graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout):
-                task = self.loop.create_task(self._run(flight))
-                task.add_done_callback(self.tasks.discard)
-                self.tasks.add(task)
+            withdraw = graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout)
+            if withdraw is not None:
+                flight.give_up = partial(self._give_up, flight, withdraw)
+                return
+            task = self.loop.create_task(self._run(flight))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+            flight.give_up = task.cancel
+
+        def _give_up(self, flight: _InFlight, withdraw: Withdraw) -> None:
+            if withdraw():
+                self._finish(flight, GONE)
 
         async def _run(self, flight: _InFlight) -> None:
             """Runs what is no single batch."""
             result: Arrays | Exception
             try:
                 result = await flight.graph.run(flight.request.inputs, deadline=flight.request.timeout)
+            except asyncio.CancelledError:
+                self._finish(flight, GONE)
+                raise
             except Exception as error:
                 result = error
             self._answer(flight, result)
@@ -204,10 +224,13 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
                 requests_log.tell(flight.request_id, error)
                 response = error_answer(error, flight.path)
                 status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
-            if flight.entered:
-                limits.leave()
             if not flight.disconnected:
                 self._write(flight, status, headers, content)
+            self._finish(flight, status)
+
+        def _finish(self, flight: _InFlight, status: int) -> None:
+            if flight.entered:
+                limits.leave()
             model = flight.graph.name if hasattr(flight, "graph") else ""
             seconds = time.monotonic() - flight.began
             requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)

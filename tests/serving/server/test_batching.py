@@ -158,6 +158,7 @@ def test_a_request_that_was_cancelled_is_not_run(model: Model, pool: ThreadPoolE
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
+        assert batcher.depth == 1
         model.may_run.set()
         await first
         assert (await stays)["y"].tolist() == [6]

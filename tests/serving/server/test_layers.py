@@ -169,6 +169,43 @@ def test_a_request_may_set_itself_a_shorter_deadline() -> None:
         assert first.result().status == 200
 
 
+LARGE = json.dumps(
+    {"inputs": [{"name": "latent", "datatype": "FP32", "shape": [40, 100], "data": [0.5] * 4000}]}
+).encode()
+LEFT = {
+    "inference": [head("POST", INFER, Content_Length=len(BODY)) + BODY],
+    "inference through ASGI": [head("POST", INFER, Content_Length=len(BODY)), BODY],
+    "more rows than a batch": [head("POST", INFER, Content_Length=len(LARGE)) + LARGE],
+    "samples": [head("GET", "/sample?n=2")],
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_nobody_waits_for_any_more_is_not_computed(name: str) -> None:
+    served, stream = repository(), StringIO()
+    gate = Gate(served)
+    with running(served, Log(stream), log_requests=True, concurrency=2) as port, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(infer, port)
+        gate.entered.wait(10)
+        batcher = served.graph(GENERATOR).batcher
+        with connected(port) as connection:
+            for piece in LEFT[name]:
+                connection.sendall(piece)
+                time.sleep(0.05)
+            while batcher.depth < 1:
+                time.sleep(0.001)
+        while batcher.depth:
+            time.sleep(0.001)
+        third = pool.submit(infer, port)  # in the place of the one that left
+        while batcher.depth < 1 and not third.done():
+            time.sleep(0.001)
+        gate.opened.set()
+        assert [first.result().status, third.result().status] == [200, 200]
+        assert served.graph(GENERATOR).statistics.images == 2
+    requests = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["event"] == "request"]
+    assert [line["status"] for line in requests] == [499, 200, 200]
+
+
 # Which of: nothing, a wrong token, the token, the admin token may pass.
 TOKENS = [
     ("/v2/health/live", "token", [200, 200, 200, 200]),
