@@ -63,6 +63,19 @@ def test_a_card_sets_its_result_beside_the_papers(model: Path, wrong: int, remar
     assert ("This run" in card) == bool(remark)
 
 
+def test_errors_of_cifar_stand_beside_the_papers_too(model: Path) -> None:
+    """It has 18.63 ± 2.32 % with 4,000 labels."""
+    spec = read_spec(model / "config.json")
+    training = msgspec.structs.replace(spec.training, labels=4000)
+    result = ResultSpec(dataset="uoft-cs/cifar10", split="test", wrong=3000, total=10_000)
+    shutil.rmtree(model / ".eval_results")
+    parity = json.loads((model / "parity.json").read_text())
+    cards.write_card(model, msgspec.structs.replace(spec, training=training, results=(result,)), parity)
+    card = " ".join((model / "README.md").read_text().split())
+    assert "| 3000 of 10000 (30.00%), one run | 1863 ± 232 |" in card
+    assert "This run falls short of the paper: 1137 errors more than its mean. The test images" in card
+
+
 def test_the_client_in_python_runs(directory: Path) -> None:
     code = client(directory, "Python") + "\nassert images.ndim == 4 and images.dtype == numpy.uint8"
     subprocess.run([sys.executable, "-c", code], cwd=directory, check=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from igan_zoo.paper import SEEDS
 from igan_zoo.reproduction.evidence import Evidence, departures, matching, seeds_of
-from igan_zoo.reproduction.published import SEEDS, Row
+from igan_zoo.reproduction.published import Row
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
 

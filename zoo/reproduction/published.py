@@ -10,24 +10,11 @@ from msgspec.structs import asdict
 
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.names import nearest
+from igan_zoo.paper import BENCHMARKS, Benchmark, Published
 from igan_zoo.training.recipes import CIFAR10_MBD, CIFAR10_MBD_SMALL, CIFAR10_SSL, CIFAR10_SSL_SMALL
 from igan_zoo.training.settings import Recipe
 
 Metric = Literal["errors", "error percent", "Inception score", "pictures"]
-
-# The paper's number of seeds and labelled subsets, and of the members of its ensembles.
-SEEDS = 10
-
-
-@dataclass(frozen=True)
-class Published:
-    """A number of the paper: its mean over ``runs`` with their standard deviation, or of the Inception score one
-    model's with the deviation over splits. ``deviation`` is None where the paper gives none.
-    """
-
-    value: float
-    deviation: float | None
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -112,17 +99,15 @@ _SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-small", _SHORT_CLASSIFIER))
 _MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-small"))
 
 
-def _classifiers(
-    variants: tuple[Variant, ...], images: int, single: dict[int, Published], ensembles: dict[int, Published]
-) -> tuple[Row, ...]:
+def _classifiers(variants: tuple[Variant, ...], images: int, errors: Benchmark) -> tuple[Row, ...]:
     return (
         *(
             Row(f"{labels}", f"{labels:,} labels", variants, labels, number, images)
-            for labels, number in single.items()
+            for labels, number in errors.single.items()
         ),
         *(
             Row(f"ensemble-{labels}", f"ensemble ({labels:,} labels)", variants, labels, number, images, ensemble=True)
-            for labels, number in ensembles.items()
+            for labels, number in errors.ensembles.items()
         ),
     )
 
@@ -137,25 +122,10 @@ TABLE1 = Table(
     name="table1",
     title="MNIST, permutation invariant: wrong test images of 10,000",
     source="Table 1, section 6.1",
-    metric="errors",
+    metric=BENCHMARKS["ylecun/mnist"].unit,
     dataset="ylecun/mnist",
-    test_images=10_000,
-    rows=_classifiers(
-        _MNIST,
-        60_000,
-        {
-            20: Published(1677, 452, SEEDS),
-            50: Published(221, 136, SEEDS),
-            100: Published(93, 6.5, SEEDS),
-            200: Published(90, 4.2, SEEDS),
-        },
-        {
-            20: Published(1134, 445, SEEDS),
-            50: Published(142, 96, SEEDS),
-            100: Published(86, 5.6, SEEDS),
-            200: Published(81, 4.3, SEEDS),
-        },
-    ),
+    test_images=BENCHMARKS["ylecun/mnist"].test_images,
+    rows=_classifiers(_MNIST, 60_000, BENCHMARKS["ylecun/mnist"]),
     valuable_first=("100", "50", "200", "20", "ensemble-100", "ensemble-50", "ensemble-200", "ensemble-20"),
 )
 
@@ -163,25 +133,10 @@ TABLE2 = Table(
     name="table2",
     title="CIFAR-10: test error in percent",
     source="Table 2, section 6.2",
-    metric="error percent",
+    metric=BENCHMARKS["uoft-cs/cifar10"].unit,
     dataset="uoft-cs/cifar10",
-    test_images=10_000,
-    rows=_classifiers(
-        _CIFAR10,
-        50_000,
-        {
-            1000: Published(21.83, 2.01, SEEDS),
-            2000: Published(19.61, 2.09, SEEDS),
-            4000: Published(18.63, 2.32, SEEDS),
-            8000: Published(17.72, 1.82, SEEDS),
-        },
-        {
-            1000: Published(19.22, 0.54, SEEDS),
-            2000: Published(17.25, 0.66, SEEDS),
-            4000: Published(15.59, 0.47, SEEDS),
-            8000: Published(14.87, 0.89, SEEDS),
-        },
-    ),
+    test_images=BENCHMARKS["uoft-cs/cifar10"].test_images,
+    rows=_classifiers(_CIFAR10, 50_000, BENCHMARKS["uoft-cs/cifar10"]),
     valuable_first=(
         "4000", "8000", "2000", "1000", "ensemble-4000", "ensemble-8000", "ensemble-2000", "ensemble-1000"
     ),
@@ -191,19 +146,10 @@ SVHN = Table(
     name="svhn",
     title="SVHN: test error in percent",
     source="the table beside Figure 5, section 6.3",
-    metric="error percent",
+    metric=BENCHMARKS["ufldl-stanford/svhn"].unit,
     dataset="ufldl-stanford/svhn",
-    test_images=26_032,
-    rows=_classifiers(
-        _SVHN,
-        73_257,
-        {
-            500: Published(18.44, 4.8, SEEDS),
-            1000: Published(8.11, 1.3, SEEDS),
-            2000: Published(6.16, 0.58, SEEDS),
-        },
-        {1000: Published(5.88, 1.0, SEEDS)},
-    ),
+    test_images=BENCHMARKS["ufldl-stanford/svhn"].test_images,
+    rows=_classifiers(_SVHN, 73_257, BENCHMARKS["ufldl-stanford/svhn"]),
     valuable_first=("1000", "500", "2000", "ensemble-1000"),
 )
 

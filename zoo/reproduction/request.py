@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from igan_zoo.reproduction.published import SEEDS, Row, Table
+from igan_zoo.paper import SEEDS
+from igan_zoo.reproduction.published import Row, Table
 from igan_zoo.reproduction.scores import IMAGES
 from igan_zoo.serving.scoring.network import Network
 
