@@ -93,12 +93,26 @@ def test_evaluate_gives_the_errors_on_the_card(igan_zoo: Cli, model: Path, data_
     assert (answer["wrong"], answer["total"]) == (result["wrong"], 100)
 
 
+def folder_of(digit: Path, root: Path, *classes: str) -> Path:
+    for name in classes:
+        (root / "test" / name).mkdir(parents=True)
+        (root / "test" / name / "one.png").write_bytes(digit.read_bytes())
+    return root
+
+
+def test_evaluate_goes_by_the_names_of_the_classes(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+    """A folder of a few of the classes numbers them in its own way."""
+    said = json.loads(igan_zoo("classify", model, digit, "--json")[1])[0]["classes"][0][0]
+    others = [str(other) for other in range(10) if str(other) != said]
+    for folder, wrong in (
+        (folder_of(digit, tmp_path / "a", said, others[0]), 1),
+        (folder_of(digit, tmp_path / "b", *others), 9),
+    ):
+        assert json.loads(igan_zoo("evaluate", model, "--data", folder, "--json")[1])["wrong"] == wrong
+
+
 def test_evaluate_refuses_images_of_other_classes(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
-    """Their labels would be compared with the wrong outputs."""
-    for name in ("four", "two"):
-        (tmp_path / "test" / name).mkdir(parents=True)
-        (tmp_path / "test" / name / "one.png").write_bytes(digit.read_bytes())
-    code, _, errors = igan_zoo("evaluate", model, "--data", tmp_path)
+    code, _, errors = igan_zoo("evaluate", model, "--data", folder_of(digit, tmp_path, "four", "two"))
     assert code == 1
     assert "knows the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but the data has four, two" in errors
 

@@ -43,6 +43,17 @@ class LabelledImages:
             return self
         return replace(self, images=self.images[known], labels=self.labels[known])
 
+    def numbered_by(self, known: Sequence[str], who: Path) -> LabelledImages:
+        """Returns the images with the numbers that the classifier ``who`` has for their classes, some of ``known``.
+
+        Raises:
+            DataError: it does not know one of the classes.
+        """
+        if not set(self.classes) <= set(known):
+            raise self._other_classes(known, who)
+        numbers = np.array([*map(tuple(known).index, self.classes), -1])  # the last is that of no label
+        return replace(self, labels=numbers[self.labels], classes=tuple(known))
+
     def check_classes(self, known: Sequence[str], who: Path) -> None:
         """Refuses images of other classes than those ``known`` to the classifier ``who``, or in another order.
 
@@ -50,7 +61,10 @@ class LabelledImages:
             DataError: they are others.
         """
         if tuple(known) != self.classes:
-            raise DataError(f"{who} knows the classes {', '.join(known)}, but the data has {', '.join(self.classes)}.")
+            raise self._other_classes(known, who)
+
+    def _other_classes(self, known: Sequence[str], who: Path) -> DataError:
+        return DataError(f"{who} knows the classes {', '.join(known)}, but the data has {', '.join(self.classes)}.")
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def _evaluate_model(reference: str | None, data: str, split: str, variant: Any, 
     labelled = load_images(data, split, **shape, crop=engines.crops(chosen, engine)).with_labels()
     known = engines.known_class_names(chosen, engine)
     if known is not None:
-        labelled.check_classes(known, chosen.path)
+        labelled = labelled.numbered_by(known, chosen.path)
     return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
 
 
@@ -185,7 +185,8 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
     from igan_zoo.training.runs import Run
 
     run = Run(path)
-    labelled = load_for_recipe(run.facts().recipe, data, split).with_labels()
+    facts = run.facts()
+    labelled = load_for_recipe(facts.recipe, data, split).with_labels().numbered_by(facts.classes, path)
     return count_run_errors(run, labelled), len(labelled)
 
 
