@@ -28,7 +28,7 @@ from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMiniba
 from igan_zoo.training.networks import Discriminator, Generator
 from igan_zoo.training.normalization import VirtualBatchNorm
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
-from igan_zoo.training.training_set import to_network
+from igan_zoo.training.training_set import to_network, views
 from igan_zoo.training.weight_norm import (
     WeightNormConv2d,
     WeightNormConvTranspose2d,
@@ -260,6 +260,10 @@ class ImageClassifier(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Returns the logits of the real classes ``[N, K]``, beside which "generated" has the logit zero."""
+        answers = [self._of(view) for view in views(images, self.recipe)]
+        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
+
+    def _of(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(to_network(images, self.recipe))
         return logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
-from igan_zoo.training.training_set import to_network
+from igan_zoo.training.training_set import to_network, views
 
 
 def count_run_errors(run: Run, data: LabelledImages) -> int:
@@ -38,6 +38,7 @@ def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
     logits = np.empty((len(data), len(facts.classes)), np.float32)
     for start in range(0, len(data), size):
         chosen = np.arange(start, min(start + size, len(data)))
-        images = to_network(torch.from_numpy(data.images[chosen]), facts.recipe)
-        logits[chosen] = game.class_logits(images).numpy()
+        seen = views(torch.from_numpy(data.images[chosen]), facts.recipe)
+        answers = torch.stack([game.class_logits(to_network(view, facts.recipe)) for view in seen])
+        logits[chosen] = answers.mean(dim=0).numpy()
     return logits

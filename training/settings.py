@@ -64,6 +64,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     latent_size: Count = 100  # of the multi-scale network: without its noise maps
     latent_distribution: Distribution = "uniform"
     generator: bool = True  # without one only the labelled examples train the classifier
+    mirrored_answers: bool = False  # in use, answer by the mean logits of an image and its mirror image
     generator_from: Index = 0  # epoch from which it plays; before, only the labelled examples train the classifier
     generator_output: Output = "sigmoid"  # of mnist-dense
     sigmoid_from: Index | None = None  # epoch from which that output is a sigmoid, whatever it was before
@@ -117,6 +118,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "simultaneous=true and network=multi-scale go together",
             ),
             (self.simultaneous and self.generator_from > 0, "simultaneous=true needs generator_from=0"),
+            (
+                self.mirrored_answers and self.network == "mnist-dense",
+                "mirrored_answers=true needs a network of convolutions",
+            ),
             (
                 self.network == "mnist-dense" and self.minibatch_discrimination is not None,
                 "network=mnist-dense has no minibatch discrimination",

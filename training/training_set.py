@@ -97,6 +97,11 @@ def to_network(pixels: Tensor, recipe: Recipe) -> Tensor:
     return values.permute(0, 3, 1, 2)  # (N, C, H, W)
 
 
+def views(pixels: Tensor, recipe: Recipe) -> list[Tensor]:
+    """Returns what an answer for uint8 ``[N, H, W, C]`` is the mean over: the images, also mirrored by some recipes."""
+    return [pixels, pixels.flip(2)] if recipe.mirrored_answers else [pixels]
+
+
 def to_pixels(images: Tensor, recipe: Recipe) -> NDArray[np.uint8]:
     """Maps what a generator makes to uint8 ``[N, H, W, C]``."""
     offset, scale = PIXEL_RANGES[recipe.pixel_range]

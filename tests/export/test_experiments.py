@@ -8,16 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import Engine
+from igan_zoo.training.data.sources import load_images
+from igan_zoo.training.evaluation import run_logits
+from igan_zoo.training.loop import open_game
 from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.runs import Run
+from igan_zoo.training.training_set import to_network
 from tests.export.runtimes import runtimes
 from tests.training.test_experiments import Cli, arguments
 
 KINDS = {
     "cifar10-ssl": ([], {"generator", "classifier"}),
+    "cifar10-ssl-fast": ([], {"generator", "classifier"}),
     "mnist-mbd": ([], {"generator"}),
     "cifar10-table3-mbf": ([], {"generator", "classifier"}),
     "cifar10-table3-l-ha": ([], {"generator"}),
@@ -63,6 +70,33 @@ def test_a_network_is_exported_and_used(name: str, sources: dict[str, Path], iga
         assert code == 0, errors
         (row,) = [line for line in output.splitlines() if str(single) in line]
         assert row.split() == alone_output.splitlines()[1].split(), "the file alone answers as in a folder"
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_an_answer_is_the_mean_over_an_image_and_its_mirror_image_where_the_recipe_says_so(
+    mirrored: bool, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    """Float32 sums in another order: within 1e-5."""
+    recipe = find_recipe("cifar10-ssl-fast")
+    setting = f"mirrored_answers={str(mirrored).lower()}"
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "run", setting))[0] == 0
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model")
+    assert code == 0, errors
+    engine = Engine({"classifier": (tmp_path / "model" / "onnx" / "classifier.onnx").read_bytes()})
+    data = load_images(str(sources[recipe.dataset]), "test", height=32, width=32, channels=3)
+    logits, turned = (
+        engine.run("classifier", {"images": np.ascontiguousarray(images)})["logits"]
+        for images in (data.images[:], data.images[:, :, ::-1])
+    )
+    assert (np.abs(logits - turned).max() < 1e-5) == mirrored
+    assert np.abs(logits - run_logits(Run(tmp_path / "run"), data)).max() < 1e-4
+    if mirrored:
+        game, _ = open_game(Run(tmp_path / "run"))
+        one, other = (
+            game.class_logits(to_network(torch.from_numpy(images.copy()), recipe)).numpy()
+            for images in (data.images[:], data.images[:, :, ::-1])
+        )
+        assert np.abs(logits - (one + other) / 2).max() < 1e-4
 
 
 def other_runtimes_agree(directory: ModelDirectory, scratch: Path) -> None:

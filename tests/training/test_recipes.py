@@ -48,11 +48,11 @@ def test_the_short_recipe_for_cifar_learns_the_labels_before_the_generator_comes
     small, fast = map(msgspec.structs.asdict, (CIFAR10_SSL_SMALL, CIFAR10_SSL_FAST))
     changed = {key for key in small if small[key] != fast[key]}
     schedule = {"epochs", "learning_rate", "decay_from"}
-    assert changed == {"name", "flips", "shifts", "generator_from"} | schedule
-    assert [CIFAR10_SSL_FAST.generator_plays_at(epoch) for epoch in range(52)] == [False] * 40 + [True] * 12
-    rates = [CIFAR10_SSL_FAST.learning_rate_at(epoch) for epoch in range(52)]
-    assert rates[:43] == [0.0015] * 43
-    assert rates[51] == pytest.approx(0.0015 / 10)
+    assert changed == {"name", "flips", "shifts", "cutout", "mirrored_answers", "generator_from"} | schedule
+    assert [CIFAR10_SSL_FAST.generator_plays_at(epoch) for epoch in range(68)] == [False] * 58 + [True] * 10
+    rates = [CIFAR10_SSL_FAST.learning_rate_at(epoch) for epoch in range(68)]
+    assert rates[:61] == pytest.approx([0.0015] * 61)
+    assert rates[67] == pytest.approx(0.0015 / 8)
 
 
 def test_the_rate_falls_linearly_over_the_last_part() -> None:
@@ -90,6 +90,7 @@ def test_unknown_recipes_are_answered_with_the_nearest() -> None:
         ("labels=3-per-clas", "per-class"),
         ("generator=false", "needs unlabeled_weight=0"),
         ("shifts=14", "<= 13"),
+        ("mirrored_answers=true", "needs a network of convolutions"),
         ("normalization=virtual-batch", "no virtual batch normalization"),
         ("network=multi-scale", "for square images of 32, 64, 128"),
     ],
