@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(resolve(MODEL).path, folder / "twins" / "1")
-    shutil.copytree(REPOSITORY / "models" / "mnist-ssl-fast", folder / "twins" / "2")
+    shutil.copytree(REPOSITORY / "models" / "mnist-mbd-small", folder / "twins" / "2")
     (folder / "tiny.onnx").write_bytes(tiny_scorer({}))
     models = (MODEL, folder / "twins", folder / "tiny.onnx")
     with serving(folder, *models, "--allow-load", "--threads", 1, "--reload", 0) as running:
