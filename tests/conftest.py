@@ -131,6 +131,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> d
         "uoft-cs/cifar10": root / "cifar10",
         "ufldl-stanford/svhn": root / "svhn",
         "ILSVRC/imagenet-1k": root / "photos",
+        "frgfm/imagenette": root / "photos",
         "your own images": root / "photos",
     }
 

@@ -61,7 +61,7 @@ def test_searching_reads_names_summaries_and_the_hub(standin: StandIn, exported_
     assert set(by_name(search_models("mnist softplus sigmoid"))) == {"mnist-ssl-warm"}
     classifiers = {entry.name for entry in catalogue.CATALOGUE if "classifier" in entry.summary}
     assert set(by_name(search_models("classifier"))) == classifiers | {"org/tiny-classifier"}
-    code, output, _ = igan_zoo("search", "tiny", "--json")
+    code, output, _ = igan_zoo("search", "tiny-classifier", "--json")
     assert code == 0
     assert [(row["name"], row["where"]) for row in json.loads(output)] == [("org/tiny-classifier", ["Hub"])]
 
