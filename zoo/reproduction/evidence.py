@@ -105,7 +105,7 @@ def find_runs(folders: Iterable[Path]) -> Found:
     """
     found = Found()
     for folder in folders:
-        files = sorted(folder.rglob("recipe.json"))
+        files = _below(folder, "recipe.json")
         if not files:
             raise DataError(f"There is no run in {folder}: no recipe.json; give the --out of igan-zoo train.")
         for file in files:
@@ -143,8 +143,7 @@ def find_models(folders: Iterable[Path]) -> Found:
     """
     found = Found()
     for folder in folders:
-        # `rglob` follows no links, and a model of a collection may be one.
-        files = sorted({*folder.rglob(CONFIG), *folder.glob(f"*/{CONFIG}")})
+        files = _below(folder, CONFIG)
         if not files:
             raise DataError(f"There is no model in {folder}: no {CONFIG}; give the --out of igan-zoo export.")
         for file in files:
@@ -153,6 +152,11 @@ def find_models(folders: Iterable[Path]) -> Found:
             except IganZooError as error:
                 found.left_out.append(f"{file.parent} is left out: {error}")
     return found
+
+
+def _below(folder: Path, name: str) -> list[Path]:
+    # `rglob` follows no links, and what lies in a folder may be one.
+    return sorted({*folder.rglob(name), *folder.glob(f"*/{name}")})
 
 
 def model_evidence(directory: ModelDirectory) -> Evidence:
