@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -52,6 +53,11 @@ def igan_zoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str
         return code, captured.out, captured.err
 
     return run
+
+
+def pytest_configure() -> None:
+    """Lets the processes of tests be interrupted: below a background job of a shell SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def igan_zoo_process(*arguments: object, **options: object) -> subprocess.Popen[str]:
