@@ -16,9 +16,10 @@ def count_run_errors(run: Run, data: LabelledImages) -> int:
     """Returns how many of the labelled images of ``data`` the run's averaged discriminator gets wrong.
 
     Raises:
-        DataError: the classes are not those of the run.
+        DataError: the run does not know one of the classes.
         TrainingError: the run has no checkpoint, or it is damaged.
     """
+    data = data.numbered_by(run.facts().classes, run.path)
     return int((run_logits(run, data).argmax(axis=1) != data.labels).sum())
 
 

@@ -185,8 +185,7 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
     from igan_zoo.training.runs import Run
 
     run = Run(path)
-    facts = run.facts()
-    labelled = load_for_recipe(facts.recipe, data, split).with_labels().numbered_by(facts.classes, path)
+    labelled = load_for_recipe(run.facts().recipe, data, split).with_labels()
     return count_run_errors(run, labelled), len(labelled)
 
 
