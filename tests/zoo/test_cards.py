@@ -40,6 +40,16 @@ def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Pa
     return model
 
 
+def card_with(model: Path, result: ResultSpec, labels: int) -> str:
+    """Returns the text of a card with this result, its lines joined."""
+    spec = read_spec(model / "config.json")
+    training = msgspec.structs.replace(spec.training, labels=labels)
+    shutil.rmtree(model / ".eval_results")
+    parity = json.loads((model / "parity.json").read_text())
+    cards.write_card(model, msgspec.structs.replace(spec, training=training, results=(result,)), parity)
+    return " ".join((model / "README.md").read_text().split())
+
+
 @pytest.mark.parametrize(
     ("wrong", "remark"),
     [
@@ -51,13 +61,7 @@ def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Pa
 )
 def test_a_card_sets_its_result_beside_the_papers(model: Path, wrong: int, remark: str) -> None:
     """The paper has 93 ± 6.5 errors with 100 labels."""
-    spec = read_spec(model / "config.json")
-    training = msgspec.structs.replace(spec.training, labels=100)
-    result = ResultSpec(dataset="ylecun/mnist", split="test", wrong=wrong, total=10_000)
-    shutil.rmtree(model / ".eval_results")
-    parity = json.loads((model / "parity.json").read_text())
-    cards.write_card(model, msgspec.structs.replace(spec, training=training, results=(result,)), parity)
-    card = " ".join((model / "README.md").read_text().split())
+    card = card_with(model, ResultSpec(dataset="ylecun/mnist", split="test", wrong=wrong, total=10_000), labels=100)
     assert f"| ylecun/mnist, test split, 100 labels | {wrong} of 10000" in card
     assert remark in card
     assert ("This run" in card) == bool(remark)
@@ -65,13 +69,7 @@ def test_a_card_sets_its_result_beside_the_papers(model: Path, wrong: int, remar
 
 def test_errors_of_cifar_stand_beside_the_papers_too(model: Path) -> None:
     """It has 18.63 ± 2.32 % with 4,000 labels."""
-    spec = read_spec(model / "config.json")
-    training = msgspec.structs.replace(spec.training, labels=4000)
-    result = ResultSpec(dataset="uoft-cs/cifar10", split="test", wrong=3000, total=10_000)
-    shutil.rmtree(model / ".eval_results")
-    parity = json.loads((model / "parity.json").read_text())
-    cards.write_card(model, msgspec.structs.replace(spec, training=training, results=(result,)), parity)
-    card = " ".join((model / "README.md").read_text().split())
+    card = card_with(model, ResultSpec(dataset="uoft-cs/cifar10", split="test", wrong=3000, total=10_000), labels=4000)
     assert "| 3000 of 10000 (30.00%), one run | 1863 ± 232 |" in card
     assert "This run falls short of the paper: 1137 errors more than its mean. The test images" in card
 
