@@ -66,7 +66,8 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
     """Returns the discriminators of the runs of an ensemble.
 
     Raises:
-        TrainingError: a run is not finished, or was made from another recipe or other classes than the first.
+        TrainingError: a run is not finished, or was made from another recipe, other classes or other labelled images
+            than the first.
     """
     networks = [networks_of_run(member) for member in members]
     first = networks[0]
@@ -74,6 +75,11 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
     for member, other in zip(members, networks, strict=True):
         if (msgspec.structs.replace(other.recipe, seed=0, data_seed=0), other.classes) != (seedless, first.classes):
             raise TrainingError(f"{member.path} was made from another recipe than {members[0].path}; remove one.")
+        if other.recipe.subset_seed != first.recipe.subset_seed:
+            raise TrainingError(
+                f"{member.path} has other labelled images than {members[0].path}, so together they have seen more "
+                f"labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
+            )
     discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
     return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators)
 

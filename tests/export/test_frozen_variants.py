@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from igan_zoo.latents import latents
 from igan_zoo.training.imagenet_networks import MultiScaleGenerator
 from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.players import build_generator
-from igan_zoo.training.recipes import IMAGENET128, MNIST_SSL, TABLE3_OURS
+from igan_zoo.training.recipes import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
 from igan_zoo.training.settings import Recipe
 from tests.training.test_experiments import Cli, arguments
 
@@ -123,8 +124,6 @@ def test_frozen_minibatch_discrimination_is_the_layer(layer_type: type) -> None:
 def test_a_discriminator_that_mixes_its_batch_is_exported_on_request(
     sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
 ) -> None:
-    from igan_zoo.training.recipes import find_recipe
-
     recipe = find_recipe("cifar10-mbd")
     assert igan_zoo(*arguments(recipe, sources, tmp_path / "run"))[0] == 0
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model", "--discriminator")
@@ -179,8 +178,6 @@ def test_an_ensemble_of_sure_members_overflows_nowhere() -> None:
 def test_an_ensemble_is_exported_as_one_classifier(
     sources: dict[str, Path], igan_zoo: Cli, data_directory: Path, tmp_path: Path
 ) -> None:
-    from igan_zoo.training.recipes import find_recipe
-
     code, _, errors = igan_zoo(*arguments(find_recipe("mnist-ssl"), sources, tmp_path / "runs"), "--ensemble", 2)
     assert code == 0, errors
     code, output, errors = igan_zoo("export", tmp_path / "runs", "--out", tmp_path / "model", "--data", data_directory)
@@ -198,6 +195,19 @@ def test_an_ensemble_is_exported_as_one_classifier(
         means.append(session.run(["probabilities"], {"images": images})[0])
     session = onnxruntime.InferenceSession(directory.read("onnx/classifier.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(["probabilities"], {"images": images})[0], np.mean(means, axis=0), atol=1e-6)
+
+
+def test_runs_with_labelled_images_of_their_own_are_no_ensemble(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    """Together they have seen more labels than the card would say."""
+    for seed in ("1", "2"):
+        command = arguments(find_recipe("mnist-ssl"), sources, tmp_path / "runs" / f"seed{seed}")
+        assert igan_zoo(*command, "--seed", seed)[0] == 0
+    code, _, errors = igan_zoo("export", tmp_path / "runs", "--out", tmp_path / "model")
+    assert code == 1
+    assert re.search("seed2 has other labelled images than .*seed1", errors)
+    assert not (tmp_path / "model").exists()
 
 
 def test_verify_names_a_graph_that_its_weights_do_not_compute(
@@ -235,8 +245,6 @@ def test_verify_without_the_training_weights_says_what_it_did_not_do(model: Path
 def test_an_affine_generator_is_a_variant_with_its_error_stated(
     sources: dict[str, Path], igan_zoo: Cli, finished_run: Path, tmp_path: Path
 ) -> None:
-    from igan_zoo.training.recipes import find_recipe
-
     assert igan_zoo(*arguments(find_recipe("cifar10-table3-l"), sources, tmp_path / "run"))[0] == 0
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model", "--variant", "affine")
     assert code == 0, errors
