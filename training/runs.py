@@ -7,6 +7,7 @@ uninterrupted one; clock times stand in ``timing.jsonl``.
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,22 @@ class RunFacts:
     threads: int
     versions: dict[str, str]
     processes: int = 1
+    labels_file: str | None = None  # a CSV file that chose the labelled images
 
     def command(self) -> str:
-        """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own."""
+        """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own.
+
+        It is for publishing, so of a file of labels it has the name alone, and no folders.
+        """
         recipe, base = self.recipe, find_recipe(self.recipe.name)
+        labels = shlex.quote(Path(self.labels_file).name) if self.labels_file else recipe.labels
         settings = [
             f" --set {key}={_setting(value)}"
             for key, value in msgspec.structs.asdict(recipe).items()
             if value != getattr(base, key) and key not in ("labels", "seed")
         ]
         return (
-            f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {recipe.labels} --seed {recipe.seed} "
+            f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {labels} --seed {recipe.seed} "
             f"--threads {self.threads}{''.join(settings)}"
         )
 

@@ -63,11 +63,17 @@ def start_training(
     world = World.join(options.device)
     resume = resume and run.checkpoint.exists()
     world.wait()
-    if started is not None and (started.classes, started.training_images) != (data.classes, len(data)):
+    facts = _facts(recipe, source, labels_file, data, options, threads, world)
+    if started is not None and (started.classes, started.training_images) != (facts.classes, facts.training_images):
         raise TrainingError(f"{path} was trained on other data ({started.data}); give the same --data.")
+    if started is not None and started.labelled_images != facts.labelled_images:
+        raise TrainingError(
+            f"{path} was trained with {started.labelled_images:,} labels and not {facts.labelled_images:,}; "
+            f"give the same --labels."
+        )
     if world.leads:
         if started is None:
-            run.start(_facts(recipe, source, data, options, threads, world))
+            run.start(facts)
         else:
             run.clean()
     try:
@@ -98,7 +104,15 @@ def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, res
         start_training(member, source, run.path, resume=resume, **how)
 
 
-def _facts(recipe: Recipe, source: str, data: LabelledImages, options: Options, threads: int, world: World) -> RunFacts:
+def _facts(
+    recipe: Recipe,
+    source: str,
+    labels_file: Path | None,
+    data: LabelledImages,
+    options: Options,
+    threads: int,
+    world: World,
+) -> RunFacts:
     labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
     packages = {name: version(name) for name in ("igan-zoo", "torch", "numpy")}
     return RunFacts(
@@ -111,4 +125,5 @@ def _facts(recipe: Recipe, source: str, data: LabelledImages, options: Options, 
         threads=threads,
         versions={"python": platform.python_version(), **packages},
         processes=world.size,
+        labels_file=str(labels_file) if labels_file is not None else None,
     )

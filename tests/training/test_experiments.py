@@ -214,6 +214,18 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     assert (facts.classes, facts.labelled_images, facts.training_images) == (("cat", "dog"), 4, 78)
     assert "validation_error" not in Run(tmp_path / "run").log()[-1], "there is no label that training does not see"
 
+    assert "--labels labels.csv --seed" in facts.command(), "a published command holds no folders of one's own"
+    again = ("train", tmp_path / "run" / "recipe.json", "--out", tmp_path / "again", "--threads", "1")
+    code, _, errors = igan_zoo(*again)
+    assert code == 0, errors
+    assert Run(tmp_path / "again").facts() == facts
+    assert Run(tmp_path / "again").log() == Run(tmp_path / "run").log()
+
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,cat\n1.jpg,dog\n")
+    code, _, errors = igan_zoo(*command, "--resume")
+    assert code == 1
+    assert "was trained with 4 labels and not 2" in errors
+
 
 @pytest.mark.parametrize(
     ("damage", "more", "message"),

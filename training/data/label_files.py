@@ -15,6 +15,11 @@ _FILE_COLUMNS = ("file", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")
 
 
+def is_labels_file(labels: str) -> bool:
+    """Returns whether the ``--labels`` of a command name a file, and are no number."""
+    return labels.lower().endswith(".csv")
+
+
 def read_labels(path: Path, known: Collection[str], place: str) -> dict[str, str]:
     """Returns the label of each image that the CSV file ``path`` names; a line with an empty label has none.
 

@@ -62,10 +62,11 @@ def train(
     """
     import msgspec
 
+    from igan_zoo.training.data.label_files import is_labels_file
     from igan_zoo.training.recipes import find_recipe
     from igan_zoo.training.settings import customize
 
-    labels_file = Path(labels) if labels is not None and labels.lower().endswith(".csv") else None
+    labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None
     shorthands = {
         "labels": "all" if labels_file is not None else labels,
         "height": size,
@@ -79,6 +80,8 @@ def train(
 
         facts = read_facts(Path(recipe_name))
         base, data = facts.recipe, data or facts.data
+        if labels is None and facts.labels_file is not None:
+            labels_file = Path(facts.labels_file)
     else:
         base = find_recipe(recipe_name)
     recipe = customize(base, [*settings, *given])

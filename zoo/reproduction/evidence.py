@@ -18,6 +18,7 @@ from igan_zoo.errors import DataError, IganZooError
 from igan_zoo.files import sha256_of
 from igan_zoo.reproduction.published import Row
 from igan_zoo.spec import CONFIG
+from igan_zoo.training.data.label_files import is_labels_file
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe, customize
@@ -187,7 +188,10 @@ def recipe_of_command(command: str) -> tuple[Recipe, int]:
     words = shlex.split(command)
     options = dict(pairwise(words))
     settings = [after for word, after in pairwise(words) if word == "--set"]
-    settings += [f"{key}={options[f'--{key}']}" for key in ("labels", "seed") if f"--{key}" in options]
+    if "--seed" in options:
+        settings.append(f"seed={options['--seed']}")
+    if labels := options.get("--labels"):
+        settings.append(f"labels={'all' if is_labels_file(labels) else labels}")
     name = words[words.index("train") + 1] if "train" in words[:-1] else ""
     return with_subset(customize(find_recipe(name), settings)), int(options.get("--ensemble", 1))
 

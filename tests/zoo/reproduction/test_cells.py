@@ -144,6 +144,7 @@ def test_the_command_on_a_card_gives_its_recipe_again() -> None:
     assert recipe_of_command(facts.command()) == (recipe, 1)
     assert recipe_of_command(facts.command() + " --ensemble 10") == (recipe, 10)
     assert recipe_of_command("igan-zoo train mnist-ssl --labels 50 --seed 2")[0].subset_seed == 2
+    assert recipe_of_command("igan-zoo train custom --labels my_labels.csv --seed 1")[0].labels == "all"
 
 
 def test_a_model_and_its_run_are_one_training_with_the_runs_validation_error() -> None:
