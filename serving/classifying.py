@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import ImageArray, image_files, read_image
+from igan_zoo.images import WORTH_THREADS, ImageArray, image_files, read_image
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
+from igan_zoo.threads import map_ahead
+
+# How many files are one piece of work for a thread.
+_FILES_AT_ONCE = 8
+
+_ReadFile = tuple[Path, NDArray[np.uint8] | ImageError]
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def classify(
     engine: Engine,
     names: tuple[str, ...],
-    files: Iterable[Path],
+    files: Sequence[Path],
     *,
     top: int,
     crop: bool = False,
@@ -53,23 +62,37 @@ def classify(
 ) -> Iterator[Classification | ImageError]:
     """Yields the answer for each file in order, or the error of a file that is no usable image.
 
-    ``crop`` takes the largest central part of the classifier's aspect ratio before resizing.
+    ``crop`` takes the largest central part of the classifier's aspect ratio before resizing. Files are decoded on all
+    cores while the batch before is being answered, if the first is large enough for that to pay.
     """
     height, width, channels = engine.graphs["classifier"].input_shape
-    batch: list[tuple[Path, NDArray[np.uint8] | ImageError]] = []
-    for file in files:
+
+    def read(file: Path) -> _ReadFile:
         try:
-            batch.append((file, read_image(file, height=height, width=width, channels=channels, crop=crop)))
+            return file, read_image(file, height=height, width=width, channels=channels, crop=crop)
         except ImageError as error:
-            batch.append((file, error))
-        if len(batch) == batch_size:
+            return file, error
+
+    with (
+        Progress("classifying", len(files), unit="images") as progress,
+        warnings.catch_warnings(),
+        closing(_each(read, files)) as decoded,
+    ):
+        # Pillow warns of damaged camera notes; the pixels are whole.
+        warnings.filterwarnings("ignore", module="PIL")
+        while batch := list(islice(decoded, batch_size)):
             yield from _answers(engine, names, batch, top)
-            batch = []
-    yield from _answers(engine, names, batch, top)
+            progress.advance(len(batch))
+
+
+def _each(read: Callable[[Path], _ReadFile], files: Sequence[Path]) -> Generator[_ReadFile]:
+    if files and files[0].is_file() and files[0].stat().st_size >= WORTH_THREADS:
+        return map_ahead(read, files, at_once=_FILES_AT_ONCE)
+    return (read(file) for file in files)
 
 
 def _answers(
-    engine: Engine, names: tuple[str, ...], batch: list[tuple[Path, NDArray[np.uint8] | ImageError]], top: int
+    engine: Engine, names: tuple[str, ...], batch: list[_ReadFile], top: int
 ) -> Iterator[Classification | ImageError]:
     images = [image for _, image in batch if not isinstance(image, ImageError)]
     outputs = engine.run("classifier", {"images": np.stack(images)}) if images else {}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 16_000_000
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+# Decoding a smaller file is mostly Python's work, which threads only slow down.
+WORTH_THREADS = 5000
 
 _FILTERS = threading.Lock()
 

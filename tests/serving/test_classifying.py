@@ -10,6 +10,7 @@ from PIL import Image
 
 from igan_zoo import store
 from igan_zoo.errors import DataError, ImageError
+from igan_zoo.images import WORTH_THREADS
 from igan_zoo.serving.classifying import Classification, classify, count_errors, find_images
 from igan_zoo.serving.engine import Engine, load_engine
 from tests.conftest import synthetic_digits
@@ -40,6 +41,23 @@ def test_files_are_answered_in_order_and_a_bad_one_does_not_stop_the_rest(engine
         assert shares == sorted(shares, reverse=True)
         assert len(shares) == 3
         assert 0 <= answer.realness <= 1
+
+
+def test_large_files_are_answered_in_order_by_threads(engine: Engine, tmp_path: Path) -> None:
+    images, _ = synthetic_digits(30, 7)
+    noise = np.random.default_rng(0).integers(0, 20, (30, 112, 112), np.uint8)
+    files = [tmp_path / f"{index}.png" for index in range(30)]
+    for file, image, dirt in zip(files, images, noise, strict=True):
+        Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1) // 2 + dirt).save(file)
+    assert files[0].stat().st_size >= WORTH_THREADS
+    files[20].write_bytes(b"no image")
+    answers = list(classify(engine, NAMES, files, top=1, batch_size=7))
+    alone = [answer for file in files for answer in classify(engine, NAMES, [file], top=1)]
+    assert isinstance(answers[20], ImageError)
+    for together, single, file in zip(answers, alone, files, strict=True):
+        if isinstance(together, Classification) and isinstance(single, Classification):
+            assert (together.file, together.classes[0][0]) == (str(file), single.classes[0][0])
+            assert together.classes[0][1] == pytest.approx(single.classes[0][1], abs=1e-5)
 
 
 def test_folders_stand_for_the_images_below_them(tmp_path: Path) -> None:

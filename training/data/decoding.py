@@ -4,56 +4,41 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError, SmallImageError
+from igan_zoo.images import WORTH_THREADS
 from igan_zoo.progress import Progress
-from igan_zoo.threads import thread_pool
+from igan_zoo.threads import map_ahead
 from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32
 _REPORTED = 5
-# Decoding a smaller file is mostly Python's work, which threads only slow down.
-_LARGE_BYTES = 5000
 # So many pictures must have been seen before a source is given up in the middle for having too many small ones.
 _JUDGED_AFTER = 100
 
 
 def decode_plainly(pictures: Iterable[Picture], shape: Shape) -> Iterator[Decoded]:
     """Yields every picture in order with its pixels, uint8 ``[H, W, C]``, or with the error of one that has none."""
-    for picture in pictures:
-        try:
-            yield picture, picture.decode(shape)
-        except ImageError as error:
-            yield picture, error
+    return (_decoded(picture, shape) for picture in pictures)
 
 
-def decode_in_threads(pictures: Iterable[Picture], shape: Shape) -> Iterator[Decoded]:
+def decode_in_threads(pictures: Iterable[Picture], shape: Shape) -> Generator[Decoded]:
     """Does what ``decode_plainly`` does on all cores: Pillow lets other threads run while it decodes."""
-    threads = cores()
-    remaining = iter(pictures)
-    chunks = iter(lambda: list(islice(remaining, _CHUNK)), [])
-    waiting: deque[Future[list[Decoded]]] = deque()
-    with thread_pool(threads) as pool:
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(lambda some: list(decode_plainly(some, shape)), chunk))
-                if len(waiting) > 2 * threads:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return map_ahead(lambda picture: _decoded(picture, shape), pictures, at_once=_CHUNK)
+
+
+def _decoded(picture: Picture, shape: Shape) -> Decoded:
+    try:
+        return picture, picture.decode(shape)
+    except ImageError as error:
+        return picture, error
 
 
 def decode(pictures: Iterator[Picture], shape: Shape) -> Iterator[Decoded]:
@@ -61,7 +46,7 @@ def decode(pictures: Iterator[Picture], shape: Shape) -> Iterator[Decoded]:
     first = next(pictures, None)
     if first is None:
         return iter(())
-    large = isinstance(first.content, Path) or len(first.content) >= _LARGE_BYTES
+    large = isinstance(first.content, Path) or len(first.content) >= WORTH_THREADS
     return (decode_in_threads if large else decode_plainly)(chain([first], pictures), shape)
 
 

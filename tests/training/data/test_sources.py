@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
@@ -450,26 +448,6 @@ def test_threads_give_what_one_picture_after_the_other_gives(count: int, decode:
             assert str(pixels) == f"{index} is not a PNG or JPEG image."
         else:
             np.testing.assert_array_equal(pixels, np.full((8, 8, 1), index % 256))
-
-
-def test_leaving_the_pictures_waits_for_no_thread() -> None:
-    """The garbage collector may be what leaves them, in a thread that others wait for."""
-    go_on, decoded = threading.Event(), threading.Event()
-
-    class Slow(Picture):
-        def decode(self, shape: Shape) -> NDArray[np.uint8]:
-            if self.name == "40":
-                go_on.wait(timeout=60)
-                decoded.set()
-            return super().decode(shape)
-
-    stream = decode_in_threads(
-        (Slow(str(index), np.zeros((10, 10, 3), np.uint8), 0) for index in range(500)), Shape(8, 8, 1)
-    )
-    next(stream)
-    stream.close()
-    assert not decoded.is_set()
-    go_on.set()
 
 
 # --- Labels from a CSV file
