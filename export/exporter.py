@@ -74,6 +74,7 @@ def export_run(
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
+        DataError: ``test`` has a class that the run does not know.
         ParityError: a graph does not compute what its torch module computes.
         OutputError: ``out`` exists, without ``overwrite``, or cannot be written.
     """
@@ -86,7 +87,9 @@ def export_run(
 
     # Compare them with the training networks in evaluation mode, nothing folded.
     recipe = networks.recipe
-    images = TestImages(recipe.dataset, "test", test) if test is not None else None
+    images = None
+    if test is not None:
+        images = TestImages(recipe.dataset, "test", test.numbered_by(networks.classes, path))
     subjects = parity_subjects(networks, {graph_file(role): content for role, content in contents.items()})
     faster = _rewritten(subjects)
     parity = parity_report([*subjects, *faster], images)

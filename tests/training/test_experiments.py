@@ -221,6 +221,21 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     assert Run(tmp_path / "again").facts() == facts
     assert Run(tmp_path / "again").log() == Run(tmp_path / "run").log()
 
+    (tmp_path / "dogs.csv").write_text("file,label\n4.jpg,dog\n5.jpg,dog\n6.jpg,dog\n")
+    dogs = ("--data", photos, "--labels", tmp_path / "dogs.csv")
+    code, counted, errors = igan_zoo("evaluate", tmp_path / "run", *dogs)
+    assert code == 0, errors
+    assert "errors of 3" in counted
+    code, output, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model", *dogs)
+    assert code == 0, errors
+    assert output.startswith(counted.strip()), "the second class alone has the number that training gave it"
+    assert igan_zoo("evaluate", tmp_path / "model", *dogs)[1] == counted
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "other", *dogs[2:])
+    assert (code, "--labels names images of --data" in errors) == (2, True)
+    (tmp_path / "dogs.csv").write_text("file,label\n4.jpg,wolf\n")
+    code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "other", *dogs)
+    assert (code, "knows the classes cat, dog, but the data has wolf" in errors) == (1, True)
+
     (tmp_path / "labels.csv").write_text("file,label\n0.jpg,cat\n1.jpg,dog\n")
     code, _, errors = igan_zoo(*command, "--resume")
     assert code == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DataError
 from igan_zoo.images import image_files
 from igan_zoo.training.data.label_files import number_labels, read_labels
-from igan_zoo.training.data.labelled_images import Picture
+from igan_zoo.training.data.labelled_images import Picture, labelled_indices
 
 _NAMES = {
     "train": ("train", "training"),
@@ -41,6 +41,15 @@ class FolderListing:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def with_labels(self) -> FolderListing:
+        """Returns the listing of the files that have a label.
+
+        Raises:
+            DataError: there are none.
+        """
+        known = labelled_indices(self.labels)
+        return replace(self, files=tuple(self.files[index] for index in known), labels=self.labels[known])
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yields the files from index ``start`` on."""
@@ -86,7 +95,7 @@ def list_folder(root: Path, split: str) -> FolderListing:
 
 
 def list_labelled_folder(root: Path, split: str, labels_file: Path) -> FolderListing:
-    """Lists the images anywhere below ``root``, or below ``root/SPLIT``, with the labels of a CSV file.
+    """Lists the images below ``root/SPLIT``, or below a ``root`` without splits, with the labels of a CSV file.
 
     The file names images relative to ``root``. Images that it does not name have no label, whatever their folder; its
     labels, sorted, are the classes of every split.
@@ -94,7 +103,8 @@ def list_labelled_folder(root: Path, split: str, labels_file: Path) -> FolderLis
     Raises:
         DataError: the split or its images are missing, or the file is not as ``read_labels`` wants it.
     """
-    files = _images_of(root, _split_prefix(root, split, _split_folders(root)))
+    splits = _split_folders(root)
+    files = _images_of(root, _split_prefix(root, split, splits) if splits else "")
     labels, classes = number_labels(files, read_labels(labels_file, set(image_files(root)), str(root)))
     return FolderListing(root, tuple(files), labels, classes)
 

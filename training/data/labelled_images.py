@@ -36,9 +36,7 @@ class LabelledImages:
         Raises:
             DataError: there are none.
         """
-        known = np.flatnonzero(self.labels >= 0)
-        if len(known) == 0:
-            raise DataError("None of the images has a label; give class folders, or a CSV file of labels.")
+        known = labelled_indices(self.labels)
         if len(known) == len(self):
             return self
         return replace(self, images=self.images[known], labels=self.labels[known])
@@ -65,6 +63,18 @@ class LabelledImages:
 
     def _other_classes(self, known: Sequence[str], who: Path) -> DataError:
         return DataError(f"{who} knows the classes {', '.join(known)}, but the data has {', '.join(self.classes)}.")
+
+
+def labelled_indices(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns where ``labels`` are known, that is not -1.
+
+    Raises:
+        DataError: nowhere.
+    """
+    known = np.flatnonzero(labels >= 0)
+    if len(known) == 0:
+        raise DataError("None of the images has a label; give class folders, or a CSV file of labels.")
+    return known
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from igan_zoo.errors import DataError
 from igan_zoo.images import ImageArray
 from igan_zoo.training.data.decoding import UsableImages, report_skipped
-from igan_zoo.training.data.image_folders import split_names
+from igan_zoo.training.data.image_folders import FolderListing, split_names
 from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
 from igan_zoo.training.data.listing import list_images
 from igan_zoo.training.data.shards import MANIFEST, open_shards, read_manifest
@@ -23,7 +23,13 @@ __all__ = ["ImageArray", "LabelledImages", "load_for_recipe", "load_images"]
 
 
 def load_for_recipe(
-    recipe: Recipe, source: str, split: str, *, labels_file: Path | None = None, strict: bool = False
+    recipe: Recipe,
+    source: str,
+    split: str,
+    *,
+    labels_file: Path | None = None,
+    labelled_only: bool = False,
+    strict: bool = False,
 ) -> LabelledImages:
     """Returns one split of a data set in the shape that a recipe's networks take; the rest as :func:`load_images`."""
     return load_images(
@@ -34,6 +40,7 @@ def load_for_recipe(
         channels=recipe.channels,
         crop=recipe.crop,
         labels_file=labels_file,
+        labelled_only=labelled_only,
         strict=strict,
     )
 
@@ -47,14 +54,15 @@ def load_images(
     channels: int,
     crop: bool = False,
     labels_file: Path | None = None,
+    labelled_only: bool = False,
     strict: bool = False,
 ) -> LabelledImages:
     """Returns one split of a data set, every image brought to the given shape; ``docs/data.md`` shows every source.
 
     ``source`` and ``labels_file`` are as for ``list_images``, or ``source`` is a directory of shards, which are opened
     and not read, have all their labels and were cropped or not when they were made. ``crop`` takes the central part of
-    the wanted aspect ratio first. Unusable images are skipped, named on stderr and in the result; with ``strict`` the
-    first one is an error.
+    the wanted aspect ratio first. With ``labelled_only`` images without a label are left out. Unusable images are
+    skipped, named on stderr and in the result; with ``strict`` the first one is an error.
 
     Raises:
         DataError: the source, the split, the images or the labels are missing or contradict each other, or the images
@@ -67,8 +75,12 @@ def load_images(
         if (root / MANIFEST).is_file():
             if labels_file is not None:
                 raise DataError(f"{root} has labels of its own; give {labels_file} to igan-zoo prepare instead.")
-            return _open_prepared(root, split, shape)
+            prepared = _open_prepared(root, split, shape)
+            return prepared.with_labels() if labelled_only else prepared
     listing = list_images(source, split, labels_file=labels_file)
+    if labelled_only and isinstance(listing, FolderListing):
+        # A folder may have very many photos beside the few that somebody has looked at: those are not even decoded.
+        listing = listing.with_labels()
     _refuse_what_memory_cannot_hold(listing, shape)
     images = np.empty((len(listing), height, width, channels), np.uint8)
     labels = np.empty(len(listing), np.int64)
@@ -80,7 +92,8 @@ def load_images(
     report_skipped(usable.skipped)
     if kept == 0:
         raise usable.nothing_usable()
-    return LabelledImages(images[:kept], labels[:kept], listing.classes, tuple(usable.skipped))
+    loaded = LabelledImages(images[:kept], labels[:kept], listing.classes, tuple(usable.skipped))
+    return loaded.with_labels() if labelled_only else loaded
 
 
 def _open_prepared(root: Path, split: str, shape: Shape) -> LabelledImages:

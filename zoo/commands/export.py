@@ -18,6 +18,9 @@ from igan_zoo.commands.scorers import SCORERS, export_scorer
 )
 @click.option("--data", help="Labelled test images, for the card: the split test. int8 wants the split train, too.")
 @click.option(
+    "--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE.csv", help="Labels of the test images."
+)
+@click.option(
     "--variant",
     "variants",
     multiple=True,
@@ -35,6 +38,7 @@ def export(
     run: Path,
     out: Path,
     data: str | None,
+    labels_file: Path | None,
     variants: Any,
     name: str | None,
     discriminator: bool,
@@ -47,7 +51,8 @@ def export(
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        if name is not None or discriminator or set(variants) - {"int8"} or (data is not None) != bool(variants):
+        of_a_run = name is not None or discriminator or labels_file is not None or set(variants) - {"int8"}
+        if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
@@ -55,6 +60,8 @@ def export(
         raise click.UsageError("--any-weights goes with --weights")
     if "int8" in variants and data is None:
         raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
+    if labels_file is not None and data is None:
+        raise click.UsageError("--labels names images of --data")
     try:
         from igan_zoo.export.exporter import export_run, find_members
         from igan_zoo.export.variants import calibration_images
@@ -63,7 +70,7 @@ def export(
     from igan_zoo.training.data.sources import load_for_recipe
 
     recipe = find_members(run)[0].facts().recipe
-    test = load_for_recipe(recipe, data, "test").with_labels() if data else None
+    test = load_for_recipe(recipe, data, "test", labels_file=labels_file, labelled_only=True) if data else None
     calibration = None
     if "int8" in variants and data is not None:
         calibration = calibration_images(load_for_recipe(recipe, data, "train").images)

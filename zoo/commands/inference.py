@@ -142,24 +142,29 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
 @click.argument("model", required=False, metavar="[MODEL|RUN]")
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
 @click.option("--split", default="test", show_default=True)
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE.csv", help="Labels of images.")
 @json_option
 @variant_option
 @device_option
-def evaluate(model: str | None, data: str, split: str, as_json: bool, variant: Any, device: Any) -> None:
+def evaluate(
+    model: str | None, data: str, split: str, labels_file: Path | None, as_json: bool, variant: Any, device: Any
+) -> None:
     """Count the errors of a classifier on labelled images; a training run is tested in PyTorch, before any export."""
     if model is not None and (Path(model) / "recipe.json").is_file():
         if variant is not None:
             raise click.UsageError("--variant is for exported models; a training run has none")
-        wrong, total = _evaluate_run(Path(model), data, split)
+        wrong, total = _evaluate_run(Path(model), data, split, labels_file)
     else:
-        wrong, total = _evaluate_model(model, data, split, variant, device)
+        wrong, total = _evaluate_model(model, data, split, labels_file, variant, device)
     if as_json:
         print_json({"model": model, "variant": variant, "data": data, "split": split, "wrong": wrong, "total": total})
     else:
         click.echo(f"{wrong} errors of {total} ({wrong / total:.2%})")
 
 
-def _evaluate_model(reference: str | None, data: str, split: str, variant: Any, device: Any) -> tuple[int, int]:
+def _evaluate_model(
+    reference: str | None, data: str, split: str, labels_file: Path | None, variant: Any, device: Any
+) -> tuple[int, int]:
     from igan_zoo.serving import classifying
     from igan_zoo.serving import engine as engines
     from igan_zoo.training.data.sources import load_images
@@ -169,14 +174,15 @@ def _evaluate_model(reference: str | None, data: str, split: str, variant: Any, 
     announce(chosen, engine, variant)
     height, width, channels = engine.graphs["classifier"].input_shape
     shape: dict[str, Any] = {"height": height, "width": width, "channels": channels}
-    labelled = load_images(data, split, **shape, crop=engines.crops(chosen, engine)).with_labels()
+    how: dict[str, Any] = {"crop": engines.crops(chosen, engine), "labels_file": labels_file}
+    labelled = load_images(data, split, **shape, **how, labelled_only=True)
     known = engines.known_class_names(chosen, engine)
     if known is not None:
         labelled = labelled.numbered_by(known, chosen.path)
     return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
 
 
-def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
+def _evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) -> tuple[int, int]:
     try:
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
@@ -185,7 +191,7 @@ def _evaluate_run(path: Path, data: str, split: str) -> tuple[int, int]:
     from igan_zoo.training.runs import Run
 
     run = Run(path)
-    labelled = load_for_recipe(run.facts().recipe, data, split).with_labels()
+    labelled = load_for_recipe(run.facts().recipe, data, split, labels_file=labels_file, labelled_only=True)
     return count_run_errors(run, labelled), len(labelled)
 
 

@@ -110,7 +110,7 @@ def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
     behind = _behind(request, found.evidence)
     if not behind:
         return _Numbers([_cell(request, row, [], missing, lambda _: (None, None)) for row in request.rows])
-    test = load_for_recipe(behind[0].recipe, request.data, "test").with_labels()
+    test = load_for_recipe(behind[0].recipe, request.data, "test", labelled_only=True)
     answers = TestAnswers(test, request.out / "answers")
     wrong: dict[str, int] = {}
     usable = []

@@ -487,6 +487,17 @@ def test_a_csv_file_overrides_the_names_of_class_folders_in_every_split(tmp_path
     assert read(tmp_path, labels_file=labels).classes == ("cat", "dog")
 
 
+def test_images_without_a_label_need_not_be_read(flat: Path, tmp_path: Path) -> None:
+    (flat / "b.png").write_bytes(b"broken")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\nsub/d.png,cat\na.png,dog\n")
+    data = read(flat, "test", labels_file=labels, labelled_only=True)
+    assert (names_of(data), brightness_of(data), data.skipped) == (["dog", "cat"], [0, 3], ())
+    picture(tmp_path / "plain" / "a.png")
+    with pytest.raises(DataError, match="None of the images has a label"):
+        read(tmp_path / "plain", labelled_only=True)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
