@@ -139,7 +139,7 @@ def _split_prefix(root: Path, split: str, splits: list[str]) -> str:
     if split != "train":
         raise DataError(
             f"{root} has no split {split!r}: without the folders train and test in it all its images are training "
-            "images."
+            "images; make these folders, or name the images in a file of labels."
         )
     return ""
 
