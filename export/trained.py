@@ -78,7 +78,7 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
         if other.recipe.subset_seed != first.recipe.subset_seed:
             raise TrainingError(
                 f"{member.path} has other labelled images than {members[0].path}, so together they have seen more "
-                f"labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
+                "labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
             )
     discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
     return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators)

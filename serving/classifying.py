@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import WORTH_THREADS, ImageArray, image_files, read_image
+from igan_zoo.images import WORTH_THREADS, ImageArray, image_files, quiet_pillow, read_image
 from igan_zoo.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
 from igan_zoo.threads import map_ahead
@@ -75,11 +74,9 @@ def classify(
 
     with (
         Progress("classifying", len(files), unit="images") as progress,
-        warnings.catch_warnings(),
+        quiet_pillow(),
         closing(_each(read, files)) as decoded,
     ):
-        # Pillow warns of damaged camera notes; the pixels are whole.
-        warnings.filterwarnings("ignore", module="PIL")
         while batch := list(islice(decoded, batch_size)):
             yield from _answers(engine, names, batch, top)
             progress.advance(len(batch))

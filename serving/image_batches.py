@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError
+from igan_zoo.images import quiet_pillow
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 from igan_zoo.threads import thread_pool
 
@@ -85,10 +85,8 @@ class ImageBatches:
         position, bad, waiting, useless = self.start, list[Skipped](), WaitingImages(self.batch_size), True
         with (
             closing(decode_ahead(self.source, self.order[self.start :], self.channels, self.threads)) as decoded,
-            warnings.catch_warnings(),
+            quiet_pillow(),
         ):
-            # Pillow warns of damaged camera notes; the pixels are whole.
-            warnings.filterwarnings("ignore", module="PIL")
             for position, (index, result) in enumerate(decoded, start=self.start + 1):
                 if isinstance(result, ImageError):
                     if self.strict:

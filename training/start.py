@@ -69,7 +69,7 @@ def start_training(
     if started is not None and started.labelled_images != facts.labelled_images:
         raise TrainingError(
             f"{path} was trained with {started.labelled_images:,} labels and not {facts.labelled_images:,}; "
-            f"give the same --labels."
+            "give the same --labels."
         )
     if world.leads:
         if started is None:

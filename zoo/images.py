@@ -10,6 +10,8 @@ import math
 import os
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -40,6 +42,17 @@ class ImageArray(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: NDArray[np.int64] | slice, /) -> NDArray[np.uint8]: ...
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keeps Pillow from warning of damaged camera notes: the pixels are whole.
+
+    The filters of warnings belong to the whole process, so this goes around a loop over images and not around each.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 def image_files(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
-from igan_zoo.images import WORTH_THREADS
+from igan_zoo.images import WORTH_THREADS, quiet_pillow
 from igan_zoo.progress import Progress
 from igan_zoo.threads import map_ahead
 from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
@@ -75,10 +74,8 @@ class UsableImages:
         index = self.start - 1
         with (
             Progress(f"reading {self.listing.source}", len(self.listing), unit="images", done=self.start) as progress,
-            warnings.catch_warnings(),
+            quiet_pillow(),
         ):
-            # Pillow warns of damaged camera notes; the pixels are whole.
-            warnings.filterwarnings("ignore", module="PIL")
             decoded = decode(self.listing.pictures(self.start), self.shape)
             for index, (picture, result) in enumerate(decoded, start=self.start):
                 progress.advance(1)
