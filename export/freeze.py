@@ -27,6 +27,7 @@ from igan_zoo.training.layers import (
 from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks import Discriminator, Generator
 from igan_zoo.training.normalization import VirtualBatchNorm
+from igan_zoo.training.residual_network import NormalizedConvolution, Residual
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
 from igan_zoo.training.training_set import to_network, views
 from igan_zoo.training.weight_norm import (
@@ -140,6 +141,15 @@ def _frozen(layers: Iterable[nn.Module]) -> list[nn.Module]:
                 plain.append(_transposed(_normalized(layer), layer.bias.double(), layer.padding))
             case BatchNormShift():
                 plain.append(_folded(plain.pop(), layer))
+            case NormalizedConvolution():
+                # The mean over pixels comes before the normalization in training, and after it here: both are linear.
+                plain += [_folded_convolution(layer), *_frozen([layer.pool]), layer.activation]
+            case Residual():
+                plain.append(Residual(nn.Sequential(*_frozen([layer.branch]))))
+            case nn.Sequential():
+                plain += _frozen(layer.children())
+            case nn.Identity():
+                continue
             case MinibatchDiscrimination2016() | PlainMinibatchDiscrimination():
                 plain.append(FrozenMinibatchDiscrimination(layer))
             case nn.Softplus():
@@ -166,6 +176,16 @@ def _folded(before: nn.Module, normalization: BatchNormShift) -> nn.Module:
             weight = before.weight.double() * inverse_stddev[:, None, None]
             return _transposed(weight, shift, int(before.padding[0]))
     raise TypeError(f"batch normalization cannot be folded into {before}")
+
+
+def _folded_convolution(layer: NormalizedConvolution) -> nn.Conv2d:
+    """Returns the convolution with the batch normalization that follows it."""
+    normalization = layer.normalization
+    inverse_stddev = torch.rsqrt(normalization.population_variance.double() + normalization.epsilon)
+    scale = inverse_stddev * normalization.gain.double()
+    weight = layer.convolution.weight.double() * scale[:, None, None, None]
+    bias = normalization.shift.double() - normalization.population_mean.double() * scale
+    return _convolution(weight, bias, stride=1, padding=1)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

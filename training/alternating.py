@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from igan_zoo.training.augmentation import strong_view, weak_view
+from igan_zoo.training.consistency import PseudoLabels, consistency_loss, pseudo_labels
 from igan_zoo.training.distributed import World
 from igan_zoo.training.game import Batches, Game, Losses, full_precision
 from igan_zoo.training.layers import initialize_from_data
@@ -20,6 +22,7 @@ from igan_zoo.training.losses import (
 )
 from igan_zoo.training.networks import OUTPUTS, Discriminator, Generator
 from igan_zoo.training.players import build_discriminator, build_generator
+from igan_zoo.training.residual_network import POPULATION, ResidualDiscriminator
 from igan_zoo.training.settings import Output, Recipe
 
 _MATCHING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -46,12 +49,14 @@ class AlternatingGame(Game):
             device=device,
             world=world,
         )
+        self._consistency_weight = torch.zeros((), device=device)
 
     def initialize(self, images: Tensor) -> None:
         """Data-dependent initialization: the discriminator on ``images``, the generator on as many latents."""
         if self.generator is not None and _has_initialization(self.generator):
             initialize_from_data(self.generator, self.generator.joined(self._latents(len(images))))
-        initialize_from_data(self.discriminator, images)
+        if _has_initialization(self.discriminator):
+            initialize_from_data(self.discriminator, images)
 
     def set_output(self, output: Output) -> None:
         """Changes the last nonlinearity of the dense MNIST generator; the others have one only."""
@@ -63,41 +68,80 @@ class AlternatingGame(Game):
         self._discriminator_losses = torch.compile(self._discriminator_losses, mode=mode)  # type: ignore[method-assign]
         self._generator_loss = torch.compile(self._generator_loss, mode=mode)  # type: ignore[method-assign]
 
+    def set_consistency(self, weight: float) -> None:
+        """Sets the weight of the consistency loss in the next steps."""
+        self._consistency_weight.fill_(weight)
+
+    @property
+    def measured_images(self) -> int:
+        """How many real images :meth:`prepare_evaluation` measures."""
+        return POPULATION if isinstance(self.discriminator, ResidualDiscriminator) else super().measured_images
+
+    def prepare_evaluation(self, real: Tensor) -> None:
+        """Measures the population statistics of the averaged discriminator on ``real`` images, where it has any."""
+        if isinstance(self.discriminator, ResidualDiscriminator):
+            self.discriminator.measure(self._averaged(), real)
+
     def step(self, batches: Batches) -> Losses:
         """One step of the discriminator and the recipe's number of steps of the generator."""
-        labelled, labels = batches.labelled or (None, None)
-        if batches.unlabelled is None:
-            return self.discriminator_step(labelled, labels, None)
-        of_discriminator, of_generator = batches.unlabelled
-        losses = self.discriminator_step(labelled, labels, of_discriminator)
-        for _ in range(self.recipe.generator_steps):
-            losses |= self.generator_step(of_generator)
+        of_discriminator, of_generator = batches.unlabelled or (None, None)
+        losses = self.discriminator_step(batches.labelled, of_discriminator, batches.consistency)
+        if of_generator is not None:
+            for _ in range(self.recipe.generator_steps):
+                losses |= self.generator_step(of_generator)
         return losses
 
-    def discriminator_step(self, labelled: Tensor | None, labels: Tensor | None, unlabelled: Tensor | None) -> Losses:
-        """One step of the discriminator; ``labelled`` is None without labels, ``unlabelled`` without a generator."""
-        fake = None
+    def discriminator_step(
+        self, labelled: tuple[Tensor, Tensor] | None, unlabelled: Tensor | None, consistency: Tensor | None = None
+    ) -> Losses:
+        """One step of the discriminator on the batches that there are.
+
+        ``labelled`` are images and labels, ``unlabelled`` is None where no generator plays, and on ``consistency`` the
+        discriminator is to agree with its average.
+        """
+        groups, labels, pseudo = {}, None, None
+        if labelled is not None:
+            images, labels = labelled
+            groups["labelled"] = weak_view(images, self.recipe)
+        if consistency is not None:
+            weak = weak_view(consistency, self.recipe)
+            pseudo = self._pseudo_labels(weak)
+            groups["consistency"] = strong_view(weak, self.recipe.consistency_cutout)
         if unlabelled is not None:
+            groups["real"] = weak_view(unlabelled, self.recipe)
             with torch.no_grad(), self._precision():
-                fake = self.generate()
-        objective, losses = self._discriminator_losses(labelled, labels, unlabelled, fake)
+                groups["fake"] = self._changed_fake()
+        objective, losses = self._discriminator_losses(groups, labels, pseudo)
         self._penalized("discriminator", objective).backward()  # type: ignore[no-untyped-call]
         self._descend("discriminator")
         return losses
 
-    def _discriminator_losses(
-        self, labelled: Tensor | None, labels: Tensor | None, unlabelled: Tensor | None, fake: Tensor | None
-    ) -> tuple[Tensor, Losses]:
-        given = {"labelled": labelled, "real": unlabelled, "fake": fake}
-        groups = {name: images for name, images in given.items() if images is not None}
+    def _changed_fake(self) -> Tensor:
+        """Draws a minibatch of generated images, changed as real ones are."""
+        return weak_view(self.generate(), self.recipe)
+
+    @torch.no_grad()
+    def _pseudo_labels(self, images: Tensor) -> PseudoLabels:
+        """Returns what the averaged discriminator, by the statistics of this batch, answers."""
         with self._precision():
-            outputs = self.discriminator.group_logits(*groups.values())
+            logits = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
+        return pseudo_labels(full_precision(logits), self.recipe.consistency_confidence)
+
+    def _discriminator_losses(
+        self, groups: dict[str, Tensor], labels: Tensor | None, pseudo: PseudoLabels | None
+    ) -> tuple[Tensor, Losses]:
+        with self._precision():
+            outputs = self.discriminator.group_logits(*groups.values(), generated="fake" in groups)
         logits = {name: full_precision(output) for name, output in zip(groups, outputs, strict=True)}
         losses: Losses = {}
         objective = torch.zeros((), device=self.device)
         if labels is not None:
             losses["labelled_loss"] = objective = labelled_loss(logits["labelled"], labels)
             losses["labelled_error"] = (logits["labelled"].detach().argmax(dim=1) != labels).float().mean()
+        if pseudo is not None:
+            losses["consistency_loss"] = consistency_loss(logits["consistency"], pseudo)
+            losses["confident_share"] = pseudo.weights.mean()
+            objective = objective + self._consistency_weight * losses["consistency_loss"]
         if "fake" in logits:
             real, generated = self._realness(logits["real"]), self._realness(logits["fake"])
             losses["unlabelled_loss"] = unlabelled_loss(real, generated, self.recipe.real_target)
@@ -119,10 +163,12 @@ class AlternatingGame(Game):
         with self._precision():
             if self.recipe.objective in _MATCHING:
                 with torch.no_grad():
-                    features_real = full_precision(self.discriminator.features(unlabelled))
-                features_fake = full_precision(self.discriminator.features(self.generate()))
+                    features_real = full_precision(self.discriminator.features(weak_view(unlabelled, self.recipe)))
+                with self.discriminator.judging_generated():
+                    features_fake = full_precision(self.discriminator.features(self._changed_fake()))
                 return _MATCHING[self.recipe.objective](features_real, features_fake)
-            logits = full_precision(self.discriminator(self.generate()))
+            with self.discriminator.judging_generated():
+                logits = full_precision(self.discriminator(self._changed_fake()))
         realness = self._realness(logits)
         if self.recipe.objective == "minimax":
             return minimax_loss(realness)

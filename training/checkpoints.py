@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from igan_zoo.errors import TrainingError
 from igan_zoo.files import atomic_file
 from igan_zoo.training.historical import HistoricalAverage
-from igan_zoo.training.optimizers import Adam, ParameterAverage
+from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def network_tensors(prefix: str, network: nn.Module) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
-def optimizer_tensors(prefix: str, optimizer: Adam) -> dict[str, Tensor]:
+def optimizer_tensors(prefix: str, optimizer: Adam | NesterovMomentum) -> dict[str, Tensor]:
     """Returns the moments and step counters of an optimizer under ``prefix.``."""
     return {
         f"{prefix}.{index}.{name}": tensor

@@ -18,7 +18,7 @@ from igan_zoo.training.checkpoints import average_tensors, history_tensors, netw
 from igan_zoo.training.distributed import World
 from igan_zoo.training.historical import HistoricalAverage
 from igan_zoo.training.losses import realness_logits
-from igan_zoo.training.optimizers import Adam, ParameterAverage
+from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 from igan_zoo.training.settings import Output, Recipe
 from igan_zoo.training.training_set import to_pixels
 
@@ -30,13 +30,15 @@ _EVALUATION_BATCH = 500
 
 @dataclass(frozen=True)
 class Batches:
-    """What one step sees, each as the networks see images.
+    """What one step sees, each as the networks see images, before any augmentation.
 
-    ``labelled`` is None without labels, and ``unlabelled``, with one batch for each player, where no generator plays.
+    ``labelled`` is None without labels, ``unlabelled``, with one batch for each player, where no generator plays, and
+    ``consistency`` where no consistency is asked for.
     """
 
     labelled: tuple[Tensor, Tensor] | None
     unlabelled: tuple[Tensor, Tensor] | None
+    consistency: Tensor | None = None
 
 
 class Game:
@@ -64,17 +66,22 @@ class Game:
         self.latent_size = latent_size
         self.generator = _placed(generator, device) if generator is not None else None
         self.discriminator = _placed(discriminator, device)
-        outside = recipe.adam_epsilon == "outside"
-        self.optimizers = {
-            name: Adam(network.parameters(), recipe.learning_rate, epsilon_outside=outside, world=self.world)
-            for name, network in self.players()
-        }
+        self.optimizers = {name: self._optimizer(name, network) for name, network in self.players()}
         weight = recipe.historical_averaging
         self.histories = {
             name: HistoricalAverage(network.parameters(), weight) for name, network in self.players() if weight > 0
         }
         rate = recipe.averaging_rate
         self.average = ParameterAverage(self.discriminator, rate) if rate is not None else None
+
+    def _optimizer(self, player: str, network: nn.Module) -> Adam | NesterovMomentum:
+        recipe, parameters = self.recipe, network.parameters()
+        if player == "discriminator" and recipe.optimizer == "sgd":
+            return NesterovMomentum(
+                parameters, recipe.learning_rate, weight_decay=recipe.weight_decay, world=self.world
+            )
+        outside = recipe.adam_epsilon == "outside"
+        return Adam(parameters, recipe.learning_rate, epsilon_outside=outside, world=self.world)
 
     def players(self) -> Iterator[tuple[str, nn.Module]]:
         """Yields the networks by name, the generator first if there is one."""
@@ -89,17 +96,27 @@ class Game:
         """One step of both players; returns what it says of itself."""
         raise NotImplementedError
 
+    @property
+    def measured_images(self) -> int:
+        """How many real images :meth:`prepare_evaluation` measures."""
+        return self.recipe.batch_size
+
     def prepare_evaluation(self, real: Tensor) -> None:
-        """Measures, on a batch of ``real`` images, what the networks need for evaluation and training does not keep."""
+        """Measures, on ``real`` images, what the networks need for evaluation and training does not keep."""
 
     def compile(self, mode: str) -> None:
         """Lets ``torch.compile`` fuse what it can; "reduce-overhead" uses CUDA graphs on a GPU."""
         raise NotImplementedError
 
     def set_learning_rate(self, rate: float) -> None:
-        """Sets the rate of both players' next steps."""
-        for optimizer in self.optimizers.values():
-            optimizer.learning_rate = rate
+        """Sets the rate of the discriminator's next steps, and the generator's in proportion."""
+        recipe = self.recipe
+        generator_rate = rate * (recipe.generator_learning_rate or recipe.learning_rate) / recipe.learning_rate
+        for player, optimizer in self.optimizers.items():
+            optimizer.learning_rate = generator_rate if player == "generator" else rate
+
+    def set_consistency(self, weight: float) -> None:
+        """Sets the weight of the consistency loss in the next steps, where the game has one."""
 
     def restart_optimizers(self) -> None:
         """Prepares both players for another objective than that of the steps so far."""
@@ -171,10 +188,13 @@ class Game:
     def class_logits(self, images: Tensor) -> Tensor:
         """Returns the logits behind :meth:`predictions`, ``[N, K]``; "generated" has the logit zero beside them."""
         self.discriminator.eval()
-        average = self.average.value() if self.average is not None else {}
-        logits: Tensor = torch.func.functional_call(self.discriminator, average, (images,))
+        logits: Tensor = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
         self.discriminator.train()
         return logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """Returns the averaged parameters of the discriminator by name; none without an average."""
+        return self.average.value() if self.average is not None else {}
 
     @torch.no_grad()
     def samples(self, count: int) -> NDArray[np.uint8]:

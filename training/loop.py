@@ -104,7 +104,12 @@ class Training:
         made for the purpose: the networks are left as these steps leave them.
         """
         self._initialize()
-        orders = (self._labelled_batches(), self._batches("discriminator"), self._batches("generator"))
+        orders = (
+            self._labelled_batches(),
+            self._batches("discriminator"),
+            self._batches("generator"),
+            self._consistency_batches(),
+        )
         taken: list[float] = []
         for chosen in islice(zip(*orders, strict=True), most + 1):
             began = time.perf_counter()
@@ -125,6 +130,7 @@ class Training:
         rate = recipe.learning_rate_at(position.epoch)
         self.game.set_learning_rate(rate)
         self.game.set_output(recipe.output_at(position.epoch))
+        self.game.set_consistency(recipe.consistency_at(position.epoch))
         if position.epoch == recipe.generator_from and position.step == 0:
             self.game.restart_optimizers()
 
@@ -132,12 +138,15 @@ class Training:
         labelled_batches = self._labelled_batches()
         discriminator_batches = self._batches("discriminator")
         generator_batches = self._batches("generator")
+        consistency_batches = self._consistency_batches()
 
         saved = time.monotonic()
         while position.step < self.steps:
             # Update the players, the generator against other images than the discriminator.
             step = position.step
-            seen = self._seen(labelled_batches[step], discriminator_batches[step], generator_batches[step])
+            seen = self._seen(
+                labelled_batches[step], discriminator_batches[step], generator_batches[step], consistency_batches[step]
+            )
             losses = self.game.step(seen)
 
             # Keep account.
@@ -163,16 +172,20 @@ class Training:
         return deadline is not None and time.monotonic() > deadline and self.position.step < self.steps
 
     def _seen(
-        self, labelled: NDArray[np.int64], discriminator: NDArray[np.int64], generator: NDArray[np.int64]
+        self,
+        labelled: NDArray[np.int64],
+        discriminator: NDArray[np.int64],
+        generator: NDArray[np.int64],
+        consistency: NDArray[np.int64],
     ) -> Batches:
         """Returns the images of one step."""
         data = self.training_set
         if self.recipe.simultaneous:
-            return Batches((data.training_batch(discriminator), data.known_labels(discriminator)), None)
-        known = (data.training_batch(labelled), data.labels_at(labelled)) if len(labelled) else None
-        if not self.recipe.generator_plays_at(self.position.epoch):
-            return Batches(known, None)
-        return Batches(known, (data.training_batch(discriminator), data.training_batch(generator)))
+            return Batches((data.batch(discriminator), data.known_labels(discriminator)), None)
+        known = (data.batch(labelled), data.labels_at(labelled)) if len(labelled) else None
+        plays = self.recipe.generator_plays_at(self.position.epoch)
+        unlabelled = (data.batch(discriminator), data.batch(generator)) if plays else None
+        return Batches(known, unlabelled, data.batch(consistency) if len(consistency) else None)
 
     def _batches(self, stream: str) -> NDArray[np.int64]:
         order = epoch_order(len(self.training_set), self.recipe.seed, self.position.epoch, stream)
@@ -184,6 +197,14 @@ class Training:
             return np.empty((self.steps, 0), np.int64)
         tiles = tiled_order(len(labelled), self._epoch_length(), self.recipe.seed, self.position.epoch)
         return self.world.share(labelled[tiles], self.recipe.batch_size)
+
+    def _consistency_batches(self) -> NDArray[np.int64]:
+        recipe, images = self.recipe, len(self.training_set)
+        if recipe.consistency_at(self.position.epoch) == 0:
+            return np.empty((self.steps, 0), np.int64)
+        total = self.steps * recipe.consistency_images * self.world.size
+        order = tiled_order(images, total, recipe.seed, self.position.epoch, "consistency")
+        return self.world.share(order, recipe.consistency_images)
 
     def _means(self) -> dict[str, float]:
         means = self.position.means()
@@ -204,7 +225,8 @@ class Training:
 
     def prepare_evaluation(self) -> None:
         """Measures what the networks need for evaluation, on the first training images."""
-        self.game.prepare_evaluation(self.training_set.batch(np.arange(self.recipe.batch_size)))
+        count = min(self.game.measured_images, len(self.training_set))
+        self.game.prepare_evaluation(self.training_set.batch(np.arange(count)))
 
     def validation_error(self) -> float | None:
         """Returns the share of wrong answers on the validation labels; None if there are none."""

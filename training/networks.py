@@ -6,7 +6,8 @@ class logits and exposes the intermediate features that feature matching compare
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -68,10 +69,16 @@ class Discriminator(nn.Module):
         logits: Tensor = self.head(self.features(images))
         return logits
 
-    def group_logits(self, *groups: Tensor) -> tuple[Tensor, ...]:
+    @contextlib.contextmanager
+    def judging_generated(self) -> Iterator[None]:
+        """Says that the images of the block are generated, to a discriminator that makes a difference."""
+        yield
+
+    def group_logits(self, *groups: Tensor, generated: int = 0) -> tuple[Tensor, ...]:  # noqa: ARG002 - for those that care
         """Returns the logits of several batches, none of which sees the examples of another.
 
-        They pass together as far as no layer compares examples: every example has its own noise and dropout.
+        They pass together as far as no layer compares examples: every example has its own noise and dropout. That the
+        last ``generated`` batches are not real makes no difference here.
         """
         sizes = [len(group) for group in groups]
         features = self.features(torch.cat(groups))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 
 def virtual_batch_norm_reference(
@@ -187,6 +188,42 @@ class CrossBatchNorm(nn.Module):
             self.population_mean.copy_(mean)
             self.population_variance.copy_(variance)
         return mean, variance
+
+    def extra_repr(self) -> str:
+        return f"{len(self.shift)}, epsilon={self.epsilon}"
+
+
+class RealBatchNorm(nn.Module):
+    """Batch normalization of ``[N, C, H, W]`` by real images, whose statistics generated images borrow.
+
+    In training, rows are normalized by their own statistics, which are kept (the variance unbiased). While
+    ``borrowing`` is true, and in evaluation, the kept statistics are used: generated images are seen as real ones would
+    be, and cannot change how these are seen. Before evaluation, one large pass in training mode measures them.
+    """
+
+    population_mean: Tensor
+    population_variance: Tensor
+
+    def __init__(self, channels: int, *, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.borrowing = False
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("population_mean", torch.zeros(channels))
+        self.register_buffer("population_variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x,
+            self.population_mean,
+            self.population_variance,
+            self.gain,
+            self.shift,
+            training=self.training and not self.borrowing,
+            momentum=1.0,  # keep this batch's statistics and no earlier ones
+            eps=self.epsilon,
+        )
 
     def extra_repr(self) -> str:
         return f"{len(self.shift)}, epsilon={self.epsilon}"

@@ -1,8 +1,9 @@
-"""The optimizer and the parameter average of the 2016 code."""
+"""The optimizer and the parameter average of the 2016 code, and Nesterov's momentum."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,43 @@ from torch import Tensor, nn
 from igan_zoo.training.distributed import World
 
 
-class Adam(torch.optim.Adam):
+class _Descent(torch.optim.Optimizer):
+    """What the games need of an optimizer, beside its step."""
+
+    parameters: list[Tensor]
+    world: World
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return float(self.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        for group in self.param_groups:
+            group["lr"] = value
+
+    def take_gradients(self, loss: Tensor) -> None:
+        """Takes the gradient of ``loss`` for these parameters alone; the graph stays for other players."""
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def restart(self) -> None:
+        """Forgets all gradients so far.
+
+        It is for a new objective, whose gradients may be of another size than those before.
+        """
+        raise NotImplementedError
+
+    def descend(self) -> None:
+        """One step down the gradients that are there, averaged over all processes; they are gone afterwards."""
+        self.world.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        self.step()
+        self.zero_grad(set_to_none=True)
+
+
+class Adam(_Descent, torch.optim.Adam):
     """Adam with epsilon inside the square root, as the 2016 code has it: ``lr · m̂ / sqrt(v̂ + 1e-8)``.
 
     torch adds epsilon outside the root. Both agree for large gradients; for small ones the step here is damped from
@@ -54,28 +91,36 @@ class Adam(torch.optim.Adam):
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return float(self.param_groups[0]["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self.param_groups[0]["lr"] = value
-
-    def take_gradients(self, loss: Tensor) -> None:
-        """Takes the gradient of ``loss`` for these parameters alone; the graph stays for other players."""
-        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-
-    def descend(self) -> None:
-        """One step down the gradients that are there, averaged over all processes; they are gone afterwards."""
-        self.world.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+    def step(self, closure: Any = None) -> Any:
+        """One step down the gradients that are there, which stay."""
         if self._carry:
             torch._foreach_add_([self.state[parameter]["exp_avg_sq"] for parameter in self.parameters], self._carry)
-        self.step()
-        self.zero_grad(set_to_none=True)
+        return super().step(closure)
+
+
+class NesterovMomentum(_Descent, torch.optim.SGD):
+    """Gradient descent with Nesterov's momentum of 0.9; ``weight_decay`` acts on weights, not on gains and biases."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        *,
+        weight_decay: float = 0.0,
+        world: World | None = None,
+    ) -> None:
+        self.parameters = list(parameters)
+        weights = [parameter for parameter in self.parameters if parameter.ndim > 1]
+        others = [parameter for parameter in self.parameters if parameter.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        super().__init__([group for group in groups if group["params"]], learning_rate, momentum=0.9, nesterov=True)
+        self.world = world or World()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets all gradients so far."""
+        for parameter in self.parameters:
+            self.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
 
 
 class ParameterAverage:

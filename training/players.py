@@ -8,6 +8,7 @@ from torch import Tensor
 from igan_zoo.latents import latents
 from igan_zoo.training.convolutional_networks import convolutional_discriminator, convolutional_generator
 from igan_zoo.training.networks import Discriminator, Generator, mnist_discriminator, mnist_generator
+from igan_zoo.training.residual_network import residual_discriminator
 from igan_zoo.training.settings import Recipe
 
 # Reference batches have seeds of their own, apart from those that people sample with.
@@ -34,6 +35,10 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
     """Returns the recipe's discriminator of ``classes`` real classes."""
     if recipe.network == "mnist-dense":
         return mnist_discriminator(recipe.height * recipe.width * recipe.channels, classes)
+    if recipe.network == "residual":
+        return residual_discriminator(
+            size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width
+        )
     return convolutional_discriminator(
         size=recipe.height,
         channels=recipe.channels,

@@ -20,7 +20,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 Labels = Annotated[str, Meta(pattern=r"^(all|[0-9]{1,9}|[1-9][0-9]{0,8}-per-class)$")]
 
-Network = Literal["mnist-dense", "convolutional", "multi-scale"]
+Network = Literal["mnist-dense", "convolutional", "residual", "multi-scale"]
 Output = Literal["sigmoid", "softplus"]
 PixelRange = Literal["unit", "centred-128", "centred-127.5"]
 Objective = Literal["feature-matching", "feature-matching-absolute", "minimax", "equilibrium"]
@@ -32,8 +32,10 @@ PIXEL_RANGES: dict[PixelRange, tuple[float, float]] = {
     "centred-127.5": (127.5, 127.5),
 }
 # Pixels a side of the square images that the networks are made for.
+_CONVOLUTIONAL_SIZES = (28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 SIZES: dict[Network, tuple[int, ...]] = {
-    "convolutional": (28, 32, 40, 48, 56, 64, 80, 96, 112, 128),
+    "convolutional": _CONVOLUTIONAL_SIZES,
+    "residual": _CONVOLUTIONAL_SIZES,
     "multi-scale": (32, 64, 128),
 }
 
@@ -50,9 +52,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     width: Count = 28
     channels: Literal[1, 3] = 1
     crop: bool = False  # to the central square before resizing; without it the aspect ratio gives way
-    flips: bool = False  # mirror every second real image at random; the 2016 code never does
-    shifts: Annotated[int, Meta(ge=0, le=13)] = 0  # move every real image at random by up to so many pixels
-    cutout: Index = 0  # blank a square of so many pixels a side in every real image at random
+    # Changes of every image that the discriminator sees, real or generated; the 2016 code has none.
+    flips: bool = False  # mirror every second image at random
+    shifts: Annotated[int, Meta(ge=0, le=13)] = 0  # move every image at random by up to so many pixels
+    cutout: Index = 0  # blank a square of so many pixels a side in every image at random
     pixel_range: PixelRange = "unit"  # [0, 1], or about [-1, 1]
     labels: Labels = "100"  # labelled examples in all, "N-per-class", "all", or "0"
     validation_images: Index = 5000  # training images whose labels only the logged error sees, at most
@@ -82,13 +85,24 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     normalization: Literal["batch", "virtual-batch"] = "batch"  # of the generator; section 3.5
     unlabeled_weight: Weight = 1.0  # of the unsupervised loss; section 5
 
+    # Consistency on unlabeled images, which is not in the paper; see training/consistency.py.
+    consistency_weight: Weight = 0.0
+    consistency_from: Index = 0  # epoch
+    consistency_ramp: Index = 0  # epochs in which the weight rises from 0
+    consistency_images: Count = 128  # unlabeled images in a step
+    consistency_confidence: Share = 0.9  # probability that a pseudo-label needs in order to count
+    consistency_cutout: Index = 16  # side of the square that the strong view blanks
+
     # The optimization.
     batch_size: Count = 100  # of each of: labelled, unlabelled, generated; for each process
     epochs: Count = 300
     epoch_images: Count | None = None  # unlabelled images an epoch; all of them where not given
     generator_steps: Count = 1  # for each step of the discriminator
     simultaneous: bool = False  # both players step at once, on the same generated images
+    optimizer: Literal["adam", "sgd"] = "adam"  # of the discriminator; sgd has Nesterov's momentum 0.9
+    weight_decay: Weight = 0.0  # of the discriminator's weights, with sgd
     learning_rate: Rate = 0.003
+    generator_learning_rate: Rate | None = None  # the same where not given
     decay_from: Share = 1.0  # share of the run after which the rate falls linearly to 0
     adam_epsilon: Literal["inside", "outside"] = "inside"  # of the square root
     averaging_rate: Rate | None = 0.0001  # of the parameter average that is tested; none tests the parameters
@@ -118,6 +132,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "simultaneous=true and network=multi-scale go together",
             ),
             (self.simultaneous and self.generator_from > 0, "simultaneous=true needs generator_from=0"),
+            (self.simultaneous and self.optimizer != "adam", "simultaneous=true needs optimizer=adam"),
+            (self.optimizer == "adam" and self.weight_decay > 0, "weight_decay needs optimizer=sgd"),
+            (
+                self.consistency_weight > 0 and self.network not in ("convolutional", "residual"),
+                "consistency_weight needs network=convolutional or network=residual",
+            ),
+            (self.consistency_weight > 0 and self.averaging_rate is None, "consistency_weight needs an averaging_rate"),
+            (self.consistency_weight > 0 and self.labels == "0", "consistency_weight needs labels"),
             (
                 self.mirrored_answers and self.network == "mnist-dense",
                 "mirrored_answers=true needs a network of convolutions",
@@ -144,6 +166,13 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if epoch < start:
             return self.learning_rate
         return self.learning_rate * (self.epochs - epoch) / (self.epochs - start)
+
+    def consistency_at(self, epoch: int) -> float:
+        """Returns the weight of the consistency loss in an epoch, counted from 0."""
+        since = epoch - self.consistency_from
+        if since < 0:
+            return 0.0
+        return self.consistency_weight * min(1.0, (since + 1) / (self.consistency_ramp + 1))
 
     def generator_plays_at(self, epoch: int) -> bool:
         """Returns whether the generator and the unlabelled images take part in an epoch, counted from 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from igan_zoo.training.augmentation import weak_view
 from igan_zoo.training.distributed import World
 from igan_zoo.training.game import Batches, Game, Losses, full_precision
 from igan_zoo.training.imagenet_networks import MultiScaleDiscriminator, MultiScaleGenerator
@@ -70,7 +71,8 @@ class SimultaneousGame(Game):
         """Returns the discriminator's objective, and the losses by name."""
         recipe = self.recipe
         with self._precision():
-            logits_real, logits_fake = self.discriminator.joint_logits(real, self.generate())
+            changed, fake = weak_view(real, recipe), weak_view(self.generate(), recipe)
+            logits_real, logits_fake = self.discriminator.joint_logits(changed, fake)
         logits_real, logits_fake = full_precision(logits_real), full_precision(logits_fake)
         realness_real, realness_fake = self._realness(logits_real), self._realness(logits_fake)
         losses: Losses = {

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.augmentation import cut_out, mirrored, shifted
 from igan_zoo.training.data.sources import ImageArray, LabelledImages
 from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
@@ -64,18 +63,6 @@ class TrainingSet:
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         """Returns the images at ``indices`` as the networks see them."""
         return to_network(self.pixels(indices), self.recipe)
-
-    def training_batch(self, indices: NDArray[np.int64]) -> Tensor:
-        """Returns :meth:`batch`, mirrored, shifted and cut out at random if the recipe says so."""
-        pixels = self.pixels(indices)
-        if self.recipe.flips:
-            pixels = mirrored(pixels)
-        if self.recipe.shifts:
-            pixels = shifted(pixels, self.recipe.shifts)
-        if self.recipe.cutout:
-            middle, _ = PIXEL_RANGES[self.recipe.pixel_range]
-            pixels = cut_out(pixels, self.recipe.cutout, fill=int(middle))
-        return to_network(pixels, self.recipe)
 
     def labels_at(self, indices: NDArray[np.int64]) -> Tensor:
         """Returns the labels at ``indices``, int64 ``[n]`` on the device."""

@@ -121,7 +121,7 @@ def test_the_discriminator_step(game: AlternatingGame, fixed: dict[str, NDArray[
     fake = generate(state(game.generator), fixed["z"], game.recipe.generator_output)
     batches = [fixed["labelled"], fixed["unlabelled"], fake]
     result = game.discriminator_step(
-        torch.from_numpy(fixed["labelled"]), torch.from_numpy(labels), torch.from_numpy(fixed["unlabelled"])
+        (torch.from_numpy(fixed["labelled"]), torch.from_numpy(labels)), torch.from_numpy(fixed["unlabelled"])
     )
     weight = game.recipe.unlabeled_weight
     expected = discriminator_loss(state(game.discriminator), batches, labels, weight)

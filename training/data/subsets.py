@@ -77,10 +77,10 @@ def epoch_order(total: int, seed: int, epoch: int, stream: str) -> NDArray[np.in
     return _generator(seed, stream, epoch).permutation(total)
 
 
-def tiled_order(labelled: int, total: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Returns ``total`` indices into the labelled set: independent permutations of all of it, one after the other."""
-    generator = _generator(seed, "tiles", epoch)
-    return np.concatenate([generator.permutation(labelled) for _ in range(-(-total // labelled))])[:total]
+def tiled_order(images: int, total: int, seed: int, epoch: int, stream: str = "tiles") -> NDArray[np.int64]:
+    """Returns ``total`` indices below ``images``: independent permutations of all of them, one after the other."""
+    generator = _generator(seed, stream, epoch)
+    return np.concatenate([generator.permutation(images) for _ in range(-(-total // images))])[:total]
 
 
 def _generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
