@@ -27,7 +27,13 @@ from igan_zoo.export.freeze import (
 from igan_zoo.export.graphs import classes_metadata, to_onnx
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
 from igan_zoo.export.rewriting import rewritten
-from igan_zoo.export.trained import TrainedNetworks, networks_of_ensemble, networks_of_run, save_networks
+from igan_zoo.export.trained import (
+    TrainedNetworks,
+    networks_of_ensemble,
+    networks_of_run,
+    save_networks,
+    with_generator_of,
+)
 from igan_zoo.export.variants import make_variants, variants_report
 from igan_zoo.files import atomic_directory
 from igan_zoo.images import grid, write_image
@@ -59,6 +65,7 @@ def export_run(
     test: LabelledImages | None,
     name: str | None = None,
     discriminator: bool = False,
+    generator_run: Path | None = None,
     variants: Sequence[Variant] = (),
     calibration: NDArray[np.uint8] | None = None,
     overwrite: bool = False,
@@ -68,9 +75,9 @@ def export_run(
     A directory of runs, as ``--ensemble`` makes them, gives one classifier: the mean of its members' probabilities.
     A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
     run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
-    beside the generator. ``test`` are labelled images that no choice was made on; the errors on them go on the card.
-    ``variants`` of the graphs are written beside the plain ones; int8 is calibrated on ``calibration``, training images
-    uint8 ``[N, H, W, C]``.
+    too. ``generator_run`` is another run whose generator to take. ``test`` are labelled images that no choice was made
+    on; the errors on them go on the card. ``variants`` of the graphs are written beside the plain ones; int8 is
+    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -80,6 +87,8 @@ def export_run(
     """
     members = find_members(path)
     networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
+    if generator_run is not None:
+        networks = with_generator_of(networks, Run(generator_run))
     roles = _roles(networks, path, discriminator=discriminator)
 
     # Make the graphs, with everything an onnxruntime script needs inside.
@@ -98,7 +107,8 @@ def export_run(
     affine = _affine_graph(networks, path) if "affine" in variants else None
     graphs = make_variants(subjects, variants, calibration, affine)
     parity["variants"] = variants_report(graphs, images)
-    spec = _specification(members, networks, name or recipe.name, roles, parity)
+    maker = Run(generator_run) if generator_run is not None else None
+    spec = _specification(members, networks, name or recipe.name, roles, parity, maker)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     with atomic_directory(out, replace=overwrite) as temporary:
@@ -156,11 +166,11 @@ def _graph(networks: TrainedNetworks, role: str) -> bytes:
 
 def _generator_graph(networks: TrainedNetworks, generator: nn.Module) -> bytes:
     return to_onnx(
-        ImageGenerator(frozen_generator(generator), networks.recipe),
+        ImageGenerator(frozen_generator(generator), networks.generator_recipe),
         torch.from_numpy(_latents(networks)[:2]),
         input_name="latent",
         outputs=["images"],
-        metadata={DISTRIBUTION_KEY: networks.recipe.latent_distribution},
+        metadata={DISTRIBUTION_KEY: networks.generator_recipe.latent_distribution},
     )
 
 
@@ -175,7 +185,7 @@ def _rewritten(subjects: list[Subject]) -> list[Subject]:
 
 
 def _affine_graph(networks: TrainedNetworks, path: Path) -> bytes:
-    if networks.generator is None or networks.recipe.normalization != "virtual-batch":
+    if networks.generator is None or networks.generator_recipe.normalization != "virtual-batch":
         raise TrainingError(f"affine is a variant of virtual batch normalization, which {path} does not have.")
     return _generator_graph(networks, with_affine_normalization(networks.generator))
 
@@ -194,7 +204,7 @@ def parity_subjects(networks: TrainedNetworks, contents: Mapping[str, bytes]) ->
 def evaluation_module(networks: TrainedNetworks, role: str) -> nn.Module:
     """Returns the module of a role in evaluation mode, nothing folded."""
     if role == "generator":
-        return ImageGenerator(_generator(networks), networks.recipe).eval()
+        return ImageGenerator(_generator(networks), networks.generator_recipe).eval()
     return _classifier([ImageClassifier(network, networks.recipe) for network in networks.discriminators]).eval()
 
 
@@ -208,7 +218,7 @@ def _generator(networks: TrainedNetworks) -> nn.Module:
 
 
 def _latents(networks: TrainedNetworks) -> NDArray[np.float32]:
-    distribution = networks.recipe.latent_distribution
+    distribution = networks.generator_recipe.latent_distribution
     return latents(networks.latent_size, distribution, seed=0, start=0, count=max(BATCHES))
 
 
@@ -246,7 +256,12 @@ def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
 
 
 def _specification(
-    members: list[Run], networks: TrainedNetworks, name: str, roles: list[str], parity: Mapping[str, Any]
+    members: list[Run],
+    networks: TrainedNetworks,
+    name: str,
+    roles: list[str],
+    parity: Mapping[str, Any],
+    generator_run: Run | None,
 ) -> ModelSpec:
     recipe, facts, count = networks.recipe, members[0].facts(), len(members)
     parts = [role for role in ("classifier", "generator") if role in roles]
@@ -257,18 +272,25 @@ def _specification(
         license="apache-2.0",
         dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
         image=ImageSpec(height=recipe.height, width=recipe.width, channels=recipe.channels, crop=recipe.crop),
-        latent=LatentSpec(size=networks.latent_size, distribution=recipe.latent_distribution)
+        latent=LatentSpec(size=networks.latent_size, distribution=networks.generator_recipe.latent_distribution)
         if "generator" in roles
         else None,
         classes=networks.classes if "classifier" in roles else None,
-        training=TrainingSpec(
-            recipe=recipe.name,
-            command=facts.command() + (f" --ensemble {count}" if count > 1 else ""),
-            labels=facts.labelled_images,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            seconds=round(sum(row["seconds"] for run in members for row in run.timings())),
-            versions=facts.versions,
-        ),
+        training=_training(members),
+        generator_training=_training([generator_run]) if generator_run is not None else None,
         results=_results(parity),
+    )
+
+
+def _training(members: list[Run]) -> TrainingSpec:
+    """Returns how a run, or an ensemble of runs, was made."""
+    facts, count = members[0].facts(), len(members)
+    return TrainingSpec(
+        recipe=facts.recipe.name,
+        command=facts.command() + (f" --ensemble {count}" if count > 1 else ""),
+        labels=facts.labelled_images,
+        seed=facts.recipe.seed,
+        epochs=facts.recipe.epochs,
+        seconds=round(sum(row["seconds"] for run in members for row in run.timings())),
+        versions=facts.versions,
     )

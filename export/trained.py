@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ class TrainedNetworks:
     """Networks in evaluation mode: averaged discriminators, and a generator with its population statistics.
 
     Several ``discriminators`` are an ensemble, which has no generator; ``recipe`` is the first member's.
+    ``generator_recipe`` is that of the generator, which may come from another run.
     """
 
     recipe: Recipe
@@ -33,6 +34,7 @@ class TrainedNetworks:
     latent_size: int
     generator: nn.Module | None
     discriminators: tuple[nn.Module, ...]
+    generator_recipe: Recipe
 
 
 class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +44,7 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     classes: tuple[str, ...]
     generator: bool
     discriminators: int
+    generator_recipe: Recipe | None = None  # where it is not the discriminators'
 
 
 def networks_of_run(run: Run) -> TrainedNetworks:
@@ -59,7 +62,23 @@ def networks_of_run(run: Run) -> TrainedNetworks:
     game.discriminator.eval()
     if game.generator is not None:
         measure_population(game.generator, game.latent_size, facts.recipe.latent_distribution)
-    return TrainedNetworks(facts.recipe, facts.classes, game.latent_size, game.generator, (game.discriminator,))
+    recipe = facts.recipe
+    return TrainedNetworks(recipe, facts.classes, game.latent_size, game.generator, (game.discriminator,), recipe)
+
+
+def with_generator_of(networks: TrainedNetworks, run: Run) -> TrainedNetworks:
+    """Returns ``networks`` with the generator of another run in place of their own.
+
+    Raises:
+        TrainingError: that run has no generator, no checkpoint, is not finished, or makes images of another shape.
+    """
+    other = networks_of_run(run)
+    if other.generator is None:
+        raise TrainingError(f"{run.path} has no generator; give a run that trained one.")
+    shapes = [(recipe.height, recipe.width, recipe.channels) for recipe in (networks.recipe, other.recipe)]
+    if shapes[0] != shapes[1]:
+        raise TrainingError(f"{run.path} makes images of {shapes[1]} (H, W, C), but the classifier takes {shapes[0]}.")
+    return replace(networks, generator=other.generator, generator_recipe=other.recipe, latent_size=other.latent_size)
 
 
 def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
@@ -81,13 +100,17 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
                 "labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
             )
     discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
-    return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators)
+    return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators, first.recipe)
 
 
 def save_networks(path: Path, networks: TrainedNetworks) -> None:
     """Writes all tensors to a safetensors file, with the recipe and the classes in its metadata."""
     facts = _Facts(
-        networks.recipe, networks.classes, networks.generator is not None, discriminators=len(networks.discriminators)
+        networks.recipe,
+        networks.classes,
+        networks.generator is not None,
+        discriminators=len(networks.discriminators),
+        generator_recipe=networks.generator_recipe if networks.generator_recipe != networks.recipe else None,
     )
     tensors = {name: tensor.contiguous() for name, tensor in _tensors(networks).items()}
     path.write_bytes(save(tensors, metadata={_FACTS_KEY: msgspec.json.encode(facts).decode()}))
@@ -119,13 +142,14 @@ def load_networks(path: Path) -> TrainedNetworks:
 
 def _new_networks(facts: _Facts) -> TrainedNetworks:
     games = [new_game(facts.recipe, len(facts.classes)) for _ in range(facts.discriminators)]
-    for game in games:
-        game.set_output(facts.recipe.output_at(facts.recipe.epochs - 1))
-    generator = games[0].generator if facts.generator else None
-    if generator is not None:
-        generator.eval()
     discriminators = tuple(game.discriminator.eval() for game in games)
-    return TrainedNetworks(facts.recipe, facts.classes, games[0].latent_size, generator, discriminators)
+    recipe = facts.generator_recipe or facts.recipe
+    maker = games[0] if facts.generator_recipe is None else new_game(recipe, len(facts.classes))
+    generator = maker.generator if facts.generator else None
+    if generator is not None:
+        maker.set_output(recipe.output_at(recipe.epochs - 1))
+        generator.eval()
+    return TrainedNetworks(facts.recipe, facts.classes, maker.latent_size, generator, discriminators, recipe)
 
 
 def _tensors(networks: TrainedNetworks) -> dict[str, Tensor]:

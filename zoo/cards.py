@@ -102,7 +102,7 @@ def _body(spec: ModelSpec, parity: dict[str, Any]) -> str:
 {training.epochs} epochs, {hours:.2f} hours of wall time on the CPU; {training.labels} labelled images, chosen by seed
 {training.seed}, and all other training images without their labels. {_versions(training.versions)}
 
-## Use
+{_generator_training(spec)}## Use
 
 Inputs and outputs are plain arrays; the preprocessing is inside the graphs.
 
@@ -130,6 +130,20 @@ Weights: {spec.license}. Data: {spec.dataset.id}, {spec.dataset.license}.
       booktitle = {{Advances in Neural Information Processing Systems}},
       year = {{2016}}
     }}
+"""
+
+
+def _generator_training(spec: ModelSpec) -> str:
+    """Returns how the generator was made, if it comes from a run of its own."""
+    training = spec.generator_training
+    if training is None:
+        return ""
+    return f"""The generator comes from another run:
+
+    {training.command}
+
+{training.epochs} epochs, {training.seconds / 3600:.2f} hours of wall time on the CPU.
+
 """
 
 

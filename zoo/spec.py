@@ -121,6 +121,7 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     latent: LatentSpec | None = None
     classes: tuple[str, ...] | None = None
     training: TrainingSpec
+    generator_training: TrainingSpec | None = None  # where the generator comes from a run of its own
     results: tuple[ResultSpec, ...] = ()
     files: dict[str, FileSpec] = {}
 

@@ -25,6 +25,7 @@ from tests.training.test_experiments import Cli, arguments
 KINDS = {
     "cifar10-ssl": ([], {"generator", "classifier"}),
     "cifar10-ssl-fast": ([], {"generator", "classifier"}),
+    "cifar10-ssl-consistency": ([], {"classifier"}),
     "mnist-mbd": ([], {"generator"}),
     "cifar10-table3-mbf": ([], {"generator", "classifier"}),
     "cifar10-table3-l-ha": ([], {"generator"}),
@@ -70,6 +71,28 @@ def test_a_network_is_exported_and_used(name: str, sources: dict[str, Path], iga
         assert code == 0, errors
         (row,) = [line for line in output.splitlines() if str(single) in line]
         assert row.split() == alone_output.splitlines()[1].split(), "the file alone answers as in a folder"
+
+
+def test_a_classifier_takes_the_generator_of_another_run(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    for name, run in (("cifar10-ssl-consistency", "classifier"), ("cifar10-mbd", "generator")):
+        code, _, errors = igan_zoo(*arguments(find_recipe(name), sources, tmp_path / run))
+        assert code == 0, errors
+    both = ["export", tmp_path / "classifier", "--generator-run", tmp_path / "generator", "--out", tmp_path / "model"]
+    code, _, errors = igan_zoo(*both)
+    assert code == 0, errors
+    assert igan_zoo("verify", tmp_path / "model")[0] == 0, "the weights file rebuilds both networks"
+    spec = ModelDirectory.open(tmp_path / "model").spec
+    assert set(spec.graphs) == {"generator", "classifier"}
+    assert spec.training.recipe == "cifar10-ssl-consistency"
+    assert spec.generator_training is not None
+    assert spec.generator_training.recipe == "cifar10-mbd"
+    assert "igan-zoo train cifar10-mbd " in (tmp_path / "model" / "README.md").read_text()
+
+    code, _, errors = igan_zoo(*both[:3], tmp_path / "classifier", "--out", tmp_path / "other")
+    assert code == 1
+    assert "has no generator" in errors
 
 
 @pytest.mark.parametrize("mirrored", [True, False])

@@ -57,7 +57,7 @@ def virtual(request: pytest.FixtureRequest) -> TrainedNetworks:
         generator = MultiScaleGenerator(reference_seed=1, references=8, width=0.125, size=32)
         size = generator.latent_size
     measure_population(generator, size, recipe.latent_distribution)
-    return TrainedNetworks(recipe, (), size, generator, ())
+    return TrainedNetworks(recipe, (), size, generator, (), recipe)
 
 
 def graph(networks: TrainedNetworks, generator: torch.nn.Module) -> bytes:

@@ -24,6 +24,8 @@ TINY = ["batch_size=4", "epochs=2", "epoch_images=12", "initialization_images=16
 
 def arguments(recipe: Recipe, sources: dict[str, Path], out: Path, *more: str) -> list[str]:
     later = ["generator_from=1"] if recipe.generator_from else []
+    if recipe.consistency_weight:
+        later += ["consistency_from=1", "consistency_images=8", "consistency_confidence=0.1"]
     settings = [*TINY, *later, *([] if recipe.network == "mnist-dense" else ["network_width=0.0625"]), *more]
     size = ["--size", "32"] if recipe.network == "multi-scale" else []
     labels = {"0": "0", "all": "all", "25-per-class": "2-per-class"}.get(recipe.labels, "20")
@@ -93,6 +95,31 @@ def test_a_game_begins_with_optimizers_that_remember_nothing(
         code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", *settings), "--resume")
         assert code == 0, errors
     assert restarted == [2 * 3]  # after two epochs of three steps
+
+
+def test_consistency_joins_when_the_recipe_says_so_and_its_weight_rises(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    recipe = find_recipe("cifar10-ssl-consistency")
+    assert [recipe.consistency_at(epoch) for epoch in (4, 5, 6, 7, 8)] == [
+        0,
+        pytest.approx(1 / 3),
+        pytest.approx(2 / 3),
+        1,
+        1,
+    ]
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run"))
+    assert code == 0, errors
+    alone, together = (set(row) for row in Run(tmp_path / "run").log())
+    assert together - alone == {"consistency_loss", "confident_share"}
+
+
+def test_the_game_and_consistency_are_played_together(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    recipe = find_recipe("cifar10-ssl-consistency")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path, "generator=true", "unlabeled_weight=1"))
+    assert code == 0, errors
+    losses = {"labelled_loss", "unlabelled_loss", "feature_matching_loss", "consistency_loss"}
+    assert losses <= Run(tmp_path).log()[-1].keys()
 
 
 def test_no_run_without_a_generator_draws_samples(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ from igan_zoo.commands.scorers import SCORERS, export_scorer
 @click.option(
     "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
 )
+@click.option(
+    "--generator-run", type=click.Path(path_type=Path), metavar="RUN2", help="Take the generator of another run."
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="Of a scorer: the published state dict, or .pb, .tgz.")
 @click.option("--any-weights", is_flag=True, help="Take another state dict than the published; the name will say so.")
 @force_option
@@ -42,6 +45,7 @@ def export(
     variants: Any,
     name: str | None,
     discriminator: bool,
+    generator_run: Path | None,
     weights: Path | None,
     any_weights: bool,
     force: bool,
@@ -51,7 +55,7 @@ def export(
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        of_a_run = name is not None or discriminator or labels_file is not None or set(variants) - {"int8"}
+        of_a_run = name or discriminator or generator_run or labels_file or set(variants) - {"int8"}
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
@@ -74,7 +78,12 @@ def export(
     calibration = None
     if "int8" in variants and data is not None:
         calibration = calibration_images(load_for_recipe(recipe, data, "train").images)
-    how: dict[str, Any] = {"discriminator": discriminator, "variants": variants, "calibration": calibration}
+    how: dict[str, Any] = {
+        "discriminator": discriminator,
+        "generator_run": generator_run,
+        "variants": variants,
+        "calibration": calibration,
+    }
     directory = export_run(run, out, test=test, name=name, overwrite=force, **how)
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
