@@ -148,10 +148,10 @@ _SVHN = {
     "dataset_license": "unknown",
     "pixel_range": "centred-127.5",
     "labels": "1000",
-    "discriminator_filters": 64,
     "epochs": 900,  # the rate falls from epoch 600
 }
-SVHN_SSL = replace(CIFAR10_SSL, name="svhn-ssl", **_SVHN)
+# Only the feature-matching script has the narrower discriminator.
+SVHN_SSL = replace(CIFAR10_SSL, name="svhn-ssl", discriminator_filters=64, **_SVHN)
 SVHN_SSL_SMALL = replace(SVHN_SSL, name="svhn-ssl-small", network_width=0.5)
 SVHN_MBD = replace(CIFAR10_MBD, name="svhn-mbd", **_SVHN)
 SVHN_MBD_SMALL = replace(SVHN_MBD, name="svhn-mbd-small", network_width=0.5)

@@ -26,19 +26,6 @@ def discriminator(size: int = 32, filters: int = 8, channels: int = 3, form: str
     )
 
 
-def parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def test_the_networks_have_the_2016_codes_parameter_counts() -> None:
-    """Sections 3 to 5 of the original's description: generator, CIFAR-10 with and without minibatch layer, SVHN."""
-    with torch.device("meta"):
-        assert parameters(convolutional_generator(size=32, channels=3, latent_size=100, filters=512)) == 4_933_382
-        assert parameters(discriminator(filters=96)) == 1_406_804
-        assert parameters(discriminator(filters=96, form="2016")) == 1_504_404
-        assert parameters(discriminator(filters=64)) == 626_580
-
-
 @pytest.mark.parametrize("size", ALLOWED["convolutional"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_allowed_size_has_networks(size: int, channels: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import torch
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
+from igan_zoo.training.players import build_discriminator, build_generator
 from igan_zoo.training.recipes import (
     CIFAR10_SSL,
     CIFAR10_SSL_FAST,
@@ -26,6 +28,26 @@ def test_the_2016_recipe_is_the_2016_script() -> None:
     assert (recipe.learning_rate, recipe.averaging_rate, recipe.unlabeled_weight) == (0.003, 0.0001, 1.0)
     assert recipe.generator_output == "sigmoid"
     assert {recipe.learning_rate_at(epoch) for epoch in range(300)} == {0.003}
+
+
+@pytest.mark.parametrize(
+    ("name", "generator", "discriminator"),
+    [
+        ("mnist-ssl", 694_568, 1_538_770),
+        ("cifar10-ssl", 4_933_382, 1_406_804),
+        ("cifar10-mbd", 4_933_382, 1_504_404),
+        ("svhn-ssl", 4_933_382, 626_580),
+        ("svhn-mbd", 4_933_382, 1_504_404),
+    ],
+)
+def test_the_networks_of_a_recipe_have_the_2016_scripts_parameter_counts(
+    name: str, generator: int, discriminator: int
+) -> None:
+    recipe = find_recipe(name)
+    with torch.device("meta"):
+        networks = build_generator(recipe), build_discriminator(recipe, 10)
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
+    assert counts == [generator, discriminator]
 
 
 def test_the_fast_recipe_differs_in_four_things() -> None:
