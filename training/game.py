@@ -226,7 +226,9 @@ class Game:
         return {"average_updates": averages, "history_updates": {n: h.updates for n, h in self.histories.items()}}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
-        """Takes over what :meth:`counters` returned."""
+        """Takes over what :meth:`counters` returned, once the tensors are restored."""
+        for optimizer in self.optimizers.values():
+            optimizer.count_steps()
         if self.average is not None:
             self.average.updates = counters["average_updates"]
         for name, history in self.histories.items():

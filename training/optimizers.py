@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,9 @@ class _Descent(torch.optim.Optimizer):
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
+    def count_steps(self) -> None:
+        """Reads the number of steps from the state, after that was restored."""
+
     def restart(self) -> None:
         """Forgets all gradients so far.
 
@@ -55,8 +59,10 @@ class Adam(_Descent, torch.optim.Adam):
     constant part of every squared gradient: with ``u = v + ε(1 - β₂ᵗ)`` the recurrence is
     ``uₜ = β₂uₜ₋₁ + (1 - β₂)(g² + ε)``, and ``u / (1 - β₂ᵗ) = v̂ + ε``. So the state named ``exp_avg_sq`` holds ``u``.
 
-    ``epsilon_outside`` gives torch's own form, which the 2016 ImageNet code has. In a ``world`` of several processes
-    the gradients are averaged over all of them before each step.
+    ``epsilon_outside`` gives TensorFlow's form, which the 2016 ImageNet code has:
+    ``lr · m̂ / (sqrt(v̂) + ε / sqrt(1 - β₂ᵗ))``. torch's own form does not divide epsilon by the bias correction, so its
+    first steps along small gradients are longer. In a ``world`` of several processes the gradients are averaged over
+    all of them before each step.
     """
 
     epsilon = 1e-8
@@ -71,10 +77,10 @@ class Adam(_Descent, torch.optim.Adam):
         epsilon_outside: bool = False,
         world: World | None = None,
     ) -> None:
-        epsilon = self.epsilon if epsilon_outside else 0.0
-        super().__init__(list(parameters), lr=learning_rate, betas=(beta1, beta2), eps=epsilon, fused=True)
+        super().__init__(list(parameters), lr=learning_rate, betas=(beta1, beta2), eps=0.0, fused=True)
         self.parameters: list[Tensor] = self.param_groups[0]["params"]
         self.world = world or World()
+        self._epsilon_outside = epsilon_outside
         self._carry = 0.0 if epsilon_outside else (1 - beta2) * self.epsilon / beta2
         self.restart()
 
@@ -90,11 +96,20 @@ class Adam(_Descent, torch.optim.Adam):
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
+        self._steps = 0
+
+    def count_steps(self) -> None:
+        """Reads the number of steps from the state, after that was restored."""
+        self._steps = int(self.state[self.parameters[0]]["step"])
 
     def step(self, closure: Any = None) -> Any:
         """One step down the gradients that are there, which stay."""
         if self._carry:
             torch._foreach_add_([self.state[parameter]["exp_avg_sq"] for parameter in self.parameters], self._carry)
+        self._steps += 1
+        if self._epsilon_outside:
+            _, beta2 = self.param_groups[0]["betas"]
+            self.param_groups[0]["eps"] = self.epsilon / math.sqrt(1 - beta2**self._steps)
         return super().step(closure)
 
 

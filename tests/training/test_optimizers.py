@@ -34,6 +34,36 @@ def test_adam_has_epsilon_inside_the_square_root(size: float) -> None:
     assert parameter.item() - 0.25 == pytest.approx(moved, rel=1e-3, abs=3e-8)
 
 
+def tensorflow_reference(start: float, gradients: list[float], rate: float) -> float:
+    """TensorFlow's Adam in float64: epsilon outside the root of the uncorrected second moment."""
+    p, m, v = start, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        m = 0.5 * m + 0.5 * g
+        v = 0.999 * v + 0.001 * g * g
+        p -= rate * np.sqrt(1 - 0.999**t) / (1 - 0.5**t) * m / (np.sqrt(v) + 1e-8)
+    return p
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-7, 1e-6, 1e-4, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 60])
+def test_adam_of_imagenet_is_tensorflows(size: float, steps: int) -> None:
+    """Also where the state was restored half way."""
+    gradients = (np.random.default_rng(0).normal(1, 1, steps) * size).tolist()
+    parameter = nn.Parameter(torch.tensor([0.25]))
+    optimizer = Adam([parameter], 0.003, epsilon_outside=True)
+    for index, gradient in enumerate(gradients):
+        if index == steps // 2:
+            state = {name: tensor.clone() for name, tensor in optimizer.state[parameter].items()}
+            optimizer = Adam([parameter], 0.003, epsilon_outside=True)
+            for name, tensor in state.items():
+                optimizer.state[parameter][name].copy_(tensor)
+            optimizer.count_steps()
+        (parameter * gradient).sum().backward()
+        optimizer.descend()
+    moved = tensorflow_reference(0.25, gradients, 0.003) - 0.25
+    assert parameter.item() - 0.25 == pytest.approx(moved, rel=1e-3, abs=3e-8)
+
+
 def test_torchs_own_adam_differs_where_gradients_are_small() -> None:
     """Guards the test above: it would notice epsilon outside the root."""
     parameter = nn.Parameter(torch.tensor([0.25]))
