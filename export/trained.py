@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from igan_zoo.errors import ModelDirectoryError, TrainingError
 from igan_zoo.export.freeze import measure_population
 from igan_zoo.training.games import new_game
+from igan_zoo.training.imagenet_networks import MultiScaleGenerator
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe
@@ -132,6 +133,9 @@ def load_networks(path: Path) -> TrainedNetworks:
         raise ModelDirectoryError(f"{path} is no weights file of a model: {error}.") from error
     networks = _new_networks(facts)
     live = _tensors(networks)
+    if isinstance(networks.generator, MultiScaleGenerator):
+        # Files from before the generator's first layer had a bias: as if it were zero.
+        saved.setdefault("generator.stem.bias", torch.zeros_like(networks.generator.stem.bias))
     if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
         raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; take it anew.")
     with torch.no_grad():

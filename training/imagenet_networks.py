@@ -38,9 +38,9 @@ class MultiScaleGenerator(nn.Module):
     latents of the reference batch are addressed by ``reference_seed``, so that they are equal in every process; they
     must not be among those that images are made of.
 
-    # Differs from the 2016 code: no biases before a normalization, which would cancel them. And TensorFlow crops a
-    # stride-2 transposed convolution by one row and column before and two after, here it is two and one: every layer is
-    # mirrored along both axes.
+    # Differs from the 2016 code: the transposed convolutions have no biases before a normalization, which would cancel
+    # them. And TensorFlow crops a stride-2 transposed convolution by one row and column before and two after, here it
+    # is two and one: every layer is mirrored along both axes.
     """
 
     reference: Tensor
@@ -53,6 +53,8 @@ class MultiScaleGenerator(nn.Module):
         self.parts = [_scaled(LATENTS, width), *(maps * (4 << stage) ** 2 for stage, (_, maps) in enumerate(stages))]
         self.latent_size = sum(self.parts)
         self.stem = nn.Linear(self.parts[0], stages[0][0] * 4 * 4, bias=False)
+        # Here a bias matters: there is one for each unit, and the normalization that follows is per channel.
+        self.stem.bias = nn.Parameter(torch.zeros(self.stem.out_features))
         self.deconvolutions = nn.ModuleList(
             nn.ConvTranspose2d(sum(before), after, 5, stride=2, padding=2, output_padding=1, bias=False)
             for before, (after, _) in pairwise(stages)

@@ -17,8 +17,11 @@ REFERENCES = 3
 
 
 def generator(size: int = 32) -> MultiScaleGenerator:
+    """With a bias that matters."""
     torch.manual_seed(0)
-    return MultiScaleGenerator(reference_seed=7, references=REFERENCES, width=1 / 32, size=size).double()
+    made = MultiScaleGenerator(reference_seed=7, references=REFERENCES, width=1 / 32, size=size).double()
+    nn.init.normal_(made.stem.bias)
+    return made
 
 
 def discriminator(size: int = 32) -> MultiScaleDiscriminator:
@@ -69,8 +72,8 @@ def parameters(network: nn.Module) -> int:
 def test_the_full_generator_has_the_sizes_of_the_2016_code(full_generator: MultiScaleGenerator) -> None:
     assert full_generator.latent_size == 201_728
     # The 2016 code has about 72.3 million.
-    biases = 8192 + 256 + 128 + 64 + 64 + 64  # before normalizations, left out here
-    weights = 8192 * 8192 + 25 * (576 * 256 + 320 * 128 + 160 * 64 + 80 * 64 + 72 * 64 + 72 * 3) + 3
+    biases = 256 + 128 + 64 + 64 + 64  # before normalizations that take them out again, left out here
+    weights = 8192 * 8192 + 8192 + 25 * (576 * 256 + 320 * 128 + 160 * 64 + 80 * 64 + 72 * 64 + 72 * 3) + 3
     gains_and_shifts = 2 * (512 + 256 + 128 + 64 + 64 + 64)
     assert parameters(full_generator) == weights + gains_and_shifts
     assert parameters(full_generator) + biases == pytest.approx(72.3e6, abs=0.05e6)
@@ -143,6 +146,7 @@ def test_weights_start_as_in_the_2016_code() -> None:
         (made.output.weight, 0.075),
     ):
         assert weight.std().item() == pytest.approx(stddev, rel=0.05)
+    assert not made.stem.bias.any()
     assert (made.output.bias == -0.45).all()
     judge = MultiScaleDiscriminator(width=1 / 8, size=32)
     convolution = next(layer for layer in judge.modules() if isinstance(layer, nn.Conv2d))
@@ -170,8 +174,10 @@ def generated_by_hand(network: MultiScaleGenerator, live: Tensor) -> Tensor:
 
     references = [split(row) for row in network.reference]
     rows = [split(row) for row in live]
-    x_reference = torch.stack([network.stem.weight @ z for z, _ in references]).reshape(len(references), -1, 4, 4)
-    x_live = torch.stack([network.stem.weight @ z for z, _ in rows]).reshape(len(rows), -1, 4, 4)
+    x_reference, x_live = (
+        torch.stack([network.stem.weight @ z + network.stem.bias for z, _ in given]).reshape(len(given), -1, 4, 4)
+        for given in (references, rows)
+    )
     for stage, norm in enumerate(network.normalizations):
         if stage:
             weight = network.deconvolutions[stage - 1].weight
@@ -194,6 +200,19 @@ def test_the_generator_equals_a_pass_by_hand() -> None:
     network = generator()
     live = latent(network, 2)
     torch.testing.assert_close(network(live), generated_by_hand(network, live), **TOLERANCE)
+
+
+@torch.no_grad()
+def test_a_bias_cancels_where_it_is_left_out_and_only_there() -> None:
+    """Before a normalization per channel: those of a channel, not those of the units that become a channel."""
+    network = generator()
+    live = latent(network, 2)
+    expected = network(live)
+    for layer in network.deconvolutions:
+        layer.bias = nn.Parameter(torch.randn(layer.out_channels, dtype=torch.float64))
+    torch.testing.assert_close(network(live), expected, **TOLERANCE)
+    nn.init.normal_(network.stem.bias)
+    assert (network(live) - expected).abs().max() > 1e-3
 
 
 @torch.no_grad()
