@@ -156,7 +156,8 @@ SVHN_SSL_SMALL = replace(SVHN_SSL, name="svhn-ssl-small", network_width=0.5)
 SVHN_MBD = replace(CIFAR10_MBD, name="svhn-mbd", **_SVHN)
 SVHN_MBD_SMALL = replace(SVHN_MBD, name="svhn-mbd-small", network_width=0.5)
 
-# The 2016 script was removed from the code, with its test-time average not yet there.
+# The 2016 script was removed from the code, with its test-time average not yet there; as committed it could not run.
+# Differs from the removed script: the networks are those of cifar10-mbd, with its slopes, spreads and initialization.
 MNIST_MBD = replace(
     CIFAR10_MBD,
     name="mnist-mbd",
