@@ -104,8 +104,8 @@ class AffineNormalization(nn.Module):
 
     def __init__(self, layer: VirtualBatchNorm) -> None:
         super().__init__()
-        mean, mean_square = layer.population_mean.double(), layer.population_mean_square.double()
-        scale = torch.rsqrt((mean_square - mean.square()).clamp(min=0) + layer.epsilon)
+        mean = layer.population_mean.double()
+        scale = torch.rsqrt(layer.population_variance.double() + layer.epsilon)
         scale = scale if layer.gain is None else scale * layer.gain.double()
         self.register_buffer("scale", scale.detach().float())
         self.register_buffer("shift", (layer.shift.double() - mean * scale).detach().float())

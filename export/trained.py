@@ -133,15 +133,28 @@ def load_networks(path: Path) -> TrainedNetworks:
         raise ModelDirectoryError(f"{path} is no weights file of a model: {error}.") from error
     networks = _new_networks(facts)
     live = _tensors(networks)
-    if isinstance(networks.generator, MultiScaleGenerator):
-        # Files from before the generator's first layer had a bias: as if it were zero.
-        saved.setdefault("generator.stem.bias", torch.zeros_like(networks.generator.stem.bias))
+    saved = _as_named_today(saved, networks.generator)
     if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
         raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; take it anew.")
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(saved[name])
     return networks
+
+
+def _as_named_today(saved: dict[str, Tensor], generator: nn.Module | None) -> dict[str, Tensor]:
+    """Returns the tensors of a file under the names that networks have now; older files load to the same function."""
+    tensors = {}
+    for name, tensor in saved.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "population_mean_square":  # before virtual batch normalization kept the variance
+            variance = tensor.double() - saved[f"{layer}.population_mean"].double().square()
+            tensors[f"{layer}.population_variance"] = variance.clamp(min=0)
+        else:
+            tensors[name] = tensor
+    if isinstance(generator, MultiScaleGenerator):  # before its first layer had a bias
+        tensors.setdefault("generator.stem.bias", torch.zeros_like(generator.stem.bias))
+    return tensors
 
 
 def _new_networks(facts: _Facts) -> TrainedNetworks:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from igan_zoo.training.augmentation import strong_view, weak_view
 from igan_zoo.training.consistency import PseudoLabels, consistency_loss, pseudo_labels
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game, Losses, full_precision
-from igan_zoo.training.layers import initialize_from_data
+from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.layers import full_precision, initialize_from_data
 from igan_zoo.training.losses import (
     absolute_feature_matching_loss,
     equilibrium_loss,

@@ -235,11 +235,6 @@ class Game:
             history.updates = counters["history_updates"][name]
 
 
-def full_precision(values: Tensor) -> Tensor:
-    """Returns what autocast computed in bfloat16 as float32: losses and their sums want more digits."""
-    return values.float() if values.dtype == torch.bfloat16 else values
-
-
 def _placed(network: nn.Module, device: str) -> nn.Module:
     # Channels last is the faster order for convolutions, on CPUs as on tensor cores; it leaves other tensors alone.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,6 +1,6 @@
 """Layers of the 2016 networks that torch does not have, each usable and testable alone.
 
-Shapes: ``N`` examples, ``F`` features. Everything is float32 unless the caller says otherwise.
+Shapes: ``N`` examples, ``F`` features. Everything is float32 unless the caller says otherwise, or autocast does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Returns what autocast computed in bfloat16 as float32, and other values as they are.
+
+    Losses and statistics need more digits than matrix products.
+    """
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def weight_norm_linear_reference(x: Tensor, direction: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
@@ -167,6 +175,7 @@ class BatchNormShift(nn.Module):
         if x.dim() > 2:
             return F.batch_norm(x, None, None, bias=self.shift, training=True, eps=self.epsilon)
         # Two plain means: torch's kernels over the first dimension alone take ten times as long on a CPU.
+        x = full_precision(x)
         centred = x - x.mean(dim=0)
         return torch.addcmul(self.shift, centred, torch.rsqrt(centred.square().mean(dim=0) + self.epsilon))
 

@@ -1,6 +1,7 @@
 """Normalizations of the 2016 ImageNet networks, whose statistics come from chosen rows of the batch.
 
-Activations are ``[N, C, H, W]`` or ``[N, C]``, floating point; statistics are per channel, over rows and space.
+Activations are ``[N, C, H, W]`` or ``[N, C]``, floating point; statistics are per channel, over rows and space. Of
+bfloat16 activations, which autocast makes, statistics and results are float32.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
+from igan_zoo.training.layers import full_precision
+
 
 def virtual_batch_norm_reference(
     live: Tensor,
     mean: Tensor,
-    mean_square: Tensor,
+    variance: Tensor,
     gain: Tensor | None,
     shift: Tensor,
     *,
@@ -26,10 +29,11 @@ def virtual_batch_norm_reference(
     ``c · own + (1 - c) · reference``, for the mean and for the mean square (paper, section 3.5, and the 2016 code since
     May 2017). Own statistics are over space only; without space, the value itself and its square.
 
-    Shapes: ``live [N, C, H, W]`` or ``[N, C]``; ``mean``, ``mean_square``, ``gain`` (None for 1) and ``shift`` ``[C]``;
+    Shapes: ``live [N, C, H, W]`` or ``[N, C]``; ``mean``, ``variance``, ``gain`` (None for 1) and ``shift`` ``[C]``;
     the result is shaped like ``live``.
     """
     share = 1 / (references + 1)
+    mean_square = variance + mean.square()
     rows = []
     for example in live:
         planes = example.reshape(len(mean), -1)  # (C, H * W)
@@ -45,21 +49,21 @@ def virtual_batch_norm_reference(
 def virtual_batch_norm(
     live: Tensor,
     mean: Tensor,
-    mean_square: Tensor,
+    variance: Tensor,
     gain: Tensor | None,
     shift: Tensor,
     *,
     references: int,
     epsilon: float,
 ) -> Tensor:
-    """The same function as :func:`virtual_batch_norm_reference`, of all rows at once.
+    """The same function as :func:`virtual_batch_norm_reference`, of all rows at once and in float32 or better.
 
-    A variance that rounding made negative counts as zero.
+    Moments are taken about the reference mean, where their difference loses no digits: an example's share of the mean
+    square is larger than the square of its share of the mean.
     """
-    own_mean, own_mean_square = _moments(live)
-    joint_mean = _joined(mean, own_mean, references)
-    joint_mean_square = _joined(mean_square, own_mean_square, references)
-    return _normalized(live, joint_mean, joint_mean_square, gain, shift, epsilon)
+    centred = full_precision(live) - _like(mean, live)
+    joint_mean, joint_variance = _joined(*_moments(centred), variance, references)
+    return _normalized(centred, joint_mean, joint_variance, gain, shift, epsilon)
 
 
 class VirtualBatchNorm(nn.Module):
@@ -78,7 +82,7 @@ class VirtualBatchNorm(nn.Module):
 
     gain: nn.Parameter | None
     population_mean: Tensor
-    population_mean_square: Tensor
+    population_variance: Tensor
 
     def __init__(
         self,
@@ -97,7 +101,7 @@ class VirtualBatchNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
         # NaN until a pass in training mode: using them before is loud.
         self.register_buffer("population_mean", torch.full((channels,), torch.nan))
-        self.register_buffer("population_mean_square", torch.full((channels,), torch.nan))
+        self.register_buffer("population_variance", torch.full((channels,), torch.nan))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises ``[references + N, C, ...]`` in training and ``[N, C, ...]`` in evaluation.
@@ -109,7 +113,7 @@ class VirtualBatchNorm(nn.Module):
             return virtual_batch_norm(
                 x,
                 self.population_mean,
-                self.population_mean_square,
+                self.population_variance,
                 self.gain,
                 self.shift,
                 references=self.references,
@@ -117,26 +121,26 @@ class VirtualBatchNorm(nn.Module):
             )
         if len(x) < self.references:
             raise ValueError(f"the batch has {len(x)} rows, but must begin with {self.references} reference rows")
-        own_mean, own_mean_square = _moments(x)
+        x = full_precision(x)
         # All rows are of one size: the mean of their means is the mean over rows and space.
-        mean = own_mean[: self.references].mean(dim=0)
-        mean_square = own_mean_square[: self.references].mean(dim=0)
+        mean = _over_space(x[: self.references]).mean(dim=0)
+        centred = x - _like(mean, x)
+        own_mean, own_mean_square = _moments(centred)
+        variance = own_mean_square[: self.references].mean(dim=0)
         with torch.no_grad():
             self.population_mean.copy_(mean)
-            self.population_mean_square.copy_(mean_square)
+            self.population_variance.copy_(variance)
+        joint_mean, joint_variance = _joined(
+            own_mean[self.references :], own_mean_square[self.references :], variance, self.references
+        )
         return _normalized(
-            x,
-            self._per_row(mean, own_mean),
-            self._per_row(mean_square, own_mean_square),
+            centred,
+            torch.cat([joint_mean.new_zeros(self.references, len(mean)), joint_mean]),
+            torch.cat([variance.expand(self.references, -1), joint_variance]),
             self.gain,
             self.shift,
             self.epsilon,
         )
-
-    def _per_row(self, reference: Tensor, own: Tensor) -> Tensor:
-        """Returns what each row is normalised with, ``[references + N, C]``."""
-        live = _joined(reference, own[self.references :], self.references)
-        return torch.cat([reference.expand(self.references, -1), live])
 
     def extra_repr(self) -> str:
         return f"{len(self.shift)}, references={self.references}, epsilon={self.epsilon}, gain={self.gain is not None}"
@@ -173,6 +177,7 @@ class CrossBatchNorm(nn.Module):
         Raises:
             ValueError: the rows cannot be halved, in training.
         """
+        x = full_precision(x)
         mean, variance = self._statistics(x) if self.training else (self.population_mean, self.population_variance)
         return _affine(x, mean, torch.rsqrt(variance + self.epsilon) * self.gain, self.shift)
 
@@ -229,22 +234,27 @@ class RealBatchNorm(nn.Module):
         return f"{len(self.shift)}, epsilon={self.epsilon}"
 
 
+def _over_space(x: Tensor) -> Tensor:
+    """Returns the mean of each row over space, ``[N, C]``."""
+    return x if x.ndim == 2 else x.mean(dim=(2, 3))
+
+
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns each row's mean and mean square over space, both ``[N, C]``."""
-    if x.ndim == 2:
-        return x, x.square()
-    return x.mean(dim=(2, 3)), x.square().mean(dim=(2, 3))
+    return _over_space(x), _over_space(x.square())
 
 
-def _joined(reference: Tensor, own: Tensor, references: int) -> Tensor:
-    """Returns the statistic ``[N, C]`` of the references ``[C]`` and one more, each of ``own [N, C]``."""
-    return reference + (own - reference) / (references + 1)
+def _joined(own_mean: Tensor, own_mean_square: Tensor, variance: Tensor, references: int) -> tuple[Tensor, Tensor]:
+    """Returns mean and variance ``[N, C]`` of the references and one more; all moments are about the reference mean."""
+    share = 1 / (references + 1)
+    joint_mean = share * own_mean
+    return joint_mean, (1 - share) * variance + share * own_mean_square - joint_mean.square()
 
 
 def _normalized(
-    x: Tensor, mean: Tensor, mean_square: Tensor, gain: Tensor | None, shift: Tensor, epsilon: float
+    x: Tensor, mean: Tensor, variance: Tensor, gain: Tensor | None, shift: Tensor, epsilon: float
 ) -> Tensor:
-    scale = torch.rsqrt((mean_square - mean.square()).clamp(min=0) + epsilon)
+    scale = torch.rsqrt(variance + epsilon)
     return _affine(x, mean, scale if gain is None else scale * gain, shift)
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from igan_zoo.training.augmentation import weak_view
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game, Losses, full_precision
+from igan_zoo.training.game import Batches, Game, Losses
 from igan_zoo.training.imagenet_networks import MultiScaleDiscriminator, MultiScaleGenerator
+from igan_zoo.training.layers import full_precision
 from igan_zoo.training.losses import equilibrium_loss, labelled_loss, unlabelled_loss
 from igan_zoo.training.players import REFERENCE_SEED
 from igan_zoo.training.settings import Recipe

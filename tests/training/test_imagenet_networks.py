@@ -167,10 +167,10 @@ def generated_by_hand(network: MultiScaleGenerator, live: Tensor) -> Tensor:
         return row[: network.parts[0]], maps
 
     def normalized_references(x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-        mean, mean_square = x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))
-        stddev = (1e-5 + mean_square - mean**2).sqrt()
+        mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), correction=0)
+        stddev = (1e-5 + variance).sqrt()
         centred = (x - mean[:, None, None]) / stddev[:, None, None]
-        return centred * norm.gain[:, None, None] + norm.shift[:, None, None], mean, mean_square
+        return centred * norm.gain[:, None, None] + norm.shift[:, None, None], mean, variance
 
     references = [split(row) for row in network.reference]
     rows = [split(row) for row in live]
@@ -184,9 +184,9 @@ def generated_by_hand(network: MultiScaleGenerator, live: Tensor) -> Tensor:
             x_reference, x_live = (
                 F.conv_transpose2d(x, weight, stride=2, padding=2, output_padding=1) for x in (x_reference, x_live)
             )
-        x_reference, mean, mean_square = normalized_references(x_reference, norm)
+        x_reference, mean, variance = normalized_references(x_reference, norm)
         x_live = virtual_batch_norm_reference(
-            x_live, mean, mean_square, norm.gain, norm.shift, references=len(references), epsilon=1e-5
+            x_live, mean, variance, norm.gain, norm.shift, references=len(references), epsilon=1e-5
         )
         x_reference, x_live = (
             torch.cat([x.relu(), torch.stack([maps[stage] for _, maps in noise])], dim=1)
