@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from igan_zoo.training.augmentation import strong_view, weak_view
 from igan_zoo.training.consistency import PseudoLabels, consistency_loss, pseudo_labels
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.game import Batches, Game, Losses, kept
 from igan_zoo.training.layers import full_precision, initialize_from_data
 from igan_zoo.training.losses import (
     absolute_feature_matching_loss,
@@ -99,22 +99,15 @@ class AlternatingGame(Game):
         ``labelled`` are images and labels, ``unlabelled`` is None where no generator plays, and on ``consistency`` the
         discriminator is to agree with its average.
         """
-        groups, labels, pseudo = {}, None, None
-        if labelled is not None:
-            images, labels = labelled
-            groups["labelled"] = weak_view(images, self.recipe)
+        images, labels = labelled or (None, None)
+        strong, pseudo = None, None
         if consistency is not None:
             weak = weak_view(consistency, self.recipe)
-            pseudo = self._pseudo_labels(weak)
-            groups["consistency"] = strong_view(weak, self.recipe.consistency_cutout)
-        if unlabelled is not None:
-            groups["real"] = weak_view(unlabelled, self.recipe)
-            with torch.no_grad(), self._precision():
-                groups["fake"] = self._changed_fake()
-        objective, losses = self._discriminator_losses(groups, labels, pseudo)
+            strong, pseudo = strong_view(weak, self.recipe.consistency_cutout), self._pseudo_labels(weak)
+        objective, losses = self._discriminator_losses(images, labels, unlabelled, strong, pseudo)
         self._penalized("discriminator", objective).backward()  # type: ignore[no-untyped-call]
         self._descend("discriminator")
-        return losses
+        return kept(losses)
 
     def _changed_fake(self) -> Tensor:
         """Draws a minibatch of generated images, changed as real ones are."""
@@ -128,8 +121,20 @@ class AlternatingGame(Game):
         return pseudo_labels(full_precision(logits), self.recipe.consistency_confidence)
 
     def _discriminator_losses(
-        self, groups: dict[str, Tensor], labels: Tensor | None, pseudo: PseudoLabels | None
+        self,
+        labelled: Tensor | None,
+        labels: Tensor | None,
+        unlabelled: Tensor | None,
+        strong: Tensor | None,
+        pseudo: PseudoLabels | None,
     ) -> tuple[Tensor, Losses]:
+        groups = {"consistency": strong} if strong is not None else {}
+        if labelled is not None:
+            groups["labelled"] = weak_view(labelled, self.recipe)
+        if unlabelled is not None:
+            groups["real"] = weak_view(unlabelled, self.recipe)
+            with torch.no_grad(), self._precision():
+                groups["fake"] = self._changed_fake()
         with self._precision():
             outputs = self.discriminator.group_logits(*groups.values(), generated="fake" in groups)
         logits = {name: full_precision(output) for name, output in zip(groups, outputs, strict=True)}
@@ -146,7 +151,7 @@ class AlternatingGame(Game):
             real, generated = self._realness(logits["real"]), self._realness(logits["fake"])
             losses["unlabelled_loss"] = unlabelled_loss(real, generated, self.recipe.real_target)
             objective = objective + self.recipe.unlabeled_weight * losses["unlabelled_loss"]
-        return objective, {name: loss.detach() for name, loss in losses.items()}
+        return objective, losses
 
     def generator_step(self, unlabelled: Tensor) -> Losses:
         """One step of the generator; feature matching compares with ``unlabelled``, the other objectives do not."""
@@ -157,7 +162,7 @@ class AlternatingGame(Game):
         self._descend("generator")
         self.discriminator.requires_grad_(True)
         name = "feature_matching_loss" if self.recipe.objective in _MATCHING else "generator_loss"
-        return {name: objective.detach()}
+        return kept({name: objective})
 
     def _generator_loss(self, unlabelled: Tensor) -> Tensor:
         with self._precision():

@@ -235,6 +235,11 @@ class Game:
             history.updates = counters["history_updates"][name]
 
 
+def kept(losses: Losses) -> Losses:
+    """Returns copies: what a CUDA graph computes lies in memory that the next graph overwrites."""
+    return {name: loss.detach().clone() for name, loss in losses.items()}
+
+
 def _placed(network: nn.Module, device: str) -> nn.Module:
     # Channels last is the faster order for convolutions, on CPUs as on tensor cores; it leaves other tensors alone.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from igan_zoo.training.augmentation import weak_view
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.game import Batches, Game, Losses, kept
 from igan_zoo.training.imagenet_networks import MultiScaleDiscriminator, MultiScaleGenerator
 from igan_zoo.training.layers import full_precision
 from igan_zoo.training.losses import equilibrium_loss, labelled_loss, unlabelled_loss
@@ -66,7 +66,7 @@ class SimultaneousGame(Game):
         self.optimizers["generator"].take_gradients(self._penalized("generator", losses["generator_loss"]))
         for player, _ in self.players():
             self._descend(player)
-        return {name: loss.detach() for name, loss in losses.items()}
+        return kept(losses)
 
     def _losses(self, real: Tensor, labels: Tensor) -> tuple[Tensor, Losses]:
         """Returns the discriminator's objective, and the losses by name."""

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch.utils._pytree import tree_leaves
 
-from igan_zoo.training.game import Game, Losses
+from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.games import new_game
 from igan_zoo.training.loop import Position
 from igan_zoo.training.recipes import RECIPES, find_recipe
 from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.settings import Recipe, customize
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -212,6 +214,37 @@ def test_compiled_losses_are_the_losses(
     for key in plain:
         if key.endswith("_loss"):
             assert compiled[key] == pytest.approx(plain[key], rel=0.01, abs=0.001), key
+
+
+@pytest.mark.parametrize("name", ["mnist-ssl", "cifar10-mbd", "imagenet128"])
+def test_a_step_keeps_nothing_that_the_next_compiled_function_overwrites(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA graphs share one memory: as soon as a compiled function runs, what others returned is gone."""
+    returned: list[torch.Tensor] = []
+
+    def overwriting(function: Callable[..., object], mode: str) -> Callable[..., object]:
+        def run(*given: object) -> object:
+            for tensor in returned:
+                tensor.data.fill_(torch.nan)
+            result = function(*given)
+            returned.extend(tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor))
+            return result
+
+        return run
+
+    settings = ["batch_size=4", *([] if name == "mnist-ssl" else ["network_width=0.0625"])]
+    settings += ["height=32", "width=32"] if name == "imagenet128" else []
+    game = new_game(customize(find_recipe(name), settings), 10)
+    monkeypatch.setattr(torch, "compile", overwriting)
+    game.compile("reduce-overhead")
+    images = [torch.rand(4, 784) if name == "mnist-ssl" else torch.rand(4, 3, 32, 32) for _ in range(3)]
+    labels = torch.tensor([0, 3, 7, 9])
+    batches = Batches((images[0], labels), None if name == "imagenet128" else (images[1], images[2]))
+    losses = [game.step(batches) for _ in range(2)]
+    for loss in (loss for reported in losses for loss in reported.values()):
+        assert loss.isfinite()
+        assert not loss.requires_grad
 
 
 def test_a_run_is_evaluated_before_any_export(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
