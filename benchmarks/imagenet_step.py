@@ -41,7 +41,7 @@ def measure(recipe_name: str, size: int, threads: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", choices=["imagenet128", "imagenet128-small"], default="imagenet128")
+    parser.add_argument("--recipe", choices=["imagenet128", "imagenet128-half-width"], default="imagenet128")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -150,7 +150,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path)
     from igan_zoo.training.start import start_training
 
     path = tmp_path_factory.mktemp("runs") / "run"
-    recipe = customize(find_recipe("mnist-ssl-fast"), [*TINY, "epochs=3", "labels=20"])
+    recipe = customize(find_recipe("mnist-ssl-softplus"), [*TINY, "epochs=3", "labels=20"])
     start_training(recipe, str(data_directory), path, resume=False, threads=1)
     return path
 

@@ -13,9 +13,9 @@ MNIST_SSL = Recipe(name="mnist-ssl")
 # The sigmoid of the 2016 generator saturates in the first epochs: its gradient vanishes while the discriminator wins,
 # and generation helps the classifier only from about iteration 5,000 on. A softplus output never saturates towards
 # white, and starts at once. The decay and the faster average let a run of a third of the epochs settle.
-MNIST_SSL_FAST = replace(
+MNIST_SSL_SOFTPLUS = replace(
     MNIST_SSL,
-    name="mnist-ssl-fast",
+    name="mnist-ssl-softplus",
     generator_output="softplus",
     epochs=110,
     decay_from=0.5,
@@ -25,9 +25,9 @@ MNIST_SSL_FAST = replace(
 # A warm start: once the softplus generator has learned to follow, the 2016 sigmoid takes its place. By then it does not
 # saturate any more; its pixels cannot be whiter than white, the discriminator has less to tell them apart by, and the
 # error falls on where the softplus alone stands still.
-MNIST_SSL_WARM = replace(
-    MNIST_SSL_FAST,
-    name="mnist-ssl-warm",
+MNIST_SSL_SOFTPLUS_THEN_SIGMOID = replace(
+    MNIST_SSL_SOFTPLUS,
+    name="mnist-ssl-softplus-then-sigmoid",
     sigmoid_from=20,
     epochs=75,
     decay_from=0.72,  # from epoch 54
@@ -54,9 +54,9 @@ CIFAR10_SSL = replace(
 
 # Half the filters, for CPUs: a quarter of the arithmetic. The rest makes a run of an hour settle: smaller batches, a
 # faster rate, less dropout (so few steps fit the labels slowly enough), and epochs short enough to see it learn.
-CIFAR10_SSL_SMALL = replace(
+CIFAR10_SSL_HALF_WIDTH = replace(
     CIFAR10_SSL,
-    name="cifar10-ssl-small",
+    name="cifar10-ssl-half-width",
     network_width=0.5,
     input_dropout=0.1,
     dropout=0.2,
@@ -71,9 +71,9 @@ CIFAR10_SSL_SMALL = replace(
 
 # The labels alone first, a quarter of the time a step, and mirrored, moved and cut out at random, so that thousands of
 # steps do not learn them by heart; the generator comes when the validation error stands still.
-CIFAR10_SSL_FAST = replace(
-    CIFAR10_SSL_SMALL,
-    name="cifar10-ssl-fast",
+CIFAR10_SSL_LABELS_FIRST = replace(
+    CIFAR10_SSL_HALF_WIDTH,
+    name="cifar10-ssl-labels-first",
     flips=True,
     shifts=3,
     cutout=12,
@@ -141,7 +141,7 @@ _SHORT_MBD = {
     "learning_rate": 0.0007,
     "decay_from": 0.5,
 }
-CIFAR10_MBD_SMALL = replace(CIFAR10_MBD, name="cifar10-mbd-small", **_SHORT_MBD)
+CIFAR10_MBD_EQUILIBRIUM = replace(CIFAR10_MBD, name="cifar10-mbd-equilibrium", **_SHORT_MBD)
 
 _SVHN = {
     "dataset": "ufldl-stanford/svhn",
@@ -152,9 +152,9 @@ _SVHN = {
 }
 # Only the feature-matching script has the narrower discriminator.
 SVHN_SSL = replace(CIFAR10_SSL, name="svhn-ssl", discriminator_filters=64, **_SVHN)
-SVHN_SSL_SMALL = replace(SVHN_SSL, name="svhn-ssl-small", network_width=0.5)
+SVHN_SSL_HALF_WIDTH = replace(SVHN_SSL, name="svhn-ssl-half-width", network_width=0.5)
 SVHN_MBD = replace(CIFAR10_MBD, name="svhn-mbd", **_SVHN)
-SVHN_MBD_SMALL = replace(SVHN_MBD, name="svhn-mbd-small", network_width=0.5)
+SVHN_MBD_HALF_WIDTH = replace(SVHN_MBD, name="svhn-mbd-half-width", network_width=0.5)
 
 # The 2016 script was removed from the code, with its test-time average not yet there; as committed it could not run.
 # Differs from the removed script: the networks are those of cifar10-mbd, with its slopes, spreads and initialization.
@@ -171,7 +171,7 @@ MNIST_MBD = replace(
     decay_from=0.6,  # from epoch 300
     averaging_rate=None,
 )
-MNIST_MBD_SMALL = replace(MNIST_MBD, name="mnist-mbd-small", **_SHORT_MBD)
+MNIST_MBD_EQUILIBRIUM = replace(MNIST_MBD, name="mnist-mbd-equilibrium", **_SHORT_MBD)
 
 IMAGENET128 = replace(
     MNIST_SSL,
@@ -201,11 +201,11 @@ IMAGENET128 = replace(
     adam_epsilon="outside",
     averaging_rate=None,
 )
-IMAGENET128_SMALL = replace(IMAGENET128, name="imagenet128-small", network_width=0.5)
+IMAGENET128_HALF_WIDTH = replace(IMAGENET128, name="imagenet128-half-width", network_width=0.5)
 # Ten of the classes, 4,000 photos, in half an hour of one core: a demonstration of the whole path.
-IMAGENET128_TINY = replace(
+IMAGENET128_TEN_CLASSES = replace(
     IMAGENET128,
-    name="imagenet128-tiny",
+    name="imagenet128-ten-classes",
     dataset="frgfm/imagenette",
     network_width=0.125,
     epochs=12,
@@ -233,7 +233,7 @@ _TABLE3 = (
 
 # A folder of one's own images with a few labels: the half-width networks, and a run of an evening on a CPU.
 CUSTOM = replace(
-    CIFAR10_SSL_SMALL,
+    CIFAR10_SSL_HALF_WIDTH,
     name="custom",
     dataset="your own images",
     crop=True,
@@ -245,35 +245,50 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         MNIST_SSL,
-        MNIST_SSL_FAST,
-        MNIST_SSL_WARM,
+        MNIST_SSL_SOFTPLUS,
+        MNIST_SSL_SOFTPLUS_THEN_SIGMOID,
         MNIST_MBD,
-        MNIST_MBD_SMALL,
+        MNIST_MBD_EQUILIBRIUM,
         CIFAR10_SSL,
-        CIFAR10_SSL_SMALL,
-        CIFAR10_SSL_FAST,
+        CIFAR10_SSL_HALF_WIDTH,
+        CIFAR10_SSL_LABELS_FIRST,
         CIFAR10_SSL_CONSISTENCY,
         CIFAR10_MBD,
-        CIFAR10_MBD_SMALL,
+        CIFAR10_MBD_EQUILIBRIUM,
         SVHN_SSL,
-        SVHN_SSL_SMALL,
+        SVHN_SSL_HALF_WIDTH,
         SVHN_MBD,
-        SVHN_MBD_SMALL,
+        SVHN_MBD_HALF_WIDTH,
         IMAGENET128,
-        IMAGENET128_SMALL,
-        IMAGENET128_TINY,
+        IMAGENET128_HALF_WIDTH,
+        IMAGENET128_TEN_CLASSES,
         *_TABLE3,
         CUSTOM,
     )
 }
 
+# What recipes were called before, as older runs and model directories name them.
+_FORMER_NAMES = {
+    "mnist-ssl-fast": "mnist-ssl-softplus",
+    "mnist-ssl-warm": "mnist-ssl-softplus-then-sigmoid",
+    "mnist-mbd-small": "mnist-mbd-equilibrium",
+    "cifar10-ssl-small": "cifar10-ssl-half-width",
+    "cifar10-ssl-fast": "cifar10-ssl-labels-first",
+    "cifar10-mbd-small": "cifar10-mbd-equilibrium",
+    "svhn-ssl-small": "svhn-ssl-half-width",
+    "svhn-mbd-small": "svhn-mbd-half-width",
+    "imagenet128-small": "imagenet128-half-width",
+    "imagenet128-tiny": "imagenet128-ten-classes",
+}
+
 
 def find_recipe(name: str) -> Recipe:
-    """Returns the recipe of that name.
+    """Returns the recipe of that name, or of the name that it had before.
 
     Raises:
         UnknownNameError: there is none; the message names the nearest.
     """
+    name = _FORMER_NAMES.get(name, name)
     if name not in RECIPES:
         raise UnknownNameError(f"There is no recipe {name!r}; {nearest(name, RECIPES)}")
     return RECIPES[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +168,16 @@ def read_facts(path: Path) -> RunFacts:
     Raises:
         TrainingError: there is no such file.
         SpecificationError: the file is not a run's.
+        UnknownNameError: its recipe has no name of this version.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunFacts)
+        facts = msgspec.json.decode(path.read_bytes(), type=RunFacts)
     except (FileNotFoundError, NotADirectoryError):
         raise TrainingError(f"{path.parent} is not a run directory: it has no {path.name}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SpecificationError(f"{path} is not a run's recipe: {error}.") from error
+    name = find_recipe(facts.recipe.name).name  # what it is called now
+    return replace(facts, recipe=msgspec.structs.replace(facts.recipe, name=name))
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from tests.training.test_experiments import Cli, arguments
 
 KINDS = {
     "cifar10-ssl": ([], {"generator", "classifier"}),
-    "cifar10-ssl-fast": ([], {"generator", "classifier"}),
+    "cifar10-ssl-labels-first": ([], {"generator", "classifier"}),
     "cifar10-ssl-consistency": ([], {"classifier"}),
     "mnist-mbd": ([], {"generator"}),
     "cifar10-table3-mbf": ([], {"generator", "classifier"}),
@@ -100,7 +100,7 @@ def test_an_answer_is_the_mean_over_an_image_and_its_mirror_image_where_the_reci
     mirrored: bool, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
 ) -> None:
     """Float32 sums in another order: within 1e-5."""
-    recipe = find_recipe("cifar10-ssl-fast")
+    recipe = find_recipe("cifar10-ssl-labels-first")
     setting = f"mirrored_answers={str(mirrored).lower()}"
     assert igan_zoo(*arguments(recipe, sources, tmp_path / "run", setting))[0] == 0
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model")

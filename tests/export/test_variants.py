@@ -297,7 +297,7 @@ def test_a_variant_of_another_network_has_no_parity(convolutional: Subject) -> N
 
 
 def test_a_classifier_without_hidden_layers_is_not_quantized() -> None:
-    module = ImageClassifier(nn.Sequential(nn.Linear(784, 3)), find_recipe("mnist-ssl-fast"))
+    module = ImageClassifier(nn.Sequential(nn.Linear(784, 3)), find_recipe("mnist-ssl-softplus"))
     images = np.zeros((2, 28, 28, 1), np.uint8)
     content = to_onnx(module, torch.from_numpy(images), input_name="images", outputs=OUTPUTS, metadata={})
     with pytest.raises(ParityError, match="no hidden layer"):

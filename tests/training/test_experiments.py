@@ -73,7 +73,7 @@ def test_a_recipe_trains_is_killed_within_an_epoch_and_goes_on_to_the_same_bits(
 def test_a_generator_that_joins_later_finds_a_classifier_and_the_run_resumes(
     sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
 ) -> None:
-    recipe = find_recipe("cifar10-ssl-small")
+    recipe = find_recipe("cifar10-ssl-half-width")
     out, later = tmp_path / "run", ["generator_from=1", "flips=true", "shifts=2", "cutout=5", "input_dropout=0"]
     code, _, errors = igan_zoo(*arguments(recipe, sources, out, *later))
     assert code == 0, errors
@@ -88,7 +88,7 @@ def test_a_game_begins_with_optimizers_that_remember_nothing(
     """A second run goes on in the middle of the game, and restarts nothing."""
     restarted: list[int] = []
     monkeypatch.setattr(Game, "restart_optimizers", lambda game: restarted.append(game.counters()["average_updates"]))
-    recipe = find_recipe("cifar10-ssl-small")
+    recipe = find_recipe("cifar10-ssl-half-width")
     for epochs in (3, 4):
         settings = ("generator_from=2", f"epochs={epochs}")
         facts = tmp_path / "run" / "recipe.json"

@@ -43,7 +43,7 @@ def test_a_finished_run_holds_its_records_and_pictures(finished_run: Path) -> No
     assert log[-1]["validation_error"] < 0.1, "ten squares at ten places are easy"
     facts = Run(finished_run).facts()
     assert facts.command().startswith(
-        "igan-zoo train mnist-ssl-fast --data ylecun/mnist --labels 20 --seed 1 --threads 1"
+        "igan-zoo train mnist-ssl-softplus --data ylecun/mnist --labels 20 --seed 1 --threads 1"
     )
 
 
@@ -79,7 +79,7 @@ def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Pa
 
 def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_directory: Path, tmp_path: Path) -> None:
     """With a deadline that has passed, every call takes a single one of the three steps."""
-    recipe = customize(find_recipe("mnist-ssl-fast"), ["validation_images=50", "epochs=1", "labels=20"])
+    recipe = customize(find_recipe("mnist-ssl-softplus"), ["validation_images=50", "epochs=1", "labels=20"])
     source, stopped, whole = str(data_directory), tmp_path / "stopped", tmp_path / "whole"
     start_training(recipe, source, whole, threads=1)
     late = Options(deadline=time.monotonic())
@@ -92,6 +92,13 @@ def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_dire
     assert Run(stopped).is_finished()
     assert (stopped / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (stopped / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
+
+
+def test_a_run_of_a_recipe_that_was_renamed_is_of_the_new_name(finished_run: Path, tmp_path: Path) -> None:
+    text = (finished_run / "recipe.json").read_text()
+    (tmp_path / "recipe.json").write_text(text.replace('"mnist-ssl-softplus"', '"mnist-ssl-fast"'))
+    assert "mnist-ssl-fast" in (tmp_path / "recipe.json").read_text()
+    assert Run(tmp_path).facts() == Run(finished_run).facts()
 
 
 def test_an_interrupted_run_says_how_to_go_on(data_directory: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.training.alternating import AlternatingGame
 from igan_zoo.training.layers import GaussianNoise
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_FAST
+from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_SOFTPLUS
 from igan_zoo.training.settings import Recipe, customize
 
 Parameters = dict[str, NDArray[np.float64]]
@@ -90,7 +90,7 @@ def check_gradients(network: torch.nn.Module, loss: Callable[[Parameters], float
             assert (parameter.grad.numpy() * direction).sum() == pytest.approx(expected, rel=1e-5, abs=1e-8), name
 
 
-@pytest.fixture(params=[MNIST_SSL, MNIST_SSL_FAST], ids=lambda recipe: recipe.name)
+@pytest.fixture(params=[MNIST_SSL, MNIST_SSL_SOFTPLUS], ids=lambda recipe: recipe.name)
 def game(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AlternatingGame:
     """A game in float64 without noise, whose optimizers compute gradients and do not step."""
     torch.manual_seed(3)

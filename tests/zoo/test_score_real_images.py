@@ -41,7 +41,7 @@ def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator of MNIST as it is before its first step."""
-    recipe = find_recipe("mnist-ssl-fast")
+    recipe = find_recipe("mnist-ssl-softplus")
     torch.manual_seed(0)
     generator = build_generator(recipe).eval()
     measure_population(generator, recipe.latent_size, recipe.latent_distribution)

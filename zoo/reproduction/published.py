@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.names import nearest
 from igan_zoo.paper import BENCHMARKS, Benchmark, Published
-from igan_zoo.training.recipes import CIFAR10_MBD, CIFAR10_MBD_SMALL, CIFAR10_SSL, CIFAR10_SSL_SMALL
+from igan_zoo.training.recipes import CIFAR10_MBD, CIFAR10_MBD_EQUILIBRIUM, CIFAR10_SSL, CIFAR10_SSL_HALF_WIDTH
 from igan_zoo.training.settings import Recipe
 
 Metric = Literal["errors", "error percent", "Inception score", "pictures"]
@@ -90,13 +90,15 @@ def _differences(recipe: Recipe, parent: Recipe, without: tuple[str, ...]) -> tu
 
 # What made a training of an hour settle on CIFAR-10, for the other data of its size: all but the smaller networks. And
 # the same for the generators of Table 3, whose objective is their own.
-_SHORT_CLASSIFIER = _differences(CIFAR10_SSL_SMALL, CIFAR10_SSL, without=("network_width",))
-_SHORT_GENERATOR = _differences(CIFAR10_MBD_SMALL, CIFAR10_MBD, without=("objective", "real_target", "generator_steps"))
+_SHORT_CLASSIFIER = _differences(CIFAR10_SSL_HALF_WIDTH, CIFAR10_SSL, without=("network_width",))
+_SHORT_GENERATOR = _differences(
+    CIFAR10_MBD_EQUILIBRIUM, CIFAR10_MBD, without=("objective", "real_target", "generator_steps")
+)
 
-_MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-warm"), Variant("mnist-ssl-fast"))
-_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-fast"), Variant("cifar10-ssl-small"))
-_SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-small", _SHORT_CLASSIFIER))
-_MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-small"))
+_MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-softplus-then-sigmoid"), Variant("mnist-ssl-softplus"))
+_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-labels-first"), Variant("cifar10-ssl-half-width"))
+_SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-half-width", _SHORT_CLASSIFIER))
+_MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-equilibrium"))
 
 
 def _classifiers(variants: tuple[Variant, ...], images: int, errors: Benchmark) -> tuple[Row, ...]:

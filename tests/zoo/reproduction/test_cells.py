@@ -61,18 +61,19 @@ def test_less_data_is_less_than_the_papers_protocol() -> None:
 
 
 def test_protocols_do_not_mix_and_no_test_error_decides_which_is_shown() -> None:
-    one = training("mnist-ssl-warm", "seed=1", error=0.01)
-    two = [training("mnist-ssl-fast", f"seed={seed}", error=0.02) for seed in (8, 9)]
+    softplus, then_sigmoid = "mnist-ssl-softplus", "mnist-ssl-softplus-then-sigmoid"
+    one = training(then_sigmoid, "seed=1", error=0.01)
+    two = [training(softplus, f"seed={seed}", error=0.02) for seed in (8, 9)]
     groups = cell("100", [one, *two]).groups
-    assert [(group.recipe, len(group.measured)) for group in groups] == [("mnist-ssl-fast", 2), ("mnist-ssl-warm", 1)]
-    better, worse = training("mnist-ssl-fast", "seed=9", error=0.01), training("mnist-ssl-warm", error=0.02)
-    assert [group.recipe for group in cell("100", [worse, better]).groups] == ["mnist-ssl-fast", "mnist-ssl-warm"]
+    assert [(group.recipe, len(group.measured)) for group in groups] == [(softplus, 2), (then_sigmoid, 1)]
+    better, worse = training(softplus, "seed=9", error=0.01), training(then_sigmoid, error=0.02)
+    assert [group.recipe for group in cell("100", [worse, better]).groups] == [softplus, then_sigmoid]
     full = training("mnist-ssl", "seed=5", error=0.5)
     assert cell("100", [one, *two, full]).groups[0].recipe == "mnist-ssl"
 
 
 def test_a_named_departure_is_a_protocol_of_its_own_and_says_what_departs() -> None:
-    early = training("mnist-ssl-warm", "sigmoid_from=30", "epochs=60", "decay_from=0.75")
+    early = training("mnist-ssl-softplus-then-sigmoid", "sigmoid_from=30", "epochs=60", "decay_from=0.75")
     found = cell("100", [early])
     assert found.groups[0].departures == (
         "generator_output=softplus (sigmoid)",
@@ -84,7 +85,7 @@ def test_a_named_departure_is_a_protocol_of_its_own_and_says_what_departs() -> N
     epochs, recipe, seeds = found.shortfalls
     assert (epochs, seeds) == ("60 of 300 epochs", "1 seed of 10")
     assert recipe.startswith(
-        "the recipe mnist-ssl-warm with generator_output=softplus (sigmoid), sigmoid_from=30 (none)"
+        "the recipe mnist-ssl-softplus-then-sigmoid with generator_output=softplus (sigmoid), sigmoid_from=30 (none)"
     )
 
 
@@ -139,7 +140,8 @@ def test_an_ensemble_over_different_labels_stands_in_no_cell() -> None:
 
 
 def test_the_command_on_a_card_gives_its_recipe_again() -> None:
-    recipe = customize(find_recipe("mnist-ssl-warm"), ["seed=4", "epochs=60", "sigmoid_from=20", "data_seed=1"])
+    settings = ["seed=4", "epochs=60", "sigmoid_from=20", "data_seed=1"]
+    recipe = customize(find_recipe("mnist-ssl-softplus-then-sigmoid"), settings)
     facts = RunFacts(recipe, "data", (), 1, 1, "cpu", 2, {})
     assert recipe_of_command(facts.command()) == (recipe, 1)
     assert recipe_of_command(facts.command() + " --ensemble 10") == (recipe, 10)

@@ -42,7 +42,7 @@ def members(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> P
     folder = tmp_path_factory.mktemp("members")
     for seed, subset in ((1, 1), (2, 1), (3, 3)):
         settings = [*SMALL, "epochs=1", "labels=20", f"seed={seed}", f"data_seed={subset}"]
-        recipe = customize(find_recipe("mnist-ssl-fast"), settings)
+        recipe = customize(find_recipe("mnist-ssl-softplus"), settings)
         start_training(recipe, str(data_directory), folder / f"seed{seed}", threads=1)
     return folder
 
@@ -97,7 +97,7 @@ def test_finished_runs_are_matched_tested_and_reported(
         "- 20 labels: 1 of 300 epochs; ",
         "100 test images and not 10,000",
         "## Ensembles over different labelled images",
-        "    igan-zoo train mnist-ssl-fast --data ylecun/mnist --labels 20 --seed 3",
+        "    igan-zoo train mnist-ssl-softplus --data ylecun/mnist --labels 20 --seed 3",
         "pictures/validation-errors.png",
         "pictures/20-seed1-samples.png",
         "torch 2.",
@@ -219,7 +219,7 @@ def test_when_the_minutes_are_over_it_reports_what_there_is_and_more_minutes_go_
 
 
 def test_a_killed_call_goes_on_where_it_was(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
-    recipe = customize(find_recipe("mnist-ssl-fast"), [*SMALL, "epochs=2", "labels=20"])
+    recipe = customize(find_recipe("mnist-ssl-softplus"), [*SMALL, "epochs=2", "labels=20"])
     write_plan(tmp_path / "plan.json", Plan([Job("20/seed1", recipe)]))
     run = Run(tmp_path / "runs" / "20" / "seed1")
     where = ("--threads", "1", "--data", data_directory, "--out", tmp_path)
@@ -251,10 +251,10 @@ def test_figure_3_shows_the_images_of_both_methods(
     )
     assert code == 0, errors
     cells = cells_of(tmp_path / "out")
-    assert cells["feature-matching"]["groups"][0]["recipe"] == "mnist-ssl-fast"
+    assert cells["feature-matching"]["groups"][0]["recipe"] == "mnist-ssl-softplus"
     assert cells["minibatch-discrimination"]["empty_because"] is not None
     assert (
-        "| feature matching, during semi-supervised training | 1 | `mnist-ssl-fast` | 1 |"
+        "| feature matching, during semi-supervised training | 1 | `mnist-ssl-softplus` | 1 |"
         in (tmp_path / "out" / "report.md").read_text()
     )
     assert (tmp_path / "out" / "pictures" / "feature-matching-seed1-samples.png").is_file()

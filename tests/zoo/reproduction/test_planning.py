@@ -64,7 +64,12 @@ def test_members_of_an_ensemble_share_the_labels_of_the_first_which_is_the_singl
 
 @pytest.mark.parametrize(
     ("epochs", "recipe", "trained"),
-    [(300, "mnist-ssl", 300), (299, "mnist-ssl-warm", 75), (75, "mnist-ssl-warm", 75), (74, "mnist-ssl-fast", 74)],
+    [
+        (300, "mnist-ssl", 300),
+        (299, "mnist-ssl-softplus-then-sigmoid", 75),
+        (75, "mnist-ssl-softplus-then-sigmoid", 75),
+        (74, "mnist-ssl-softplus", 74),
+    ],
 )
 def test_the_first_recipe_that_fits_is_taken_and_the_last_one_is_cut(epochs: int, recipe: str, trained: int) -> None:
     wanted = [Wanted(row("100"), 1, 1)]
@@ -83,7 +88,9 @@ def test_trainings_share_the_time_and_the_least_valuable_go_without_where_it_is_
     assert [(job.name, job.recipe.epochs) for job in jobs] == [("100/seed1", 1), ("50/seed1", 1)]
     (misfit,) = misfits
     assert misfit.wanted.name == "200/seed1"
-    assert misfit.reason.startswith("3 minutes left no time for it: one epoch of mnist-ssl-fast takes about 72 s here")
+    assert misfit.reason.startswith(
+        "3 minutes left no time for it: one epoch of mnist-ssl-softplus takes about 72 s here"
+    )
     assert misfit.reason.endswith("--budget 4 would")
     # And so it is.
     assert not decide_within(wanted, 4 * 60, estimator(), asked="4 minutes")[1]
@@ -138,7 +145,7 @@ def test_epochs_before_the_generator_joins_are_measured_apart() -> None:
 
 def test_finished_trainings_stand_for_their_row_and_seeds_but_only_the_papers_for_the_whole_protocol() -> None:
     wanted = wanted_trainings(TABLE1, TABLE1.find_rows(["100"]), 2)
-    warm = finished(find_recipe("mnist-ssl-warm"))
+    warm = finished(find_recipe("mnist-ssl-softplus-then-sigmoid"))
     assert [one.name for one in without_satisfied(wanted, [warm], full=False)] == ["100/seed2"]
     assert len(without_satisfied(wanted, [warm], full=True)) == 2
     paper = finished(customize(find_recipe("mnist-ssl"), ["seed=2"]))
