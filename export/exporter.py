@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 from numpy.typing import NDArray
 from torch import nn
 
@@ -52,10 +53,13 @@ from igan_zoo.spec import (
     TrainingSpec,
     Variant,
     graph_file,
+    is_name,
 )
 from igan_zoo.training.data.sources import LabelledImages
+from igan_zoo.training.departures import departures, experiment_of
 from igan_zoo.training.loop import grid_images
 from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import Recipe
 
 
 def export_run(
@@ -68,6 +72,7 @@ def export_run(
     generator_run: Path | None = None,
     variants: Sequence[Variant] = (),
     calibration: NDArray[np.uint8] | None = None,
+    weakness: str | None = None,
     overwrite: bool = False,
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
@@ -77,7 +82,9 @@ def export_run(
     run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
     too. ``generator_run`` is another run whose generator to take. ``test`` are labelled images that no choice was made
     on; the errors on them go on the card. ``variants`` of the graphs are written beside the plain ones; int8 is
-    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``.
+    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. ``weakness`` is a sentence for the card on
+    what is wrong with the generated images. Without ``name`` the model has the name of the folder ``out``, or of the
+    recipe where that is no name of a model.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -90,6 +97,8 @@ def export_run(
     if generator_run is not None:
         networks = with_generator_of(networks, Run(generator_run))
     roles = _roles(networks, path, discriminator=discriminator)
+    if weakness is not None and "generator" not in roles:
+        raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
 
     # Make the graphs, with everything an onnxruntime script needs inside.
     contents = {role: _graph(networks, role) for role in roles}
@@ -108,7 +117,8 @@ def export_run(
     graphs = make_variants(subjects, variants, calibration, affine)
     parity["variants"] = variants_report(graphs, images)
     maker = Run(generator_run) if generator_run is not None else None
-    spec = _specification(members, networks, name or recipe.name, roles, parity, maker)
+    spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
+    spec = structs.replace(spec, weakness=weakness)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     with atomic_directory(out, replace=overwrite) as temporary:
@@ -255,6 +265,11 @@ def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
     )
 
 
+def _name_of(out: Path, recipe: Recipe) -> str:
+    """Returns the folder's name, under which a directory of models finds it."""
+    return out.name if is_name(out.name) else recipe.name
+
+
 def _specification(
     members: list[Run],
     networks: TrainedNetworks,
@@ -285,6 +300,7 @@ def _specification(
 def _training(members: list[Run]) -> TrainingSpec:
     """Returns how a run, or an ensemble of runs, was made."""
     facts, count = members[0].facts(), len(members)
+    experiment = experiment_of(facts.recipe)
     return TrainingSpec(
         recipe=facts.recipe.name,
         command=facts.command() + (f" --ensemble {count}" if count > 1 else ""),
@@ -293,4 +309,6 @@ def _training(members: list[Run]) -> TrainingSpec:
         epochs=facts.recipe.epochs,
         seconds=round(sum(row["seconds"] for run in members for row in run.timings())),
         versions=facts.versions,
+        experiment=experiment.name if experiment else None,
+        departures=departures(facts.recipe, experiment) if experiment else (),
     )

@@ -13,7 +13,7 @@ from igan_zoo.spec import CONFIG, PARITY, ModelSpec
 
 # Everything else, pickles above all, stays at home.
 _SUFFIXES = (".onnx", ".safetensors", ".json", ".md", ".png", ".yaml")
-_SECTIONS = ("Result", "How it was made", "Use", "Limits", "Exactness", "Licence and citation")
+_SECTIONS = ("Result", "How it was made", "Use", "Limits", "Exactness", "License and citation")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 

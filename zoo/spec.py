@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
@@ -12,7 +13,8 @@ from msgspec import Meta, Struct
 from igan_zoo.errors import ModelDirectoryError, SpecificationError
 from igan_zoo.latents import Distribution
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+_NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+Name = Annotated[str, Meta(pattern=_NAME)]
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -73,7 +75,10 @@ class DatasetSpec(Strict, kw_only=True, frozen=True):
 
 
 class TrainingSpec(Strict, kw_only=True, frozen=True):
-    """How the model was made. ``command`` made the run; ``seconds`` is the wall time of all epochs."""
+    """How the model was made. ``command`` made the run; ``seconds`` is the wall time of all epochs.
+
+    ``departures`` are the settings that differ from the paper's ``experiment``, as ``key=value (the paper's)``.
+    """
 
     recipe: Text
     command: Text
@@ -82,6 +87,8 @@ class TrainingSpec(Strict, kw_only=True, frozen=True):
     epochs: Positive
     seconds: Annotated[int, Meta(ge=0)]
     versions: dict[str, str]
+    experiment: Text | None = None
+    departures: tuple[str, ...] = ()
 
 
 class ResultSpec(Strict, kw_only=True, frozen=True, omit_defaults=True):
@@ -110,6 +117,7 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     """A model directory's ``config.json``.
 
     ``latent`` is there if and only if the model has a generator, ``classes`` if and only if it has a classifier.
+    ``weakness`` is a sentence on what a person sees wrong with the generated images, for the card.
     """
 
     format: Literal[1] = 1
@@ -120,6 +128,7 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     image: ImageSpec
     latent: LatentSpec | None = None
     classes: tuple[str, ...] | None = None
+    weakness: Text | None = None
     training: TrainingSpec
     generator_training: TrainingSpec | None = None  # where the generator comes from a run of its own
     results: tuple[ResultSpec, ...] = ()
@@ -162,6 +171,11 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             return True
         forms = [{graph_file(role, variant) for variant in (None, *VARIANTS)} for role in self.graphs]
         return any(name in same and not same.isdisjoint(present) for same in forms)
+
+
+def is_name(text: str) -> bool:
+    """Returns whether a model may be called so."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def read_spec(path: Path) -> ModelSpec:

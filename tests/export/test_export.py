@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,19 @@ def test_exporting_twice_gives_the_same_bytes(
     export_run(finished_run, tmp_path / "again", test=test, name="tiny")
     for name in ("onnx/generator.onnx", "onnx/classifier.onnx", "model.safetensors", "samples.png", "parity.json"):
         assert (tmp_path / "again" / name).read_bytes() == (exported_model / name).read_bytes(), name
+
+
+def test_a_model_has_the_name_of_its_folder_and_its_card_the_weakness(
+    finished_run: Path, tmp_path: Path, igan_zoo: Callable[..., tuple[int, str, str]]
+) -> None:
+    """So that a directory of models finds it; a folder that cannot name a model leaves it that of the recipe."""
+    sentence = "Most images are noise."
+    for folder, name in (("digits", "digits"), ("My Model", "mnist-ssl-softplus")):
+        assert igan_zoo("export", finished_run, "--out", tmp_path / folder, "--weakness", sentence)[0] == 0
+        spec = ModelDirectory.open(tmp_path / folder).spec
+        assert (spec.name, spec.weakness) == (name, sentence)
+        assert sentence in (tmp_path / folder / "README.md").read_text()
+    assert sentence in igan_zoo("info", tmp_path / "digits")[1]
 
 
 def test_an_existing_place_and_an_unfinished_run_are_refused(

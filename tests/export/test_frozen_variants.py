@@ -187,6 +187,8 @@ def test_an_ensemble_is_exported_as_one_classifier(
     directory = ModelDirectory.open(tmp_path / "model")
     assert set(directory.spec.graphs) == {"classifier"}
     assert directory.spec.training.command.endswith("--ensemble 2")
+    with pytest.raises(TrainingError, match="has no generator, and --weakness describes one's images"):
+        export_run(tmp_path / "runs", tmp_path / "other", test=None, weakness="All of it is noise.")
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
     means = []
     for seed in (1, 2):

@@ -27,7 +27,10 @@ from igan_zoo.commands.scorers import SCORERS, export_scorer
     type=VARIANTS,
     help="Write this form of the graphs, too.",
 )
-@click.option("--name", help="Name of the model.  [default: the recipe's]")
+@click.option("--name", help="Name of the model.  [default: that of the folder --out]")
+@click.option(
+    "--weakness", metavar="SENTENCE", help="For the card: what a person sees wrong with the generated images."
+)
 @click.option(
     "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
 )
@@ -44,6 +47,7 @@ def export(
     labels_file: Path | None,
     variants: Any,
     name: str | None,
+    weakness: str | None,
     discriminator: bool,
     generator_run: Path | None,
     weights: Path | None,
@@ -55,7 +59,7 @@ def export(
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        of_a_run = name or discriminator or generator_run or labels_file or set(variants) - {"int8"}
+        of_a_run = any((name, weakness, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
@@ -78,13 +82,18 @@ def export(
     calibration = None
     if "int8" in variants and data is not None:
         calibration = calibration_images(load_for_recipe(recipe, data, "train").images)
-    how: dict[str, Any] = {
-        "discriminator": discriminator,
-        "generator_run": generator_run,
-        "variants": variants,
-        "calibration": calibration,
-    }
-    directory = export_run(run, out, test=test, name=name, overwrite=force, **how)
+    directory = export_run(
+        run,
+        out,
+        test=test,
+        name=name,
+        weakness=weakness,
+        discriminator=discriminator,
+        generator_run=generator_run,
+        variants=variants,
+        calibration=calibration,
+        overwrite=force,
+    )
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")

@@ -95,7 +95,9 @@ def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
         ("images", f"{image.height}x{image.width}x{image.channels}"),
         ("latent", f"{spec.latent.size}, {spec.latent.distribution}" if spec.latent else "no generator"),
         ("classes", ", ".join(spec.classes) if spec.classes else "no classifier"),
+        *((("weakness", spec.weakness),) if spec.weakness else ()),
         ("trained by", spec.training.command),
+        *((("departs in", ", ".join(spec.training.departures)),) if spec.training.departures else ()),
         ("license", f"{spec.license} (data: {spec.dataset.license})"),
         *(
             (f"errors {r.variant or ''}".strip(), f"{r.wrong} of {r.total} ({r.error:.2%}), {r.dataset} {r.split}")

@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from igan_zoo.paper import SEEDS
-from igan_zoo.reproduction.evidence import Evidence, departures, matching, seeds_of
+from igan_zoo.reproduction.evidence import Evidence, matching, seeds_of
 from igan_zoo.reproduction.published import Row
+from igan_zoo.training.departures import departures
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from igan_zoo.directory import ModelDirectory
@@ -22,9 +21,6 @@ from igan_zoo.training.data.label_files import is_labels_file
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe, customize
-
-# Settings that make a training another one of the same kind.
-_SEEDS = ("seed", "data_seed")
 
 
 @dataclass(frozen=True)
@@ -215,20 +211,6 @@ def matching(row: Row, evidence: Iterable[Evidence]) -> list[Evidence]:
         and found.recipe.generator
         and (found.recipe.labels != "all" or row.labels == 0)
     ]
-
-
-def departures(recipe: Recipe, from_recipe: Recipe) -> tuple[str, ...]:
-    """Returns the settings that differ, but for seeds and names, as ``key=value``, the other value in brackets."""
-    first, second = msgspec.structs.asdict(recipe), msgspec.structs.asdict(from_recipe)
-    return tuple(
-        f"{key}={_shown(value)} ({_shown(second[key])})"
-        for key, value in first.items()
-        if value != second[key] and key not in (*_SEEDS, "name", "labels", "validation_images")
-    )
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def seeds_of(evidence: Sequence[Evidence]) -> tuple[int, ...]:

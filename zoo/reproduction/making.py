@@ -11,7 +11,7 @@ from igan_zoo.errors import IganZooError
 from igan_zoo.reproduction.answers import TestAnswers
 from igan_zoo.reproduction.carrying_out import Missing, carry_out, decide, reason_for
 from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixed_ensembles, real_cell
-from igan_zoo.reproduction.evidence import Evidence, Found, departures, find_models, find_runs, matching
+from igan_zoo.reproduction.evidence import Evidence, Found, find_models, find_runs, matching
 from igan_zoo.reproduction.machine import describe_machine
 from igan_zoo.reproduction.pages import write_pages
 from igan_zoo.reproduction.pictures import copy_samples, draw_validation_errors, side_by_side, validation_errors
@@ -21,6 +21,7 @@ from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.score_tables import Scores, make_scores
 from igan_zoo.reproduction.scores import check_inception
 from igan_zoo.training.data.sources import load_for_recipe
+from igan_zoo.training.departures import departures
 from igan_zoo.training.recipes import find_recipe
 
 # Of each row, so many generators have their images shown.

@@ -114,7 +114,9 @@ def as_model(evidence: Evidence, folder: Path) -> ModelDirectory:
         return ModelDirectory.open(evidence.path)
     name = f"{evidence.recipe.name}-seed{evidence.recipe.seed}-{evidence.weights_sum[:8]}"
     path = folder / name
-    return ModelDirectory.open(path) if path.exists() else export_run(evidence.path, path, test=None)
+    if path.exists():
+        return ModelDirectory.open(path)
+    return export_run(evidence.path, path, test=None, name=evidence.recipe.name)
 
 
 def score_generator(directory: ModelDirectory, judge: Judge, *, images: int, threads: int | None) -> Score:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from igan_zoo.reproduction.cells import Cell, make_cell, mixed_ensembles
-from igan_zoo.reproduction.evidence import Evidence, Found, departures, matching, recipe_of_command, with_subset
+from igan_zoo.reproduction.evidence import Evidence, Found, matching, recipe_of_command, with_subset
 from igan_zoo.reproduction.published import TABLE1, Row
+from igan_zoo.training.departures import departures
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import RunFacts
 from igan_zoo.training.settings import customize
