@@ -40,11 +40,16 @@ def list_known(patterns: Sequence[str] = (), *, remote: bool = False, token: str
         HubError: the Hub does not answer.
     """
     known = {entry.name: ListedModel(entry.name, (), entry.summary, entry.repository) for entry in CATALOGUE}
+    seen = set()
     for store in source_stores():
         for name in store.names():
+            path = store.find(name)
+            # A checkout links to the models that the package bundles.
+            if path is None or path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
             old = known.get(name, ListedModel(name))
-            found = _with_facts(old, store.find(name))
-            known[name] = dataclasses.replace(found, places=(*old.places, store.label))
+            known[name] = dataclasses.replace(_with_facts(old, path), places=(*old.places, store.label))
     for model in list_remote(token=token) if remote else ():
         names = [name for name, entry in BY_NAME.items() if entry.repository == model.repository]
         for name in names or [model.repository]:
@@ -91,10 +96,8 @@ def describe(model: ListedModel) -> dict[str, Any]:
     return {"name": fields.pop("name"), "where": list(fields.pop("places")), **fields, "variants": list(model.variants)}
 
 
-def _with_facts(model: ListedModel, path: Path | None) -> ListedModel:
+def _with_facts(model: ListedModel, path: Path) -> ListedModel:
     """Adds what a directory tells; one that cannot be read is listed all the same, and verify says what is wrong."""
-    if path is None:
-        return model
     try:
         spec = ModelDirectory.open(path).spec
     except IganZooError:

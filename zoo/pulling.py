@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from igan_zoo.catalogue import BY_NAME, CatalogueEntry
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, HubUnreachableError, ModelDirectoryError, OutputError
 from igan_zoo.files import atomic_directory, atomic_file, sha256_of
-from igan_zoo.hub import Address, Snapshot, fetch, parse_address
+from igan_zoo.hub import Address, fetch, parse_address
 from igan_zoo.spec import CONFIG, OPTIONAL, Variant
-from igan_zoo.store import DirectoryStore, cache_store, home, source_stores, unknown
+from igan_zoo.store import DirectoryStore, Store, cache_store, fetched_stores, home, shipped_stores, unknown
 
 
 def pull(
@@ -29,9 +29,9 @@ def pull(
     """Makes a model available, every byte checked, and remembers it as the default; returns it and where it came from.
 
     ``name`` is a model's name, or ``org/name[@revision]`` on the Hub. ``source`` is a model directory, or a directory
-    of them; without it the mirror, the cache, the bundled models and the Hub are asked in turn. Bundled and cached
-    models stay where they are unless ``to`` says where to copy them. With ``variant`` only what running it takes is
-    got.
+    of them; without it the mirror, the cache, the Hub (for a name, the repository that the catalogue gives), the models
+    bundled with the package and those of its checkout are asked in turn. What is cached, bundled or in the checkout
+    stays where it is unless ``to`` says where to copy it. With ``variant`` only what running it takes is got.
 
     Raises:
         UnknownNameError: no store has the model.
@@ -40,7 +40,8 @@ def pull(
     """
     with _locked(name):
         found = _locate(name, source, variant, token)
-        target = to or (None if found.label in ("bundled", "cache") else home() / "models" / _cached_as(name))
+        stays = found.label in ("cache", "bundled", "checkout")
+        target = to or (None if stays else home() / "models" / _cached_as(name))
         directory = found.directory
         if target is not None and target.resolve() != directory.path.resolve():
             directory = _copy(found, target, replace=to is None)
@@ -63,38 +64,64 @@ def _locate(name: str, source: Path | None, variant: Variant | None, token: str 
         if path is None:
             raise ModelDirectoryError(f"{source} is no model directory and has none named {name}.")
         return _checked(name, path, "directory", variant)
+    address, unreachable = parse_address(name), None
+    # What a repository holds now, only the Hub can say.
+    asked_first = [store for store in fetched_stores() if address is None or store.label != "cache"]
+    if found := _in_stores(name, asked_first, variant):
+        return found
+    try:
+        if found := _on_hub(name, variant, token):
+            return found
+    except HubUnreachableError as error:
+        unreachable = error
+    # Without the Hub, a name stands for what came with the installation, an address for what was pulled from its main.
+    if address is None:
+        found = _in_stores(name, shipped_stores(), variant)
+    elif address.revision == "main":
+        found = _in_stores(address.repository, [cache_store()], variant)
+    if found is not None:
+        if unreachable is not None:
+            sys.stderr.write(f"{name} comes from this machine ({found.label}). {unreachable}\n")
+        return found
+    if unreachable is not None:
+        raise unreachable
+    if name not in BY_NAME:
+        raise unknown(name)
+    raise ModelDirectoryError(
+        f"No copy of {name} here is the one of the catalogue, which knows of none on the Hub; name a copy with "
+        "--from DIR or a mirror with IGAN_ZOO_MIRROR."
+    )
+
+
+def _on_hub(name: str, variant: Variant | None, token: str | None) -> _Found | None:
+    """Fetches an address, or a name that the catalogue gives a repository of; None for other names."""
     entry, address = BY_NAME.get(name), parse_address(name)
-    for store in source_stores():
+    pin = entry.config_sha256 if entry is not None else None
+    if entry is not None and entry.repository is not None and entry.revision is not None:
+        address = Address(entry.repository, entry.revision)
+    if address is None:
+        return None
+    snapshot = fetch(address, pin=pin, variant=variant, token=token)
+    return _Found(ModelDirectory(snapshot.path, snapshot.spec), "Hub", snapshot.files)
+
+
+def _in_stores(name: str, stores: Iterable[Store], variant: Variant | None) -> _Found | None:
+    """Returns the first whole copy, for a name of the catalogue of the published model, checked.
+
+    Raises:
+        ChecksumError: a mirror has another model under a name of the catalogue, or a copy is damaged.
+    """
+    entry = BY_NAME.get(name)
+    for store in stores:
         found = store.find(name)
-        # What a repository holds now, only the Hub can say.
-        if found is None or (store.label == "cache" and address is not None):
+        if found is None:
             continue
         if entry is not None and store.label == "mirror":
             _check_pin(entry, found)
         outdated = entry is not None and sha256_of(found / CONFIG) != entry.config_sha256
         if not outdated and _has(found, variant):
             return _checked(name, found, store.label, variant)
-    if entry is not None:
-        if entry.repository is None or entry.revision is None:
-            raise ModelDirectoryError(
-                f"No copy of {name} here is the one of the catalogue, which knows of none on the Hub; name a copy with "
-                "--from DIR or a mirror with IGAN_ZOO_MIRROR."
-            )
-        published = Address(entry.repository, entry.revision)
-        return _fetched(fetch(published, pin=entry.config_sha256, variant=variant, token=token))
-    if address is None:
-        raise unknown(name)
-    try:
-        return _fetched(fetch(address, variant=variant, token=token))
-    except HubUnreachableError:
-        pulled = cache_store().find(address.repository)
-        if pulled is None or address.revision != "main" or not _has(pulled, variant):
-            raise
-        return _checked(name, pulled, "cache", variant)
-
-
-def _fetched(snapshot: Snapshot) -> _Found:
-    return _Found(ModelDirectory(snapshot.path, snapshot.spec), "Hub", snapshot.files)
+    return None
 
 
 def _checked(name: str, path: Path, label: str, variant: Variant | None) -> _Found:

@@ -40,8 +40,9 @@ WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
 PARITY = "parity.json"
 REQUIRED = ("README.md", PARITY)
-# Only training on needs the weights, and nothing the discriminator; a mirror or the bundled copy may leave them out.
-OPTIONAL = (WEIGHTS, graph_file("discriminator"))
+# What a mirror or the bundled copy may leave out: only training on needs the weights, nothing needs the discriminator,
+# and the plain graph does the work of the one for CPUs.
+OPTIONAL = (WEIGHTS, graph_file("discriminator"), *(graph_file(role, "cpu") for role in ROLES))
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,7 +163,9 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             found = ", ".join(sorted({found for role in self.graphs for found in self.variants(role)})) or "none"
             raise ModelDirectoryError(f"{self.name} has no {variant} variant (variants: {found}); leave --variant out.")
         others = {graph_file(role, other) for role in self.graphs for other in (None, *VARIANTS)} | {*OPTIONAL}
-        chosen = {graph_file(role, variant if variant in self.variants(role) else None) for role in self.graphs}
+        plain = [role for role in self.graphs if variant not in self.variants(role)]
+        chosen = {graph_file(role, form) for role in plain for form in (None, "cpu")}
+        chosen |= {graph_file(role, variant) for role in self.graphs if role not in plain}
         return tuple(name for name in self.files if name in chosen or name not in others)
 
     def may_lack(self, name: str, present: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Where models are: given directories, a mirror, the cache, the bundled ones. Finding and resolving.
+"""Where models are: given directories, a mirror, the cache, the package, its checkout. Finding and resolving.
 
 Environment: ``IGAN_ZOO_MIRROR`` names a directory of model directories; ``IGAN_ZOO_HOME`` is where pulled
 models are kept (default ``$XDG_CACHE_HOME/igan-zoo`` or ``~/.cache/igan-zoo``).
@@ -17,6 +17,8 @@ from igan_zoo.errors import ModelDirectoryError, UnknownNameError
 from igan_zoo.hub import parse_address
 from igan_zoo.names import nearest
 from igan_zoo.spec import CONFIG, Variant, graph_file
+
+PACKAGE = Path(__file__).parent
 
 
 class Store(Protocol):
@@ -60,7 +62,15 @@ def home() -> Path:
 
 def bundled_store() -> DirectoryStore:
     """The models inside the installed package."""
-    return DirectoryStore("bundled", Path(__file__).parent / "bundled")
+    return DirectoryStore("bundled", PACKAGE / "bundled")
+
+
+def checkout_store(package: Path = PACKAGE) -> DirectoryStore | None:
+    """The models of the checkout that the package was installed from in editable mode; None for other installations."""
+    # In strict editable mode the installed files are links to those of the checkout.
+    folder = (package / "__init__.py").resolve().parent
+    models = folder.parent / "models"
+    return DirectoryStore("checkout", models) if folder.name == "zoo" and models.is_dir() else None
 
 
 def cache_store() -> DirectoryStore:
@@ -68,15 +78,26 @@ def cache_store() -> DirectoryStore:
     return DirectoryStore("cache", home() / "models")
 
 
+def shipped_stores() -> list[Store]:
+    """The places that came with the installation, which a model stays in when it is pulled."""
+    checkout = checkout_store()
+    return [bundled_store(), *([checkout] if checkout else [])]
+
+
 def local_stores() -> list[Store]:
     """The places that commands look in without fetching anything."""
-    return [cache_store(), bundled_store()]
+    return [cache_store(), *shipped_stores()]
+
+
+def fetched_stores() -> list[Store]:
+    """The places that ``pull`` looks in before it asks the Hub."""
+    mirror = os.environ.get("IGAN_ZOO_MIRROR")
+    return [*([DirectoryStore("mirror", Path(mirror))] if mirror else []), cache_store()]
 
 
 def source_stores() -> list[Store]:
-    """The places that ``pull`` looks in, in this order."""
-    mirror = os.environ.get("IGAN_ZOO_MIRROR")
-    return ([DirectoryStore("mirror", Path(mirror))] if mirror else []) + local_stores()
+    """All places on this machine that ``pull`` looks in, in this order."""
+    return [*fetched_stores(), *shipped_stores()]
 
 
 @dataclass(frozen=True)
@@ -88,13 +109,13 @@ class Model:
     directory: ModelDirectory | None
 
     def graph_for_cpus(self, role: str) -> bytes | None:
-        """Returns the bytes of the graph that was rewritten for CPUs, checked, or None if the model has none.
+        """Returns the bytes of the graph that was rewritten for CPUs, checked, or None where it is not here.
 
         Raises:
             ChecksumError: the file was changed.
         """
         file = graph_file(role, "cpu")
-        return self.directory.read(file) if self.directory is not None and file in self.directory.spec.files else None
+        return self.directory.read(file) if self.directory is not None and file in self.directory.present() else None
 
     def graph(self, role: str, variant: Variant | None = None) -> bytes:
         """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.

@@ -241,7 +241,7 @@ def test_verify_without_the_training_weights_says_what_it_did_not_do(model: Path
     (model / "model.safetensors").unlink()
     code, output, _ = igan_zoo("verify", model)
     assert code == 0
-    assert "not compared with PyTorch, for want of model.safetensors" in output
+    assert "not compared with PyTorch, which takes model.safetensors" in output
 
 
 def test_an_affine_generator_is_a_variant_with_its_error_stated(

@@ -43,7 +43,7 @@ def content(path: Path) -> dict[str, bytes]:
         ("org/name", Address("org/name")),
         ("org/name@v1.0", Address("org/name", "v1.0")),
         ("org/name@refs/pr/3", Address("org/name", "refs/pr/3")),
-        ("mnist-ssl-warm", None),
+        ("mnist-ssl", None),
         ("../models/name", None),
         ("/models/name", None),
         ("a/b/c", None),
@@ -102,6 +102,28 @@ def test_offline_means_no_connection_at_all(
     shutil.rmtree(store.home())
     with pytest.raises(HubUnreachableError, match=r"HF_HUB_OFFLINE forbids .* --from DIR"):
         pulling.pull("org/tiny")
+
+
+def test_the_hub_is_asked_before_the_package_which_serves_where_there_is_no_network(
+    standin: StandIn,
+    published: str,
+    exported_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = store.DirectoryStore("bundled", tmp_path / "bundle")
+    shutil.copytree(exported_model, bundle.root / "tiny")
+    monkeypatch.setattr(store, "bundled_store", lambda: bundle)
+    assert pulling.pull("tiny")[1] == "Hub"
+    shutil.rmtree(store.home())
+    shutil.rmtree(tmp_path / "hub")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    directory, label = pulling.pull("tiny")
+    assert (directory.path, label) == (bundle.root / "tiny", "bundled")
+    said = capsys.readouterr().err
+    assert "tiny comes from this machine (bundled). org/tiny@" in said
+    assert "HF_HUB_OFFLINE" in said
 
 
 def test_the_environment_of_huggingface_hub_holds_for_us(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from igan_zoo import catalogue, pulling, store
+from igan_zoo.directory import ModelDirectory, seal
 from igan_zoo.errors import ChecksumError, ModelDirectoryError, UnknownNameError
 from igan_zoo.files import sha256_of
 
@@ -84,6 +86,61 @@ def test_training_weights_missing_at_the_source_are_no_obstacle(model: Path) -> 
 def test_a_directory_under_another_name_is_refused(model: Path) -> None:
     with pytest.raises(ModelDirectoryError, match="holds the model tiny, not mnist-ssl"):
         pulling.pull("mnist-ssl", source=model)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, exported_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the model, which the package seems to have been installed from; returns its models."""
+    shutil.copytree(exported_model, tmp_path / "checkout" / "models" / "tiny")
+    (tmp_path / "checkout" / "zoo").mkdir()
+    (tmp_path / "checkout" / "zoo" / "__init__.py").touch()
+    found = store.checkout_store(tmp_path / "checkout" / "zoo")
+    assert found is not None
+    monkeypatch.setattr(store, "shipped_stores", lambda: [found])
+    monkeypatch.setattr(pulling, "shipped_stores", lambda: [found])
+    return found.root
+
+
+def test_the_models_of_the_checkout_are_known_to_an_editable_installation(checkout: Path) -> None:
+    assert checkout.parts[-2:] == ("checkout", "models")
+    assert store.resolve("tiny").path == checkout / "tiny"
+    directory, label = pulling.pull("tiny")
+    assert (directory.path, label) == (checkout / "tiny", "checkout")
+    assert not cached("tiny").exists()
+    assert store.resolve(None).path == checkout / "tiny"
+
+
+def test_a_strict_editable_installation_links_to_its_checkout(checkout: Path, tmp_path: Path) -> None:
+    package = tmp_path / "build" / "igan_zoo"
+    package.mkdir(parents=True)
+    (package / "__init__.py").symlink_to(checkout.parent / "zoo" / "__init__.py")
+    found = store.checkout_store(package)
+    assert found is not None
+    assert found.root == checkout
+
+
+def test_an_installed_wheel_has_no_checkout(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "igan_zoo"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / "site-packages" / "models").mkdir()
+    assert store.checkout_store(package) is None
+
+
+def test_a_copy_without_the_form_for_cpus_is_whole_and_says_what_it_lacks(
+    model: Path, igan_zoo: Callable[..., tuple[int, str, str]]
+) -> None:
+    """As the wheel's: the plain graph does its work."""
+    (model / "onnx" / "generator_cpu.onnx").write_bytes(b"rewritten")
+    seal(model, ModelDirectory.open(model).spec)
+    (model / "onnx" / "generator_cpu.onnx").unlink()
+    (model / "model.safetensors").unlink()
+    lacks = ", without model.safetensors (training weights), onnx/generator_cpu.onnx (faster on CPUs)\n"
+    code, output, _ = igan_zoo("pull", "tiny", "--from", model)
+    assert (code, output) == (0, f"tiny (directory): {cached('tiny')}{lacks}")
+    assert igan_zoo("verify", "tiny", "--sums-only")[1].endswith(f"files match{lacks}")
+    assert store.resolve("tiny").graph_for_cpus("generator") is None
+    assert igan_zoo("sample", "tiny", "--n", 8, "--out", model / "samples.npz")[0] == 0
 
 
 def test_unknown_names_are_answered_with_the_nearest(mirror: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
 def verify(directories: tuple[str, ...], sums_only: bool) -> None:
     """Check model directories: every file's checksum, and what the ONNX files compute.
 
-    The second wants the train extra and the training weights; without them only the checksums are looked at, and the
+    The second needs the train extra and the training weights; without them only the checksums are checked, and the
     answer says so.
     """
     from igan_zoo import store
@@ -123,21 +124,33 @@ def verify(directories: tuple[str, ...], sums_only: bool) -> None:
         if directory is None:
             raise click.UsageError(f"verify wants a model directory or a name, not {reference}")
         absent = directory.verify()
-        without = f", without {', '.join(absent)} (needed only for training)" if absent else ""
-        click.echo(f"{directory.path}: {len(directory.spec.files) - len(absent)} files match{without}")
+        matching = len(directory.spec.files) - len(absent)
+        click.echo(f"{directory.path}: {matching} files match{_without(absent)}")
         if not sums_only:
             click.echo(f"{directory.path}: {_verified_parity(directory)}")
+
+
+def _without(absent: Sequence[str]) -> str:
+    """Returns what a copy lacks, and what each file would be good for."""
+    from igan_zoo.spec import OPTIONAL, WEIGHTS
+
+    def purpose(name: str) -> str:
+        if name == WEIGHTS:
+            return "training weights"
+        return "faster on CPUs" if name in OPTIONAL and name.endswith("_cpu.onnx") else "another form of a graph"
+
+    return f", without {', '.join(f'{name} ({purpose(name)})' for name in absent)}" if absent else ""
 
 
 def _verified_parity(directory: ModelDirectory) -> str:
     from igan_zoo.spec import WEIGHTS
 
     if not (directory.path / WEIGHTS).exists():
-        return f"not compared with PyTorch, for want of {WEIGHTS}"
+        return f"not compared with PyTorch, which takes {WEIGHTS}"
     try:
         from igan_zoo.export.verification import verify_parity
     except ImportError:
-        return "not compared with PyTorch, for want of the train extra"
+        return "not compared with PyTorch, which takes the train extra"
     report = verify_parity(directory)
     return f"{', '.join([*report['files'], *report['variants']])} compute what PyTorch computes"
 
@@ -151,9 +164,9 @@ def _verified_parity(directory: ModelDirectory) -> str:
 def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: str | None) -> None:
     """Get a model, every byte checked, and make it the default one.
 
-    Looks in --from, the directory named by IGAN_ZOO_MIRROR, the cache, the bundled models, and on the Hugging Face Hub
-    (or HF_ENDPOINT; HF_HUB_OFFLINE=1 forbids it). Models that are private want a token: hf auth login, or HF_TOKEN.
-    With --variant only what running that form takes is fetched.
+    Looks in --from, the directory named by IGAN_ZOO_MIRROR, the cache, on the Hugging Face Hub (or HF_ENDPOINT;
+    HF_HUB_OFFLINE=1 forbids it), in the package, and in the checkout of an editable installation. Private models need
+    a token: hf auth login, or HF_TOKEN. With --variant only what running that form takes is fetched.
     """
     from igan_zoo.directory import ModelDirectory
     from igan_zoo.pulling import pull as pull_model
@@ -162,4 +175,5 @@ def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: s
         source = Path(name)
         name = ModelDirectory.open(source).spec.name
     directory, label = pull_model(name, source=source, to=to, variant=variant, token=token)
-    click.echo(f"{directory.spec.name} ({label}): {directory.path}")
+    absent = [] if variant else sorted(set(directory.spec.files) - directory.present())
+    click.echo(f"{directory.spec.name} ({label}): {directory.path}{_without(absent)}")
