@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY, TINY
 
 README = (REPOSITORY / "README.md").read_text()
 SERVERS = {"serve", "turing"}
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def blocks(language: str) -> list[str]:
@@ -80,7 +80,7 @@ def test_the_servers_start_and_curl_gets_its_answers(tmp_path: Path, sources: di
     (classified,) = (answer for answer in answers.values() if answer)
     assert json.loads(classified)[0]["classes"][0]["name"] == "7"
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
-    assert addresses[1].endswith("#turing/cifar10-ssl-fast")
+    assert addresses[1].endswith("#turing/cifar10-ssl")
 
 
 def origin(address: str) -> str:
