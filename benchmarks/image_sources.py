@@ -118,7 +118,7 @@ def main() -> None:
             print(f"fingerprint of the {name:12} {arguments.count / cpu:11,.0f} images/s of CPU")
         write(root / "large.npz", np.zeros((arguments.large, 28, 28, 1), np.uint8))
         print("highest resident memory of streaming 28x28x1 images")
-        for reference in (str(root / "large.npz"), "mnist-ssl-warm"):
+        for reference in (str(root / "large.npz"), "mnist-ssl"):
             few, many = (peak_memory(reference, count) for count in (arguments.large // 20, arguments.large))
             print(f"{Path(reference).name:24} {few} MiB for {arguments.large // 20:,}, {many} for {arguments.large:,}")
 

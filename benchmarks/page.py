@@ -2,7 +2,7 @@
 
     python benchmarks/page.py http://127.0.0.1:8000/ [--rounds 5] [--screenshots docs]
 
-asks a running server (``igan-zoo serve models/cifar10-ssl-small mnist-ssl-warm models/mnist-mbd-small --real
+asks a running server (``igan-zoo serve cifar10-ssl mnist-ssl mnist-mbd --real
 uoft-cs/cifar10 --real-split test``), with an empty cache each time. Wants playwright and /usr/bin/chromium.
 """
 
@@ -16,7 +16,7 @@ from statistics import median
 from PIL import Image
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
-MODEL = "cifar10-ssl-small"
+MODEL = "cifar10-ssl"
 WIDTH, HEIGHT = 1120, 900
 COLOURS = 192
 

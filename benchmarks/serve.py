@@ -40,7 +40,7 @@ from igan_zoo.serving.engine import Arrays, Engine, load_engine
 
 HERE = Path(__file__).parent
 PORT = 18600
-REAL = HERE.parent / "models" / "cifar10-ssl-small"
+REAL = HERE.parent / "models" / "cifar10-ssl"
 Images = NDArray[np.uint8]
 
 

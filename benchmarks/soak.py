@@ -5,7 +5,7 @@ huge sizes, broken JSON, wrong lengths, slow bodies, early disconnects), and pri
 good answer differs from the engine's, if anything but 200 answers a good request (503 and 504 are
 deliberate), if anything but an error in one sentence answers a hostile one, or if the server's memory grows.
 
-    python benchmarks/soak.py [--requests 50000] [--clients 32] [--hostile 0.05] [--model mnist-ssl-warm]
+    python benchmarks/soak.py [--requests 50000] [--clients 32] [--hostile 0.05] [--model mnist-ssl]
 """
 
 from __future__ import annotations
@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--hostile", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="mnist-ssl-warm")
+    parser.add_argument("--model", default="mnist-ssl")
     arguments = parser.parse_args()
     model = store.resolve(arguments.model)
     requests = Requests(model.name, load_engine(model, ["generator", "classifier"], threads=1))

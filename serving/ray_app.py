@@ -1,6 +1,6 @@
 """The server's app under Ray Serve, which starts and ends replicas of it as requests come and go.
 
-serve run igan_zoo.serving.ray_app:build models=mnist-ssl-warm,cifar10-ssl-fast max_replicas=8
+serve run igan_zoo.serving.ray_app:build models=mnist-ssl,cifar10-ssl max_replicas=8
 """
 
 from __future__ import annotations

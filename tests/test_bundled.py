@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igan_zoo import catalogue, store
+from igan_zoo import cards, catalogue, store
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.files import sha256_of
+from igan_zoo.images import write_image
 from igan_zoo.latents import latents
 from igan_zoo.publishable import check_publishable
+from igan_zoo.reproduction.evidence import recipe_of_command
 from igan_zoo.serving.classifying import Classification, classify, count_errors
 from igan_zoo.serving.engine import load_engine
+from igan_zoo.training.departures import departures, experiment_of
 from tests.conftest import REAL_MNIST, REPOSITORY
 
 NAMES = [entry.name for entry in catalogue.CATALOGUE]
@@ -30,6 +35,7 @@ def test_every_published_directory_is_whole_and_named_after_its_model(path: Path
     directory.verify()
     assert directory.spec.name == path.name
     assert sum(file.size for file in directory.spec.files.values()) < 30_000_000
+    assert not path.is_symlink() or path.resolve().parent.name == "bundled"
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
@@ -50,6 +56,26 @@ def test_every_published_directory_is_fit_to_be_published_and_runs(path: Path) -
         probabilities = engine.run("classifier", {"images": images})["probabilities"]
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
         assert probabilities.shape == (2, len(spec.classes))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_every_card_is_what_the_specification_says_today(path: Path, tmp_path: Path) -> None:
+    """Neither an edit by hand nor a card from before the generator of cards changed."""
+    spec = ModelDirectory.open(path).spec
+    cards.write_card(tmp_path, spec, json.loads((path / "parity.json").read_text()))
+    assert (tmp_path / "README.md").read_text() == (path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_every_published_directory_names_its_recipe_its_departures_and_its_weakness(path: Path) -> None:
+    spec = ModelDirectory.open(path).spec
+    recipe, _ = recipe_of_command(spec.training.command)
+    experiment = experiment_of(recipe)
+    assert experiment is not None
+    training = (spec.training.recipe, spec.training.experiment, spec.training.departures)
+    assert training == (recipe.name, experiment.name, departures(recipe, experiment))
+    assert path.name == experiment.name, "a model is named by its task"
+    assert spec.weakness or spec.latent is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,26 +111,54 @@ def test_the_card_states_the_errors_on_the_real_test_set() -> None:
         assert count_errors(engine, data.images, data.labels) == result.wrong
 
 
-def test_the_wheel_has_the_model_and_not_its_training_weights(tmp_path: Path) -> None:
-    """Built as `pip install .` builds it on a fresh clone, and used from where it was unpacked."""
-    clone = tmp_path / "clone"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install .` puts into site-packages on a fresh clone."""
+    folder = tmp_path_factory.mktemp("wheel")
+    clone = folder / "clone"
     clone.mkdir()
     for name in ("zoo", "training", "export", "serving", "pyproject.toml", "README.md", "LICENSE"):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
         copy(REPOSITORY / name, clone / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
-    subprocess.run([*build, tmp_path, clone], check=True, cwd=tmp_path, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size < 12_000_000
+    subprocess.run([*build, folder, clone], check=True, cwd=folder, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        archive.extractall(tmp_path / "site")
-    assert "igan_zoo/py.typed" in names
-    assert f"igan_zoo/bundled/{catalogue.DEFAULT_MODEL}/.eval_results/{catalogue.DEFAULT_MODEL}.yaml" in names
-    assert not [name for name in names if name.endswith(".safetensors")]
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); from igan_zoo import cli, store; "
-        "store.resolve(None).directory.verify(); cli.main(['sample', '--n', '3'])"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
-    assert (tmp_path / "samples.npz").exists()
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_has_the_bundled_models_and_not_their_training_weights(site: Path) -> None:
+    bundled = site / "igan_zoo" / "bundled"
+    assert (site / "igan_zoo" / "py.typed").exists()
+    assert {path.name for path in bundled.iterdir()} == {"mnist-ssl", "cifar10-ssl"}
+    for path in bundled.iterdir():
+        assert {"README.md", "config.json", "parity.json", "samples.png", "onnx"} <= {
+            part.name for part in path.iterdir()
+        }
+        assert (path / ".eval_results" / f"{path.name}.yaml").exists()
+    assert sum(path.stat().st_size for path in bundled.rglob("*.onnx")) <= 25_000_000
+    assert not list(site.rglob("*.safetensors"))
+
+
+def test_an_installed_wheel_pulls_samples_and_classifies_without_a_network(site: Path, tmp_path: Path) -> None:
+    """In an empty folder, far from any checkout."""
+
+    def igan_zoo(*arguments: str) -> str:
+        code = f"import sys; sys.path.insert(0, {str(site)!r}); from igan_zoo import cli; cli.main({list(arguments)!r})"
+        environment = {**os.environ, "IGAN_ZOO_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    write_image(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    for name in ("mnist-ssl", "cifar10-ssl"):
+        pulled = igan_zoo("pull", name)
+        assert pulled.startswith(f"{name} (bundled): {site / 'igan_zoo' / 'bundled' / name}, without model.safetensors")
+        assert "files match, without model.safetensors (training weights)" in igan_zoo("verify", name)
+        igan_zoo("sample", name, "--n", "100", "--out", f"{name}.npz")
+        with np.load(tmp_path / f"{name}.npz") as samples:
+            assert len(samples["images"]) == 100
+        assert "photo.png" in igan_zoo("classify", name, "photo.png")

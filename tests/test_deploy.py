@@ -166,7 +166,7 @@ def test_what_probes_and_scrapes_ask_for_is_there() -> None:
         asked.add(scraped["prometheus.io/path"])
 
     async def ask() -> list[int]:
-        repository = Repository.open(["mnist-ssl-warm"])
+        repository = Repository.open(["mnist-ssl"])
         app = create_app(repository, ServerSettings(log_requests=False))
         try:
             transport = httpx.ASGITransport(app)
@@ -188,7 +188,7 @@ def test_the_health_check_tells_a_server_from_none(name: str) -> None:
         command = [sys.executable, option, code.replace("8000", port)]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
-    server = igan_zoo_process("serve", "mnist-ssl-warm", "--port", 0)
+    server = igan_zoo_process("serve", "mnist-ssl", "--port", 0)
     try:
         assert server.stderr is not None
         line = next(line for line in server.stderr if line.startswith("Serving at"))

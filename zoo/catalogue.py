@@ -11,7 +11,7 @@ from pathlib import Path
 from igan_zoo.files import atomic_file
 
 FILE = Path(__file__).parent / "catalogue.json"
-DEFAULT_MODEL = "mnist-ssl-warm"
+DEFAULT_MODEL = "mnist-ssl"
 
 
 @dataclass(frozen=True)

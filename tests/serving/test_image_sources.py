@@ -227,12 +227,12 @@ def test_what_exists_under_a_path_goes_before_a_model(
     exported_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_model("mnist-ssl-warm")
+    assert is_model("mnist-ssl")
     assert is_model(str(exported_model))
     assert is_model(str(exported_model / "onnx" / "generator.onnx"))
-    as_folder(tmp_path / "mnist-ssl-warm", pictures(2))
-    assert not is_model("mnist-ssl-warm")
-    assert len(open_source("mnist-ssl-warm")) == 2
+    as_folder(tmp_path / "mnist-ssl", pictures(2))
+    assert not is_model("mnist-ssl")
+    assert len(open_source("mnist-ssl")) == 2
     assert not is_model("uoft-cs/cifar10")
     with pytest.raises(DataError, match="is a model; say with --n"):
         open_source(str(exported_model))

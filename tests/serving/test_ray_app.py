@@ -20,7 +20,7 @@ from tests.serving.test_image_sources import refuse_import
 # Ray's own models of its settings.
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field` is deprecated")
 
-MODEL = "mnist-ssl-warm"
+MODEL = "mnist-ssl"
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_the_command_writes_the_format_that_the_suffix_says(
     suffix: str, igan_zoo: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     for out in (tmp_path / "a.npz", tmp_path / f"b{suffix}"):
-        code, said, _ = igan_zoo("sample", "mnist-ssl-warm", "--n", 30, "--start", 5, "--out", out)
+        code, said, _ = igan_zoo("sample", "mnist-ssl", "--n", 30, "--start", 5, "--out", out)
         assert code == 0
         assert f"{out}: 30 images 28x28x1, seed 0, from index 5" in said
     both = [open_source(str(tmp_path / name)) for name in ("a.npz", f"b{suffix}")]

@@ -33,11 +33,12 @@ def test_a_listing_says_where_a_model_is_and_how_good(model: Path) -> None:
     assert listed["tiny"].size == sum(file.size for file in spec.files.values())
     assert listed["tiny"].error == spec.results[0].error
     assert listed[catalogue.DEFAULT_MODEL].places == ("bundled",)
+    assert listed["imagenet128"].places == ("checkout",)
 
 
 def test_patterns_choose_names() -> None:
-    assert set(by_name(list_known(["mnist-*"]))) == {"mnist-mbd-small", "mnist-ssl-warm"}
-    assert set(by_name(list_known(["*-warm", "none"]))) == {"mnist-ssl-warm"}
+    assert set(by_name(list_known(["mnist-*"]))) == {"mnist-mbd", "mnist-ssl"}
+    assert set(by_name(list_known(["*-ssl", "none"]))) == {"mnist-ssl", "cifar10-ssl"}
 
 
 def test_remote_models_are_those_with_our_tag(
@@ -58,7 +59,7 @@ def test_remote_models_are_those_with_our_tag(
 
 def test_searching_reads_names_summaries_and_the_hub(standin: StandIn, exported_model: Path, igan_zoo: Cli) -> None:
     standin.add("org/tiny-classifier", exported_model)
-    assert set(by_name(search_models("mnist softplus sigmoid"))) == {"mnist-ssl-warm"}
+    assert set(by_name(search_models("mnist softplus sigmoid"))) == {"mnist-ssl"}
     classifiers = {entry.name for entry in catalogue.CATALOGUE if "classifier" in entry.summary}
     assert set(by_name(search_models("classifier"))) == classifiers | {"org/tiny-classifier"}
     code, output, _ = igan_zoo("search", "tiny-classifier", "--json")
@@ -75,7 +76,7 @@ def test_a_remote_model_is_described_from_its_config_alone(
     assert json.loads(output)["path"] == f"org/tiny@{commit}"
     assert not [request for request in standin.requests if "config.json" not in request and "resolve" in request]
     assert igan_zoo("info", "org/tiny")[0] == 1
-    assert "knows of no mnist-ssl-warm on the Hub" in igan_zoo("info", "mnist-ssl-warm", "--remote")[2]
+    assert "knows of no mnist-ssl on the Hub" in igan_zoo("info", "mnist-ssl", "--remote")[2]
 
 
 def test_the_cache_is_listed_and_pruned(standin: StandIn, exported_model: Path, igan_zoo: Cli) -> None:

@@ -97,7 +97,7 @@ def test_unknown_names_are_answered_with_the_nearest(igan_zoo: Cli) -> None:
     ("arguments", "sentence"),
     [
         (["table1", "--inception", "x.onnx"], "are for table3"),
-        (["table1", "--scorer", "mnist-ssl-warm"], "are for table3"),
+        (["table1", "--scorer", "mnist-ssl"], "are for table3"),
         (["table1", "--results", "x.jsonl"], "are for turing"),
         (["toy-game", "--budget", "3"], "trains nothing"),
         (["turing", "--rows", "20"], "has no rows"),

@@ -53,13 +53,13 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(igan_zoo: Command, tmp_p
 def test_the_page_is_served_at_the_printed_address(tmp_path: Path) -> None:
     np.save(tmp_path / "real.npy", np.zeros((30, 28, 28, 1), np.uint8))
     process = igan_zoo_process(
-        *("turing", "--real", tmp_path / "real.npy", "--model", "mnist-ssl-warm", "--rounds", 8, "--port", 0),
+        *("turing", "--real", tmp_path / "real.npy", "--model", "mnist-ssl", "--rounds", 8, "--port", 0),
         *("--results", tmp_path / "answers.jsonl"),
     )
     try:
         assert process.stdout is not None
         address, _, view = process.stdout.readline().strip().partition("#")
-        assert view == "turing/mnist-ssl-warm"
+        assert view == "turing/mnist-ssl"
         with urllib.request.urlopen(address) as answer:
             assert b"Real or generated?" in answer.read()
         with urllib.request.urlopen(f"{address}turing") as answer:

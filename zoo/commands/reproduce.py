@@ -53,7 +53,7 @@ def _budget(context: click.Context, option: click.Parameter, value: str | None) 
     "--scorer", "scorers", multiple=True, help="Of table3: another network.  [default: the zoo's classifiers]"
 )
 @click.option("--n", "images", type=click.IntRange(min=10), help="Images a score is of.  [default: 50000; turing: 100]")
-@click.option("--model", help="Of turing: whose images to show.  [default: mnist-ssl-warm]")
+@click.option("--model", help="Of turing: whose images to show.  [default: mnist-ssl]")
 @click.option("--results", type=_FILE, multiple=True, help="Of turing: answers that were given, JSONL.")
 @click.option("--note", help="A sentence for the report, as about the data.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch and onnxruntime.")

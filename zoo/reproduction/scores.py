@@ -25,7 +25,7 @@ from igan_zoo.spec import graph_file
 
 # The paper's number of images, and the classifier of the zoo that scores generators of a data set.
 IMAGES = 50_000
-SCORERS = {"ylecun/mnist": "mnist-ssl-warm", "uoft-cs/cifar10": "cifar10-ssl-fast"}
+SCORERS = {"ylecun/mnist": "mnist-ssl", "uoft-cs/cifar10": "cifar10-ssl"}
 
 # What `export inception` calls the network of TensorFlow's file of 2015, of which no published sum is known.
 _TENSORFLOW = "inception-tensorflow-"

@@ -12,7 +12,7 @@ const VIEWS = { play, classify, turing, models };
 let known = [];
 let shown = null;
 
-/** Returns view and model of the address: #play or #play/cifar10-ssl-small. */
+/** Returns view and model of the address: #play or #play/cifar10-ssl. */
 function address() {
   const [view, model] = location.hash.slice(1).split('/').map(decodeURIComponent);
   return { view: view in VIEWS ? view : 'play', model };

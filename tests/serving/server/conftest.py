@@ -15,7 +15,7 @@ from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log
 from igan_zoo.serving.server.settings import ServerSettings
 
-MODEL = "mnist-ssl-warm"
+MODEL = "mnist-ssl"
 GENERATOR, CLASSIFIER = f"{MODEL}-generator", f"{MODEL}-classifier"
 
 

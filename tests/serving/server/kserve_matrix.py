@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-GENERATOR = "mnist-ssl-warm-generator"
+GENERATOR = "mnist-ssl-generator"
 
 
 @dataclass

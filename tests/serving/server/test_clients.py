@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(resolve(MODEL).path, folder / "twins" / "1")
-    shutil.copytree(REPOSITORY / "models" / "mnist-mbd-small", folder / "twins" / "2")
+    shutil.copytree(REPOSITORY / "models" / "mnist-mbd", folder / "twins" / "2")
     (folder / "tiny.onnx").write_bytes(tiny_scorer({}))
     models = (MODEL, folder / "twins", folder / "tiny.onnx")
     with serving(folder, *models, "--allow-load", "--threads", 1, "--reload", 0) as running:
@@ -102,4 +102,4 @@ def test_the_log_and_the_metrics_have_what_came_over_grpc(server: Running, trito
     assert not [line for line in lines if line["event"] == "failure"]
     with urllib.request.urlopen(f"http://{server.http}/metrics") as answer:
         text = answer.read().decode()
-    assert 'model="mnist-ssl-warm-generator",route="/inference.GRPCInferenceService/ModelInfer",status="OK"' in text
+    assert 'model="mnist-ssl-generator",route="/inference.GRPCInferenceService/ModelInfer",status="OK"' in text

@@ -151,7 +151,7 @@ def test_hostile_images_are_refused_before_they_are_decoded(
     ("path", "sentence"),
     [
         ("/classify?top=0", "top is '0'; it must be a whole number in 1..10000."),
-        ("/classify?model=mnist-ssl-worm", "mnist-ssl-warm"),
+        ("/classify?model=mnist-ssl-worm", "mnist-ssl"),
         ("/sample?n=0", "n is '0'; it must be a whole number in 1..4096."),
         ("/sample?n=+5", "whole number"),
         ("/sample?n=５", "whole number"),
@@ -443,6 +443,6 @@ def test_the_log_and_the_metrics_name_the_model(client: TestClient, log: io.Stri
         time.sleep(0.01)
     models = {line["path"]: line["model"] for line in map(json.loads, log.getvalue().splitlines()) if "path" in line}
     assert models == {"/sample": GENERATOR, "/classify": CLASSIFIER}
-    assert 'igan_zoo_requests_total{model="mnist-ssl-warm-classifier",route="/classify",status="200"} 1.0' in (
+    assert 'igan_zoo_requests_total{model="mnist-ssl-classifier",route="/classify",status="200"} 1.0' in (
         client.get("/metrics").text
     )

@@ -3,7 +3,7 @@
     python triton_matrix.py HTTP_ADDRESS GRPC_ADDRESS EXPECTED.npz
 
 prints a line of JSON for each check. It needs tritonclient and numpy, nothing of igan-zoo. The server has the model
-``mnist-ssl-warm``, a model ``twins`` of two versions, which lets itself be unloaded, and ``tiny``, a scorer.
+``mnist-ssl``, a model ``twins`` of two versions, which lets itself be unloaded, and ``tiny``, a scorer.
 ``EXPECTED.npz`` has latents, the generator's images, and the classifier's probabilities of them.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-GENERATOR, CLASSIFIER, TWINS = "mnist-ssl-warm-generator", "mnist-ssl-warm-classifier", "twins-generator"
+GENERATOR, CLASSIFIER, TWINS = "mnist-ssl-generator", "mnist-ssl-classifier", "twins-generator"
 
 
 @dataclass

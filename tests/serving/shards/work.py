@@ -15,7 +15,7 @@ from igan_zoo.serving.sampling import sample
 from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.sampling import sample_in_shards
 
-MODEL = store.bundled_store().root / "mnist-ssl-warm"
+MODEL = store.bundled_store().root / "mnist-ssl"
 # 9 shards of two batches each, but for the last one, of which the second batch is smaller.
 WHICH: dict[str, Any] = {"seed": 3, "start": 20, "count": 175}
 HOW: dict[str, Any] = {"batch_size": 10, "shard_size": 20}

@@ -108,10 +108,10 @@ def test_finished_runs_are_matched_tested_and_reported(
 
 
 def test_models_are_tested_through_their_onnx_files(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
-    model = bundled_store().find("mnist-ssl-warm")
+    model = bundled_store().find("mnist-ssl")
     assert model is not None
     out = tmp_path / "report"
-    where = ("--models", model.parent, "--data", data_directory, "--out", out)
+    where = ("--models", model, "--data", data_directory, "--out", out)
     code, _, errors = igan_zoo("reproduce", "table1", "--rows", "100", *where)
     assert code == 0, errors
     (training,) = report_of(out)["trainings"]

@@ -42,8 +42,8 @@ def inception(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bundled() -> Path:
-    """The folder of the models in the package."""
-    return bundled_store().root
+    """The folder of the MNIST model in the package."""
+    return bundled_store().root / "mnist-ssl"
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -71,9 +71,7 @@ def test_the_column_of_the_inception_score_waits_for_its_weights(
         assert score["metric"].startswith("classifier score (other-")
         assert 1 <= score["value"] <= 3
         assert score["images"] == 60
-    assert any(
-        "mnist-ssl-warm has no score: no classifier of ylecun/mnist was found" in said for said in report["left_out"]
-    )
+    assert any("mnist-ssl has no score: no classifier of ylecun/mnist was found" in said for said in report["left_out"])
     page = (out / "report.md").read_text()
     assert "**no Inception scores**" in page
     assert "| -L | 4.36 ± 0.04 | – |" in page
@@ -113,10 +111,10 @@ def test_a_generator_is_scored_by_the_zoos_classifier_of_its_data(igan_zoo: Cli,
     code, _, errors = igan_zoo(*arguments)
     assert code == 0, errors
     (score,) = report_of(out)["scores"]
-    assert (score["subject"], score["scorer"]) == ("mnist-ssl-warm, seed 1", "mnist-ssl-warm")
+    assert (score["subject"], score["scorer"]) == ("mnist-ssl, seed 1", "mnist-ssl")
     # It is the number of `igan-zoo score`.
-    said = igan_zoo("score", "mnist-ssl-warm", "--scorer", "mnist-ssl-warm", "--n", "100", "--format", "json")[1]
+    said = igan_zoo("score", "mnist-ssl", "--scorer", "mnist-ssl", "--n", "100", "--format", "json")[1]
     records = {record["quantity"]: record["value"] for record in map(json.loads, said.splitlines())}
     assert (score["value"], score["unsplit"]) == (records["split mean"], records["unsplit"])
     assert score["own_classifier"]
-    assert "`mnist-ssl-warm` (its own classifier)" in (out / "report.md").read_text()
+    assert "`mnist-ssl` (its own classifier)" in (out / "report.md").read_text()

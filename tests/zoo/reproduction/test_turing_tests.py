@@ -60,7 +60,7 @@ def test_what_is_no_answer_is_refused_by_its_line(igan_zoo: Cli, tmp_path: Path)
 
 def test_images_of_both_kinds_and_the_command_are_prepared(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
     out = tmp_path / "out"
-    arguments = ("--model", "mnist-ssl-warm", "--data", data_directory, "--n", "12", "--out", out)
+    arguments = ("--model", "mnist-ssl", "--data", data_directory, "--n", "12", "--out", out)
     code, output, errors = igan_zoo("reproduce", "turing", *arguments)
     assert code == 0, errors
     assert f"igan-zoo turing --real {out / 'real'} --model " in output
