@@ -96,7 +96,12 @@ _SHORT_GENERATOR = _differences(
 )
 
 _MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-softplus-then-sigmoid"), Variant("mnist-ssl-softplus"))
-_CIFAR10 = (Variant("cifar10-ssl"), Variant("cifar10-ssl-labels-first"), Variant("cifar10-ssl-half-width"))
+_CIFAR10 = (
+    Variant("cifar10-ssl"),
+    Variant("cifar10-ssl-consistency"),
+    Variant("cifar10-ssl-labels-first"),
+    Variant("cifar10-ssl-half-width"),
+)
 _SVHN = (Variant("svhn-ssl"), Variant("svhn-ssl-half-width", _SHORT_CLASSIFIER))
 _MNIST_MBD = (Variant("mnist-mbd"), Variant("mnist-mbd-equilibrium"))
 
