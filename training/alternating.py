@@ -86,7 +86,7 @@ class AlternatingGame(Game):
         """One step of the discriminator and the recipe's number of steps of the generator."""
         of_discriminator, of_generator = batches.unlabelled or (None, None)
         losses = self.discriminator_step(batches.labelled, of_discriminator, batches.consistency)
-        if of_generator is not None:
+        if batches.unlabelled is not None:
             for _ in range(self.recipe.generator_steps):
                 losses |= self.generator_step(of_generator)
         return losses
@@ -153,7 +153,7 @@ class AlternatingGame(Game):
             objective = objective + self.recipe.unlabeled_weight * losses["unlabelled_loss"]
         return objective, losses
 
-    def generator_step(self, unlabelled: Tensor) -> Losses:
+    def generator_step(self, unlabelled: Tensor | None) -> Losses:
         """One step of the generator; feature matching compares with ``unlabelled``, the other objectives do not."""
         # Gradients pass through the discriminator to the images, but its own are not needed.
         self.discriminator.requires_grad_(False)
@@ -161,12 +161,14 @@ class AlternatingGame(Game):
         self._penalized("generator", objective).backward()  # type: ignore[no-untyped-call]
         self._descend("generator")
         self.discriminator.requires_grad_(True)
-        name = "feature_matching_loss" if self.recipe.objective in _MATCHING else "generator_loss"
+        name = "feature_matching_loss" if self.recipe.matches_features else "generator_loss"
         return kept({name: objective})
 
-    def _generator_loss(self, unlabelled: Tensor) -> Tensor:
+    def _generator_loss(self, unlabelled: Tensor | None) -> Tensor:
         with self._precision():
-            if self.recipe.objective in _MATCHING:
+            if self.recipe.matches_features:
+                if unlabelled is None:
+                    raise ValueError("feature matching needs real images")
                 with torch.no_grad():
                     features_real = full_precision(self.discriminator.features(weak_view(unlabelled, self.recipe)))
                 with self.discriminator.judging_generated():

@@ -64,6 +64,16 @@ class World:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))
 
+    @torch.no_grad()
+    def share_first(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces tensors by those of the first process."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            first = tensor.contiguous()
+            dist.broadcast(first, src=0)
+            tensor.copy_(first)
+
     def sum(self, tensor: Tensor) -> Tensor:
         """Returns the sum of a tensor over all processes."""
         if self.size > 1:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from igan_zoo.training.data.sources import LabelledImages
+from igan_zoo.training.game import answer_batches
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.training_set import to_network, views
@@ -26,7 +27,7 @@ def count_run_errors(run: Run, data: LabelledImages) -> int:
 def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
     """Returns what the run's averaged discriminator answers for the images of ``data``, logits ``[N, K]``.
 
-    With minibatch discrimination an answer depends on the others of its batch; batches are then those of training.
+    With minibatch discrimination an answer depends on the others of its batch, which has the size of training's.
 
     Raises:
         DataError: the classes are not those of the run.
@@ -35,11 +36,9 @@ def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
     facts = run.facts()
     data.check_classes(facts.classes, run.path)
     game, _ = open_game(run)
-    size = game.evaluation_batch
     logits = np.empty((len(data), len(facts.classes)), np.float32)
-    for start in range(0, len(data), size):
-        chosen = np.arange(start, min(start + size, len(data)))
+    for chosen, new in answer_batches(len(data), game.evaluation_batch):
         seen = views(torch.from_numpy(data.images[chosen]), facts.recipe)
         answers = torch.stack([game.class_logits(to_network(view, facts.recipe)) for view in seen])
-        logits[chosen] = answers.mean(dim=0).numpy()
+        logits[chosen[new]] = answers.mean(dim=0).numpy()[new]
     return logits

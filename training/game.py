@@ -32,12 +32,13 @@ _EVALUATION_BATCH = 500
 class Batches:
     """What one step sees, each as the networks see images, before any augmentation.
 
-    ``labelled`` is None without labels, ``unlabelled``, with one batch for each player, where no generator plays, and
-    ``consistency`` where no consistency is asked for.
+    ``labelled`` is None without labels. ``unlabelled`` has one batch for each player; it is None where no generator
+    plays, and the generator's batch is None where its objective compares with no real images. ``consistency`` is None
+    where no consistency is asked for.
     """
 
     labelled: tuple[Tensor, Tensor] | None
-    unlabelled: tuple[Tensor, Tensor] | None
+    unlabelled: tuple[Tensor, Tensor | None] | None
     consistency: Tensor | None = None
 
 
@@ -233,6 +234,19 @@ class Game:
             self.average.updates = counters["average_updates"]
         for name, history in self.histories.items():
             history.updates = counters["history_updates"][name]
+
+
+def answer_batches(total: int, size: int) -> Iterator[tuple[NDArray[np.int64], slice]]:
+    """Yields the indices of batches of ``size`` that cover ``total`` images, and which of each are new.
+
+    The last batch overlaps the one before it, as in the 2016 SVHN scripts: with minibatch discrimination an answer
+    depends on how many others there are. Fewer images than ``size`` are one batch.
+
+    # Differs from the 2016 code: its SVHN script for minibatch discrimination counts the overlapping images twice.
+    """
+    for start in range(0, total, size):
+        first = max(0, min(start, total - size))
+        yield np.arange(first, min(first + size, total)), slice(start - first, None)
 
 
 def kept(losses: Losses) -> Losses:

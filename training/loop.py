@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from igan_zoo.errors import OutOfTimeError, TrainingError
@@ -19,10 +18,12 @@ from igan_zoo.images import grid
 from igan_zoo.progress import Progress
 from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
 from igan_zoo.training.data.sources import LabelledImages
-from igan_zoo.training.data.subsets import epoch_order, tiled_order
+from igan_zoo.training.data.subsets import epoch_order
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game, Losses
+from igan_zoo.training.epoch_batches import EpochBatches, epoch_length
+from igan_zoo.training.game import Game, Losses, answer_batches
 from igan_zoo.training.games import new_game
+from igan_zoo.training.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe
 from igan_zoo.training.tensorboard import TensorBoardLog
@@ -74,20 +75,20 @@ class Training:
         self.training_set = TrainingSet.create(recipe, data, options.device)
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
         self.position = Position()
-        self.steps = self._epoch_length() // (recipe.batch_size * self.world.size)
+        images = epoch_length(self.training_set)
+        self.steps = images // (recipe.batch_size * self.world.size)
         if self.steps == 0:
             raise TrainingError(
-                f"An epoch of {self._epoch_length()} images holds no batch of {recipe.batch_size} for each of "
+                f"An epoch of {images} images holds no batch of {recipe.batch_size} for each of "
                 f"{self.world.size} processes; lower --set batch_size."
             )
-
-    def _epoch_length(self) -> int:
-        return min(len(self.training_set), self.recipe.epoch_images or len(self.training_set))
 
     def start(self) -> None:
         """Initialises the networks from the data and saves the state before the first step."""
         self._initialize()
-        # Every process has the same networks by now; from here on each has its own noise.
+        # The passes that initialised them may differ in the last bits where processors do.
+        self.world.share_first(self.game.tensors().values())
+        # From here on each process has its own noise.
         if self.world.rank > 0:
             torch.manual_seed(self.recipe.seed + 2**32 * self.world.rank)
         self.save()
@@ -104,20 +105,23 @@ class Training:
         made for the purpose: the networks are left as these steps leave them.
         """
         self._initialize()
-        orders = (
-            self._labelled_batches(),
-            self._batches("discriminator"),
-            self._batches("generator"),
-            self._consistency_batches(),
-        )
         taken: list[float] = []
-        for chosen in islice(zip(*orders, strict=True), most + 1):
-            began = time.perf_counter()
-            self.game.step(self._seen(*chosen))
-            taken.append(time.perf_counter() - began)
-            if len(taken) > fewest and sum(taken) > seconds:
-                break
+        began = self._now()
+        with EpochBatches(self.training_set, self.world, self.position.epoch) as batches:
+            for seen in islice(batches, most + 1):
+                self.game.step(seen)
+                ended = self._now()
+                taken.append(ended - began)
+                began = ended
+                if len(taken) > fewest and sum(taken) > seconds:
+                    break
         return median(taken[1:] or taken)
+
+    def _now(self) -> float:
+        """Returns a time in seconds at which everything that was begun is done."""
+        if self.options.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
         """Runs the rest of the present epoch and returns its log record: the means over its steps.
@@ -134,77 +138,32 @@ class Training:
         if position.epoch == recipe.generator_from and position.step == 0:
             self.game.restart_optimizers()
 
-        # Shuffle: the labelled set tiled, and one order of the unlabelled set for each player.
-        labelled_batches = self._labelled_batches()
-        discriminator_batches = self._batches("discriminator")
-        generator_batches = self._batches("generator")
-        consistency_batches = self._consistency_batches()
-
         saved = time.monotonic()
-        while position.step < self.steps:
-            # Update the players, the generator against other images than the discriminator.
-            step = position.step
-            seen = self._seen(
-                labelled_batches[step], discriminator_batches[step], generator_batches[step], consistency_batches[step]
-            )
-            losses = self.game.step(seen)
+        with EpochBatches(self.training_set, self.world, position.epoch) as batches:
+            while position.step < self.steps:
+                # Update the players, and keep account.
+                position.add(self.game.step(batches.at(position.step)))
+                looking = position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps
+                progress.advance(1, self._note(validation_error) if looking else "")
+                self._draw_picture()
 
-            # Keep account.
-            position.add(losses)
-            looking = position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps
-            progress.advance(1, self._note(validation_error) if looking else "")
-            self._draw_picture()
-
-            # Save, if all processes can agree that it is time: a look is one of them.
-            if looking or self.world.size == 1:
-                over = self._out_of_time()
-                due = over or time.monotonic() - saved > self.options.checkpoint_seconds
-                if self.world.decide(due):
-                    self.save()
-                    saved = time.monotonic()
-                if self.options.deadline is not None and self.world.decide(over):
-                    raise OutOfTimeError(f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on.")
+                # Save, if all processes can agree that it is time: a look is one of them.
+                if looking or self.world.size == 1:
+                    over = self._out_of_time()
+                    due = over or time.monotonic() - saved > self.options.checkpoint_seconds
+                    if self.world.decide(due):
+                        self.save()
+                        saved = time.monotonic()
+                    if self.options.deadline is not None and self.world.decide(over):
+                        raise OutOfTimeError(
+                            f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on."
+                        )
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
 
     def _out_of_time(self) -> bool:
         """Whether the deadline has passed; an epoch whose steps are all done is brought to its end."""
         deadline = self.options.deadline
         return deadline is not None and time.monotonic() > deadline and self.position.step < self.steps
-
-    def _seen(
-        self,
-        labelled: NDArray[np.int64],
-        discriminator: NDArray[np.int64],
-        generator: NDArray[np.int64],
-        consistency: NDArray[np.int64],
-    ) -> Batches:
-        """Returns the images of one step."""
-        data = self.training_set
-        if self.recipe.simultaneous:
-            return Batches((data.batch(discriminator), data.known_labels(discriminator)), None)
-        known = (data.batch(labelled), data.labels_at(labelled)) if len(labelled) else None
-        plays = self.recipe.generator_plays_at(self.position.epoch)
-        unlabelled = (data.batch(discriminator), data.batch(generator)) if plays else None
-        return Batches(known, unlabelled, data.batch(consistency) if len(consistency) else None)
-
-    def _batches(self, stream: str) -> NDArray[np.int64]:
-        order = epoch_order(len(self.training_set), self.recipe.seed, self.position.epoch, stream)
-        return self.world.share(order[: self._epoch_length()], self.recipe.batch_size)
-
-    def _labelled_batches(self) -> NDArray[np.int64]:
-        labelled = self.training_set.labelled
-        if len(labelled) == 0:
-            return np.empty((self.steps, 0), np.int64)
-        tiles = tiled_order(len(labelled), self._epoch_length(), self.recipe.seed, self.position.epoch)
-        return self.world.share(labelled[tiles], self.recipe.batch_size)
-
-    def _consistency_batches(self) -> NDArray[np.int64]:
-        recipe, images = self.recipe, len(self.training_set)
-        if recipe.consistency_at(self.position.epoch) == 0:
-            return np.empty((self.steps, 0), np.int64)
-        total = self.steps * recipe.consistency_images * self.world.size
-        order = tiled_order(images, total, recipe.seed, self.position.epoch, "consistency")
-        return self.world.share(order, recipe.consistency_images)
 
     def _means(self) -> dict[str, float]:
         means = self.position.means()
@@ -234,12 +193,11 @@ class Training:
         if len(validation) == 0:
             return None
         wrong = torch.zeros((), dtype=torch.int64, device=self.options.device)
-        size = self.game.evaluation_batch
-        starts = range(0, len(validation), size)[self.world.rank :: self.world.size]
-        for start in starts:
-            chosen = validation[start : start + size]
+        batches = answer_batches(len(validation), self.game.evaluation_batch)
+        for places, new in islice(batches, self.world.rank, None, self.world.size):
+            chosen = validation[places]
             answers = self.game.predictions(self.training_set.batch(chosen))
-            wrong += (answers != self.training_set.labels_at(chosen)).sum()
+            wrong += (answers != self.training_set.labels_at(torch.from_numpy(chosen)))[new].sum()
         return int(self.world.sum(wrong)) / len(validation)
 
     def save(self) -> None:
@@ -254,11 +212,7 @@ class Training:
             unmeasured = "population_" in name or ".reference_" in name
             if not unmeasured and not torch.isfinite(tensor).all():
                 raise self._diverged(name)
-        for rank, state in enumerate(self.world.gather(torch.get_rng_state())):
-            tensors[f"random_state.{rank}"] = state
-        if self.options.device == "cuda":
-            for rank, state in enumerate(self.world.gather(torch.cuda.get_rng_state())):
-                tensors[f"random_state_cuda.{rank}"] = state
+        tensors |= random_states(self.world, self.options.device)
         tensors |= {f"sums.{name}": total for name, total in self.position.sums.items()}
         facts = {"epoch": self.position.epoch, "step": self.position.step, **self.game.counters()}
         if self.world.leads:
@@ -272,13 +226,14 @@ class Training:
             TrainingError: there is none, it is damaged, or it belongs to another recipe or number of processes.
         """
         tensors, facts = load_checkpoint(self.run.checkpoint)
+        states, tensors = split_random_states(tensors)
         sums = {name: tensors.pop(name) for name in list(tensors) if name.startswith("sums.")}
-        states = {name: tensors.pop(name) for name in list(tensors) if name.startswith("random_state")}
-        if f"random_state.{self.world.size - 1}" not in states or f"random_state.{self.world.size}" in states:
-            raise TrainingError(f"{self.run.path} was trained by another number of processes; start as many again.")
-        torch.set_rng_state(states[f"random_state.{self.world.rank}"])
-        if self.options.device == "cuda":
-            torch.cuda.set_rng_state(states[f"random_state_cuda.{self.world.rank}"])
+        try:
+            restore_random_states(states, self.world, self.options.device)
+        except ValueError:
+            raise TrainingError(
+                f"{self.run.path} was trained by another number of processes; start as many again."
+            ) from None
         load_game(self.game, tensors, facts, self.run)
         moved = {name.removeprefix("sums."): total.to(self.options.device) for name, total in sums.items()}
         self.position = Position(facts["epoch"], facts["step"], moved)
@@ -312,7 +267,8 @@ def open_game(run: Run) -> tuple[Game, int]:
     facts = run.facts()
     game = new_game(facts.recipe, len(facts.classes))
     tensors, state = load_checkpoint(run.checkpoint)
-    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(("sums.", "random_state"))}
+    _, tensors = split_random_states(tensors)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith("sums.")}
     load_game(game, wanted, state, run)
     return game, int(state["epoch"])
 

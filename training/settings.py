@@ -178,6 +178,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Returns whether the generator and the unlabelled images take part in an epoch, counted from 0."""
         return self.generator and epoch >= self.generator_from
 
+    @property
+    def matches_features(self) -> bool:
+        """Whether the generator's objective compares generated images with real ones."""
+        return self.objective.startswith("feature-matching")
+
     def output_at(self, epoch: int) -> Output:
         """Returns the last nonlinearity of the mnist-dense generator in an epoch, counted from 0."""
         return "sigmoid" if self.sigmoid_from is not None and epoch >= self.sigmoid_from else self.generator_output

@@ -28,6 +28,7 @@ class TrainingSet:
     recipe: Recipe
     images: Tensor | ImageArray
     labels: Tensor  # int64 [N] on the device, -1 where none is known
+    known: Tensor  # the same, -1 also where training may not see it
     labelled: NDArray[np.int64]
     validation: NDArray[np.int64]
     device: str
@@ -49,29 +50,45 @@ class TrainingSet:
         height, width, channels = data.images.shape[1:]
         if len(data) * height * width * channels <= _MOST_BYTES_ON_DEVICE:
             images = torch.from_numpy(data.images[np.arange(len(data))]).to(device)
-        return TrainingSet(recipe, images, torch.from_numpy(data.labels).to(device), labelled, validation, device)
+        known = np.full_like(data.labels, -1)
+        known[labelled] = data.labels[labelled]
+        labels = (torch.from_numpy(of_all).to(device) for of_all in (data.labels, known))
+        return TrainingSet(recipe, images, *labels, labelled, validation, device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pixels(self, indices: NDArray[np.int64]) -> Tensor:
+    @property
+    def on_device(self) -> bool:
+        """Whether all images are there; else each batch is read from where they are."""
+        return isinstance(self.images, Tensor)
+
+    def pixels(self, indices: Tensor) -> Tensor:
         """Returns the images at ``indices`` as they are, uint8 ``[n, H, W, C]`` on the device."""
         if isinstance(self.images, Tensor):
-            return self.images[torch.from_numpy(indices).to(self.device, non_blocking=True)]
-        return torch.from_numpy(self.images[indices]).to(self.device, non_blocking=True)
+            return self.images[indices.to(self.device)]
+        return self.uploaded(self.read(indices.cpu().numpy()))
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Reads images that are not on the device, uint8 ``[n, H, W, C]``, into memory that a GPU can copy from."""
+        read = torch.from_numpy(np.asarray(self.images[indices]))
+        return read.pin_memory() if self.device == "cuda" else read
+
+    def uploaded(self, read: Tensor) -> Tensor:
+        """Brings what :meth:`read` returned to the device, without waiting for it."""
+        return read.to(self.device, non_blocking=True)
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         """Returns the images at ``indices`` as the networks see them."""
-        return to_network(self.pixels(indices), self.recipe)
+        return to_network(self.pixels(torch.from_numpy(indices)), self.recipe)
 
-    def labels_at(self, indices: NDArray[np.int64]) -> Tensor:
+    def labels_at(self, indices: Tensor) -> Tensor:
         """Returns the labels at ``indices``, int64 ``[n]`` on the device."""
-        return self.labels[torch.from_numpy(indices).to(self.device, non_blocking=True)]
+        return self.labels[indices.to(self.device)]
 
-    def known_labels(self, indices: NDArray[np.int64]) -> Tensor:
+    def known_labels(self, indices: Tensor) -> Tensor:
         """Returns the labels that training may see, int64 ``[n]``, -1 for the others."""
-        seen = torch.from_numpy(np.isin(indices, self.labelled)).to(self.device)
-        return torch.where(seen, self.labels_at(indices), -1)
+        return self.known[indices.to(self.device)]
 
 
 def to_network(pixels: Tensor, recipe: Recipe) -> Tensor:
