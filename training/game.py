@@ -19,6 +19,7 @@ from igan_zoo.training.distributed import World
 from igan_zoo.training.historical import HistoricalAverage
 from igan_zoo.training.losses import realness_logits
 from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
+from igan_zoo.training.precision import autocast, resolved_precision
 from igan_zoo.training.settings import Output, Recipe
 from igan_zoo.training.training_set import to_pixels
 
@@ -63,6 +64,7 @@ class Game:
     ) -> None:
         self.recipe = recipe
         self.device = device
+        self.precision = resolved_precision(recipe.precision, device)
         self.world = world or World()
         self.latent_size = latent_size
         self.generator = _placed(generator, device) if generator is not None else None
@@ -168,9 +170,7 @@ class Game:
             self.histories[player].update()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.recipe.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device, torch.bfloat16)
+        return autocast(self.precision, self.device)
 
     @property
     def evaluation_batch(self) -> int:

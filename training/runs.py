@@ -22,7 +22,7 @@ from igan_zoo.images import grid, write_image
 from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.pictures import draw_curves, draw_progress
 from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.settings import Precision, Recipe
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class RunFacts:
     versions: dict[str, str]
     processes: int = 1
     labels_file: str | None = None  # a CSV file that chose the labelled images
+    precision: Precision | None = None  # what the recipe's came to; None in files from before there was a choice
 
     def command(self) -> str:
         """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own.
@@ -50,8 +51,10 @@ class RunFacts:
         settings = [
             f" --set {key}={_setting(value)}"
             for key, value in msgspec.structs.asdict(recipe).items()
-            if value != getattr(base, key) and key not in ("labels", "seed")
+            if value != getattr(base, key) and key not in ("labels", "seed", "precision")
         ]
+        precision = self.precision or recipe.precision
+        settings += [f" --set precision={precision}"] if precision != base.precision else []
         return (
             f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {labels} --seed {recipe.seed} "
             f"--threads {self.threads}{''.join(settings)}"

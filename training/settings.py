@@ -23,6 +23,7 @@ Labels = Annotated[str, Meta(pattern=r"^(all|[0-9]{1,9}|[1-9][0-9]{0,8}-per-clas
 Network = Literal["mnist-dense", "convolutional", "residual", "multi-scale"]
 Output = Literal["sigmoid", "softplus"]
 PixelRange = Literal["unit", "centred-128", "centred-127.5"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Objective = Literal["feature-matching", "feature-matching-absolute", "minimax", "equilibrium"]
 
 # How the networks see a pixel: (value - offset) / scale.
@@ -106,7 +107,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decay_from: Share = 1.0  # share of the run after which the rate falls linearly to 0
     adam_epsilon: Literal["inside", "outside"] = "inside"  # of the square root
     averaging_rate: Rate | None = 0.0001  # of the parameter average that is tested; none tests the parameters
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products and convolutions
+    precision: Precision | Literal["auto"] = "float32"  # of the matrix products and convolutions
     seed: Index = 1  # of weights, noise and shuffles
     data_seed: Index | None = None  # of the labelled subset; the seed where not given
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
 from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
+from igan_zoo.training.precision import resolved_precision, use_precision
 from igan_zoo.training.runs import Run, RunFacts
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.settings import Precision, Recipe
 
 
 def start_training(
@@ -63,7 +65,9 @@ def start_training(
     world = World.join(options.device)
     resume = resume and run.checkpoint.exists()
     world.wait()
-    facts = _facts(recipe, source, labels_file, data, options, threads, world)
+    precision = started.precision if started is not None else None
+    precision = precision or resolved_precision(recipe.precision, options.device)
+    facts = _facts(recipe, source, labels_file, data, options, threads, world, precision)
     if started is not None and (started.classes, started.training_images) != (facts.classes, facts.training_images):
         raise TrainingError(f"{path} was trained on other data ({started.data}); give the same --data.")
     if started is not None and started.labelled_images != facts.labelled_images:
@@ -79,6 +83,10 @@ def start_training(
     try:
         # Denormal numbers, which a saturated generator makes in plenty, are many times slower and mean nothing here.
         torch.set_flush_denormal(True)
+        use_precision(precision, options.device)
+        if world.leads and recipe.precision == "auto":
+            sys.stderr.write(f"precision: {precision}\n")
+        recipe = replace(recipe, precision=precision)
         train(recipe, data, run, resume=resume, options=options, world=world)
         if world.leads:
             run.draw_progress()
@@ -112,6 +120,7 @@ def _facts(
     options: Options,
     threads: int,
     world: World,
+    precision: Precision,
 ) -> RunFacts:
     labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
     packages = {name: version(name) for name in ("igan-zoo", "torch", "numpy")}
@@ -126,4 +135,5 @@ def _facts(
         versions={"python": platform.python_version(), **packages},
         processes=world.size,
         labels_file=str(labels_file) if labels_file is not None else None,
+        precision=precision,
     )

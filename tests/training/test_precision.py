@@ -1,0 +1,77 @@
+"""Precisions: what auto comes to, and that a run keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from igan_zoo.training import precision
+from igan_zoo.training.precision import multiplies_in_bfloat16, resolved_precision, use_precision
+from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.runs import Run
+from igan_zoo.training.settings import Precision, customize
+from igan_zoo.training.start import start_training
+from tests.conftest import TINY
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags : fpu avx512f avx512_bf16 sse", True),
+        ("flags : fpu amx_bf16", True),
+        ("flags : avx512f avx512_fp16 amx_tile", False),
+    ],
+)
+def test_a_cpu_is_asked_for_its_instructions(
+    flags: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(precision, "_CPU_FLAGS", tmp_path / "cpuinfo")
+    assert multiplies_in_bfloat16("cpu") is expected
+    assert resolved_precision("auto", "cpu") == ("bfloat16" if expected else "float32")
+    assert resolved_precision("tf32", "cpu") == "tf32"
+
+
+def test_a_system_that_does_not_say_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_CPU_FLAGS", tmp_path / "none")
+    assert resolved_precision("auto", "cpu") == "float32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_a_gpu_is_asked_for_its_generation(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert resolved_precision("auto", "cuda") == expected
+
+
+@pytest.fixture
+def settings_of_cuda() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
+
+
+@pytest.mark.parametrize(("chosen", "tensor_float"), [("float32", False), ("tf32", True), ("bfloat16", False)])
+def test_float32_means_all_digits_on_a_gpu(chosen: Precision, tensor_float: bool, settings_of_cuda: None) -> None:
+    use_precision(chosen, "cuda")
+    assert torch.backends.cuda.matmul.allow_tf32 is tensor_float
+    assert torch.backends.cudnn.allow_tf32 is tensor_float
+
+
+def test_a_run_says_what_was_chosen_and_keeps_it(
+    data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes on in that, wherever it is resumed, and its command names it."""
+    recipe = customize(find_recipe("mnist-ssl"), [*TINY, "epochs=1", "epoch_images=40", "labels=20", "precision=auto"])
+    for bfloat16 in (True, False):
+        monkeypatch.setattr(precision, "multiplies_in_bfloat16", lambda device, answer=bfloat16: answer)
+        start_training(recipe, str(data_directory), tmp_path / "run", resume=True, threads=1)
+        assert "precision: bfloat16" in capsys.readouterr().err
+        facts = Run(tmp_path / "run").facts()
+        assert (facts.recipe, facts.precision) == (recipe, "bfloat16")
+    assert "--set precision=bfloat16" in facts.command()
+    assert "precision=auto" not in facts.command()
