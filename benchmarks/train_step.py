@@ -2,10 +2,10 @@
 
 The plain version is what one writes from the paper first: separate passes for labelled, unlabelled and generated
 images, the weight built in every forward pass, gradients of both players wherever autograd leads, torch's default Adam,
-and a parameter average in a loop; convolutions in torch's default order of memory. The same networks, batch sizes and
-data types.
+and a parameter average in a loop; convolutions in torch's default order of memory. The same networks and batch sizes,
+in float32. igan-zoo's step is measured in float32 and, where the processor multiplies in it, in bfloat16.
 
-    python benchmarks/train_step.py [--recipe mnist-ssl] [--batch-size 100] [--rounds 7] [--steps 30] [--threads 1]
+    python benchmarks/train_step.py [--recipe mnist-ssl] [--set key=value] [--rounds 7] [--steps 30] [--threads 1]
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.training.game import Batches
 from igan_zoo.training.games import new_game
+from igan_zoo.training.players import GENERATOR_FILTERS, scaled
+from igan_zoo.training.precision import multiplies_in_bfloat16
 from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.settings import Recipe, customize
 
 
 class PlainWeightNorm(nn.Module):
@@ -58,7 +62,7 @@ class PlainNoise(nn.Module):
         return x + torch.randn_like(x) * self.stddev
 
 
-def mnist_networks() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+def mnist_networks(_: Recipe) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
     def hidden(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs, eps=1e-6), nn.Softplus()]
 
@@ -70,40 +74,49 @@ def mnist_networks() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
     return generator, nn.Sequential(*layers), head
 
 
-def cifar10_networks() -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+def cifar10_networks(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+    filters = scaled(recipe.discriminator_filters, recipe.network_width)
+    maps = scaled(GENERATOR_FILTERS, recipe.network_width)
+    wide = 2 * filters
+
     def up(inputs: int, outputs: int) -> list[nn.Module]:
         deconvolution = nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
         return [deconvolution, nn.BatchNorm2d(outputs, eps=1e-6), nn.ReLU()]
 
     def block(inputs: int, outputs: int) -> list[nn.Module]:
-        return [*layer(inputs, outputs), *layer(outputs, outputs), *layer(outputs, outputs, stride=2), nn.Dropout(0.5)]
+        return [
+            *layer(inputs, outputs),
+            *layer(outputs, outputs),
+            *layer(outputs, outputs, stride=2),
+            nn.Dropout(recipe.dropout),
+        ]
 
     def layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding)
         return [PlainWeightNorm(convolution), nn.LeakyReLU(0.2)]
 
-    last = nn.ConvTranspose2d(128, 3, 5, stride=2, padding=2, output_padding=1)
+    last = nn.ConvTranspose2d(maps // 4, 3, 5, stride=2, padding=2, output_padding=1)
     generator = nn.Sequential(
-        nn.Linear(100, 8192, bias=False),
-        nn.BatchNorm1d(8192, eps=1e-6),
+        nn.Linear(100, maps * 16, bias=False),
+        nn.BatchNorm1d(maps * 16, eps=1e-6),
         nn.ReLU(),
-        nn.Unflatten(1, (512, 4, 4)),
-        *up(512, 256),
-        *up(256, 128),
+        nn.Unflatten(1, (maps, 4, 4)),
+        *up(maps, maps // 2),
+        *up(maps // 2, maps // 4),
         PlainWeightNorm(last),
         nn.Tanh(),
     )
     body = nn.Sequential(
-        nn.Dropout(0.2),
-        *block(3, 96),
-        *block(96, 192),
-        *layer(192, 192, padding=0),
-        *layer(192, 192, kernel=1, padding=0),
-        *layer(192, 192, kernel=1, padding=0),
+        nn.Dropout(recipe.input_dropout),
+        *block(3, filters),
+        *block(filters, wide),
+        *layer(wide, wide, padding=0),
+        *layer(wide, wide, kernel=1, padding=0),
+        *layer(wide, wide, kernel=1, padding=0),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
-    return generator, body, nn.Sequential(PlainWeightNorm(nn.Linear(192, 10)))
+    return generator, body, nn.Sequential(PlainWeightNorm(nn.Linear(wide, 10)))
 
 
 NETWORKS = {"mnist-ssl": mnist_networks, "cifar10-ssl": cifar10_networks}
@@ -113,13 +126,13 @@ SHAPES = {"mnist-ssl": (784,), "cifar10-ssl": (3, 32, 32)}
 class PlainGame:
     """The straightforward version."""
 
-    def __init__(self, recipe: str, batch_size: int, learning_rate: float) -> None:
-        self.generator, self.body, self.head = NETWORKS[recipe]()
-        self.batch_size = batch_size
-        self.absolute = recipe == "cifar10-ssl"
+    def __init__(self, recipe: Recipe) -> None:
+        self.generator, self.body, self.head = NETWORKS[recipe.name](recipe)
+        self.batch_size = recipe.batch_size
+        self.absolute = recipe.objective == "feature-matching-absolute"
         self.parameters = [*self.body.parameters(), *self.head.parameters()]
-        self.d_optimizer = self._adam(self.parameters, learning_rate)
-        self.g_optimizer = self._adam(self.generator.parameters(), learning_rate)
+        self.d_optimizer = self._adam(self.parameters, recipe.learning_rate)
+        self.g_optimizer = self._adam(self.generator.parameters(), recipe.learning_rate)
         self.average = [parameter.detach().clone() for parameter in self.parameters]
 
     def _adam(self, parameters: Iterable[Tensor], rate: float) -> torch.optim.Adam:
@@ -152,7 +165,7 @@ class PlainGame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", choices=NETWORKS, default="mnist-ssl")
-    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
@@ -161,12 +174,13 @@ def main() -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
 
-    size = arguments.batch_size
-    recipe = customize(find_recipe(arguments.recipe), [f"batch_size={size}"])
+    recipe = customize(find_recipe(arguments.recipe), arguments.settings)
+    size = recipe.batch_size
     images = [torch.rand(size, *SHAPES[recipe.name]) for _ in range(3)]
     labels = torch.arange(size) % 10
-    plain = PlainGame(recipe.name, size, recipe.learning_rate)
-    ours = new_game(recipe, 10)
+    plain = PlainGame(recipe)
+    precisions = ["float32", *(["bfloat16"] if multiplies_in_bfloat16("cpu") else [])]
+    games = {precision: new_game(replace(recipe, precision=precision), 10) for precision in precisions}
     laid_out = images if images[0].dim() == 2 else [x.contiguous(memory_format=torch.channels_last) for x in images]
     seen = Batches((laid_out[0], labels), (laid_out[1], laid_out[2]))
 
@@ -174,7 +188,7 @@ def main() -> None:
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
     contestants: dict[str, Callable[[], object]] = {
         "plain": lambda: plain.step(images[0], labels, images[1], images[2]),
-        "igan-zoo": lambda: ours.step(seen),
+        **{precision: partial(game.step, seen) for precision, game in games.items()},
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for round_number in range(arguments.rounds + 1):
@@ -191,8 +205,9 @@ def main() -> None:
         print(
             f"{name:9} {statistics.median(measured):6.1f} ms a step (best {min(measured):.1f}, {len(measured)} rounds)"
         )
-    ratios = [a / b for a, b in zip(times["plain"], times["igan-zoo"], strict=True)]
-    print(f"ratio     {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+    for precision in precisions:
+        ratios = [a / b for a, b in zip(times["plain"], times[precision], strict=True)]
+        print(f"plain / {precision}: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

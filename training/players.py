@@ -14,7 +14,7 @@ from igan_zoo.training.settings import Recipe
 # Reference batches have seeds of their own, apart from those that people sample with.
 REFERENCE_SEED = 2**63 + 1
 # Of the first layer of the 2016 CIFAR-10 generator.
-_GENERATOR_FILTERS = 512
+GENERATOR_FILTERS = 512
 
 
 def build_generator(recipe: Recipe) -> Generator:
@@ -26,7 +26,7 @@ def build_generator(recipe: Recipe) -> Generator:
         size=recipe.height,
         channels=recipe.channels,
         latent_size=recipe.latent_size,
-        filters=scaled(_GENERATOR_FILTERS, recipe.network_width),
+        filters=scaled(GENERATOR_FILTERS, recipe.network_width),
         reference=_reference(recipe) if recipe.normalization == "virtual-batch" else None,
     )
 
