@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, checkpoints whenever some minutes have passed, a log row for each epoch."""
+"""The training loop: epochs of steps, a log row for each, and a checkpoint whenever it is time for one."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from igan_zoo.training.game import Game, Losses, answer_batches
 from igan_zoo.training.games import new_game
 from igan_zoo.training.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs import Run
+from igan_zoo.training.saving import SaveClock
 from igan_zoo.training.settings import Recipe
 from igan_zoo.training.tensorboard import TensorBoardLog
 from igan_zoo.training.training_set import TrainingSet
@@ -39,7 +40,7 @@ class Options:
 
     device: str = "cpu"
     compile: str | None = None  # a mode of torch.compile
-    checkpoint_seconds: float = 300.0
+    checkpoint_seconds: float = 300.0  # at most so long between two checkpoints
     picture_steps: int | None = None  # a picture of the samples every so many steps
     tensorboard: bool = False
     deadline: float | None = None  # of time.monotonic(): save then, and stop
@@ -75,6 +76,7 @@ class Training:
         self.training_set = TrainingSet.create(recipe, data, options.device)
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
         self.position = Position()
+        self.clock = SaveClock(options.checkpoint_seconds)
         images = epoch_length(self.training_set)
         self.steps = images // (recipe.batch_size * self.world.size)
         if self.steps == 0:
@@ -91,7 +93,8 @@ class Training:
         # From here on each process has its own noise.
         if self.world.rank > 0:
             torch.manual_seed(self.recipe.seed + 2**32 * self.world.rank)
-        self.save()
+        with self.clock.saving():
+            self.save()
 
     def _initialize(self) -> None:
         recipe = self.recipe
@@ -138,7 +141,6 @@ class Training:
         if position.epoch == recipe.generator_from and position.step == 0:
             self.game.restart_optimizers()
 
-        saved = time.monotonic()
         with EpochBatches(self.training_set, self.world, position.epoch) as batches:
             while position.step < self.steps:
                 # Update the players, and keep account.
@@ -150,10 +152,9 @@ class Training:
                 # Save, if all processes can agree that it is time: a look is one of them.
                 if looking or self.world.size == 1:
                     over = self._out_of_time()
-                    due = over or time.monotonic() - saved > self.options.checkpoint_seconds
-                    if self.world.decide(due):
-                        self.save()
-                        saved = time.monotonic()
+                    if self.world.decide(over or self.clock.due()):
+                        with self.clock.saving():
+                            self.save()
                     if self.options.deadline is not None and self.world.decide(over):
                         raise OutOfTimeError(
                             f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on."
@@ -324,13 +325,17 @@ def train(
             position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
             if leads:
                 run.append(record, {"epoch": position.epoch, "seconds": round(time.time() - started, 2)})
-            training.save()
-            if leads:
-                samples = game.samples(grid_images(recipe)) if game.generator is not None else None
-                run.draw(samples)
                 if board is not None:
                     board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})
-                    if samples is not None:
-                        board.image(position.epoch, "samples", grid(samples))
+
+            # Save and draw, unless that was done a moment ago: a resumed run does the epochs since then again.
+            if training.world.decide(position.epoch == recipe.epochs or training.clock.due_after_epoch()):
+                with training.clock.saving():
+                    training.save()
+                    if leads:
+                        samples = game.samples(grid_images(recipe)) if game.generator is not None else None
+                        run.draw(samples)
+                        if board is not None and samples is not None:
+                            board.image(position.epoch, "samples", grid(samples))
     if board is not None:
         board.close()

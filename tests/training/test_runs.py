@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from igan_zoo.errors import OutOfTimeError, SpecificationError, TrainingError
+from igan_zoo.training import saving
 from igan_zoo.training.alternating import AlternatingGame
 from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.game import Losses
@@ -75,6 +76,26 @@ def test_kill_and_resume_give_the_log_of_an_uninterrupted_run(data_directory: Pa
     assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_short_epochs_are_not_each_saved(data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first, after the last, and between them where saving takes little of the time."""
+    saved: list[int] = []
+    honest = Training.save
+
+    def counted(self: Training) -> None:
+        saved.append(self.position.epoch)
+        honest(self)
+
+    monkeypatch.setattr(Training, "save", counted)
+    recipe = customize(find_recipe("mnist-ssl-fast"), [*TINY, "epochs=3", "epoch_images=20", "labels=20"])
+    for work, expected in ((1e9, [0, 3]), (0.0, [0, 1, 2, 3])):
+        monkeypatch.setattr(saving, "_WORK_PER_SAVE", work)
+        saved.clear()
+        start_training(recipe, str(data_directory), tmp_path / f"{work}", threads=1)
+        assert saved == expected
+        assert [row["epoch"] for row in Run(tmp_path / f"{work}").log()] == [1, 2, 3]
+        assert (tmp_path / f"{work}" / "samples.png").exists()
 
 
 def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_directory: Path, tmp_path: Path) -> None:
@@ -148,6 +169,7 @@ def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(
     igan_zoo: Cli, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss turns NaN in the second epoch; the checkpoint of the first stays, whole and finite."""
+    monkeypatch.setattr(saving, "_WORK_PER_SAVE", 0.0)
     steps = {"count": 0}
     honest = AlternatingGame.generator_step
 
@@ -168,6 +190,7 @@ def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(
 def test_parameters_that_are_not_finite_are_never_saved(
     igan_zoo: Cli, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(saving, "_WORK_PER_SAVE", 0.0)
     honest = Training.validation_error
 
     def breaking(self: Training) -> float | None:
