@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from igan_zoo.training.networks import OUTPUTS, Discriminator, Generator
 from igan_zoo.training.players import build_discriminator, build_generator
 from igan_zoo.training.residual_network import POPULATION, ResidualDiscriminator
 from igan_zoo.training.settings import Output, Recipe
+from igan_zoo.training.weight_norm import held_weights
 
 _MATCHING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "feature-matching": feature_matching_loss,
@@ -39,6 +41,7 @@ class AlternatingGame(Game):
 
     generator: Generator | None
     discriminator: Discriminator
+    _compiled = False
 
     def __init__(self, recipe: Recipe, classes: int, *, device: str = "cpu", world: World | None = None) -> None:
         super().__init__(
@@ -65,6 +68,7 @@ class AlternatingGame(Game):
 
     def compile(self, mode: str) -> None:
         """Lets ``torch.compile`` fuse the losses of both players, networks included."""
+        self._compiled = True
         self._discriminator_losses = torch.compile(self._discriminator_losses, mode=mode)  # type: ignore[method-assign]
         self._generator_loss = torch.compile(self._generator_loss, mode=mode)  # type: ignore[method-assign]
 
@@ -86,10 +90,18 @@ class AlternatingGame(Game):
         """One step of the discriminator and the recipe's number of steps of the generator."""
         of_discriminator, of_generator = batches.unlabelled or (None, None)
         losses = self.discriminator_step(batches.labelled, of_discriminator, batches.consistency)
-        if batches.unlabelled is not None:
+        if batches.unlabelled is None:
+            return losses
+        with self._held_discriminator():
             for _ in range(self.recipe.generator_steps):
                 losses |= self.generator_step(of_generator)
         return losses
+
+    def _held_discriminator(self) -> AbstractContextManager[None]:
+        """The discriminator does not change while the generator steps; a compiler fuses what is computed once here."""
+        if self._compiled:
+            return nullcontext()
+        return held_weights(self.discriminator, torch.bfloat16 if self.precision == "bfloat16" else None)
 
     def discriminator_step(
         self, labelled: tuple[Tensor, Tensor] | None, unlabelled: Tensor | None, consistency: Tensor | None = None

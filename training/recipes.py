@@ -111,7 +111,7 @@ CIFAR10_SSL_CONSISTENCY = replace(
     learning_rate=0.06,
     decay_from=0.0,
     averaging_rate=0.002,
-    precision="bfloat16",
+    precision="auto",
 )
 
 # Minibatch discrimination in place of feature matching: the generator plays the minimax game, three steps to one.

@@ -6,6 +6,9 @@ Shapes: ``N`` examples, ``C`` channels, ``H`` and ``W`` pixels. float32 unless t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
@@ -35,6 +38,7 @@ class _WeightNorm(nn.Module):
     direction: Tensor
     scale: Tensor
     bias: Tensor
+    held: Tensor | None = None  # the effective weight, while held_weights() keeps it
     output_dimension = 0
 
     def __init__(self, shape: tuple[int, ...], *, train_scale: bool, initial_stddev: float) -> None:
@@ -57,7 +61,7 @@ class _WeightNorm(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.apply_weight(x, self.weight(), self.bias)
+        return self.apply_weight(x, self.weight() if self.held is None else self.held, self.bias)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
@@ -73,6 +77,23 @@ class _WeightNorm(nn.Module):
         self.bias.copy_((-mean * gain).flatten())
         self.scale.mul_(gain.flatten())
         return centred * gain
+
+
+@contextmanager
+def held_weights(network: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Computes the effective weights of a network once, and not in every forward pass, while it is not trained.
+
+    ``dtype`` is the one that autocast would give them in each pass.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, _WeightNorm)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.held = layer.weight().to(dtype)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.held = None
 
 
 class WeightNormConv2d(_WeightNorm):
