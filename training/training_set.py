@@ -52,8 +52,8 @@ class TrainingSet:
             images = torch.from_numpy(data.images[np.arange(len(data))]).to(device)
         known = np.full_like(data.labels, -1)
         known[labelled] = data.labels[labelled]
-        labels = (torch.from_numpy(of_all).to(device) for of_all in (data.labels, known))
-        return TrainingSet(recipe, images, *labels, labelled, validation, device)
+        labels = torch.from_numpy(data.labels).to(device)
+        return TrainingSet(recipe, images, labels, torch.from_numpy(known).to(device), labelled, validation, device)
 
     def __len__(self) -> int:
         return len(self.labels)
