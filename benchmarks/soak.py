@@ -14,11 +14,13 @@ import argparse
 import asyncio
 import contextlib
 import gzip
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -98,6 +100,13 @@ class Requests:
             self.slow_body,
             self.early_end,
             self.no_reader,
+            self.json_bomb,
+            self.large_index,
+            self.foreign_names,
+            self.newline_path,
+            self.foreign_page,
+            self.huge_timeout,
+            self.trickle,
         ]
 
     def sample_json(self, rng: np.random.Generator) -> Exchange:
@@ -163,6 +172,41 @@ class Requests:
     def no_reader(self, rng: np.random.Generator) -> Exchange:
         return Exchange([(self.sample_binary(rng).pieces[0][0], 0)], frozenset(), leaves=True)
 
+    def json_bomb(self, rng: np.random.Generator) -> Exchange:
+        count, item = int(rng.integers(1000, 300_000)), rng.choice(["1", "[]", "{}", '""'])
+        start = '{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,1],"data":['
+        body = (start + ",".join([str(item)] * count) + "]}]}").encode()
+        return self._bad(head("POST", self.classifier, len(body)) + body, {400})
+
+    def large_index(self, rng: np.random.Generator) -> Exchange:
+        body = b'{"x":[' + b"{}," * int(rng.integers(30_000, 100_000)) + b"{}]}"
+        return self._bad(head("POST", "/v2/repository/index", len(body)) + body, {413})
+
+    def foreign_names(self, _: np.random.Generator) -> Exchange:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+            archive.addfile(tarfile.TarInfo("\xc4.png"))
+        body = content.getvalue()
+        model = self.classifier.split("/")[3].removesuffix("-classifier")
+        return self._bad(head("POST", f"/classify?model={model}", len(body)) + body, {400})
+
+    def newline_path(self, rng: np.random.Generator) -> Exchange:
+        end = str(rng.choice(["%0A", "%0D", "%00", "%1F"]))
+        path = str(rng.choice(["/metrics", self.classifier, "/v2/repository/models/x/unload"]))
+        return self._bad(head("POST", path + end, 0), {404})
+
+    def foreign_page(self, rng: np.random.Generator) -> Exchange:
+        name = str(rng.choice(["Origin: http://evil.example", "Sec-Fetch-Site: cross-site"]))
+        request = head("POST", "/v2/repository/index", 0).replace(b"\r\n\r\n", f"\r\n{name}\r\n\r\n".encode())
+        return self._bad(request.replace(b"Host: localhost", rng.choice([b"Host: localhost", b"Host: evil"])), {403})
+
+    def huge_timeout(self, _: np.random.Generator) -> Exchange:
+        return self._bad_json({"inputs": [], "parameters": {"timeout": 2**1100}})
+
+    def trickle(self, _: np.random.Generator) -> Exchange:
+        start = head("POST", "/score").replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        return Exchange([(start + b"1\r\n\0\r\n", 0.1), (b"1\r\n\0\r\n", 0)], frozenset(), leaves=True)
+
     def _infer(
         self,
         rng: np.random.Generator,
@@ -207,7 +251,7 @@ class Requests:
 def head(
     method: str, path: str, length: int | None = None, tensor_length: str | None = None, encoding: str | None = None
 ) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: soak"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     for name, value in (
         ("Content-Length", length),
         ("Inference-Header-Content-Length", tensor_length),

@@ -34,7 +34,7 @@ def deployment() -> dict[str, Any]:
 
 
 def pods() -> dict[str, dict[str, Any]]:
-    (inference,) = documents("kserve.yaml")
+    inference, _ = documents("kserve.yaml")
     return {"kubernetes.yaml": deployment()["spec"]["template"]["spec"], "kserve.yaml": inference["spec"]["predictor"]}
 
 
@@ -57,6 +57,7 @@ def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> N
         validator.validate(document, version, strict=True)
     assert [document["kind"] for document in found] == [
         "Deployment",
+        "NetworkPolicy",
         "Service",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -66,7 +67,8 @@ def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> N
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_pod_of_the_inference_service_is_valid_and_the_rest_is_known_to_kserve(version: str) -> None:
     validator = pytest.importorskip("kubernetes_validate", reason="needs pip install kubernetes-validate")
-    (document,) = documents("kserve.yaml")
+    document, policy = documents("kserve.yaml")
+    validator.validate(policy, version, strict=True)
     assert (document["apiVersion"], document["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     predictor = dict(document["spec"]["predictor"])
     for field, kind in KSERVE_FIELDS.items():
@@ -128,6 +130,36 @@ def test_a_pod_has_time_to_finish_and_the_cores_that_its_threads_want(name: str)
     waits = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > waits + parameters["grace"]
     assert parameters["threads"] == int(container["resources"]["requests"]["cpu"])
+
+
+def megabytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_what_strangers_can_make_a_pod_hold_fits_it(name: str) -> None:
+    pod = pods()[name]
+    (container,) = pod["containers"]
+    given = serve.make_context("serve", list(map(str, container["args"]))).params
+    limits = container["resources"]["limits"]
+    (scratch,) = [megabytes(v["emptyDir"]["sizeLimit"]) for v in pod["volumes"] if v["name"] == "scratch"]
+    # Bodies are there twice for a moment, and two of them become objects and arrays; models and libraries need 256.
+    assert 2 * given["max_bodies"] + 8 * given["max_body"] + 256 <= megabytes(limits["memory"])
+    assert given["max_spool"] <= scratch < megabytes(limits["ephemeral-storage"])
+    assert given["max_upload"] <= given["max_spool"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_has_tokens_from_a_secret_and_asks_nobody(name: str) -> None:
+    (container,) = pods()[name]["containers"]
+    secrets = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one}
+    assert set(secrets) == {"IGAN_ZOO_TOKEN", "IGAN_ZOO_ADMIN_TOKEN"}
+    assert not any(one.get("optional") for one in secrets.values())
+    (policy,) = [document["spec"] for document in documents(name) if document["kind"] == "NetworkPolicy"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert policy["egress"] == []
+    if name == "kubernetes.yaml":
+        assert policy["podSelector"] == deployment()["spec"]["selector"]
 
 
 @pytest.mark.parametrize("name", PODS)

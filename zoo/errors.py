@@ -151,6 +151,10 @@ class TokenError(IganZooError):
     """A request without the token that its route wants."""
 
 
+class StorageError(IganZooError):
+    """A server's disk that has no room for what a request needs."""
+
+
 class RefusedError(IganZooError):
     """A request for something that this server was not started to do."""
 

@@ -18,11 +18,13 @@ from igan_zoo.errors import (
     ImageError,
     InterfaceError,
     NotReadyError,
+    OutputError,
     ProtocolError,
     QueueFullError,
     RefusedError,
     ScoringError,
     SlowBodyError,
+    StorageError,
     TokenError,
     UnknownNameError,
     UploadError,
@@ -46,6 +48,8 @@ STATUS: Mapping[type[IganZooError], int] = {
     UploadSizeError: 413,
     NotReadyError: 503,
     QueueFullError: 503,
+    StorageError: 503,
+    OutputError: 503,
     DeadlineError: 504,
 }
 _HEADERS: Mapping[int, dict[str, str]] = {
@@ -54,6 +58,9 @@ _HEADERS: Mapping[int, dict[str, str]] = {
     413: {"Connection": "close"},
     503: {"Retry-After": "1"},
 }
+
+# Characters of a sentence: it may repeat a name that a client made up.
+_LONGEST = 600
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -71,17 +78,32 @@ def status_of(error: Exception) -> int:
 
 
 def error_answer(error: Exception, path: str) -> Response:
-    """Returns ``{"error": sentence}`` for any error; what is none of ours says nothing of the inside."""
+    """Returns ``{"error": sentence}`` for any error; it cannot fail, whatever the error holds."""
     status = status_of(error)
     headers = dict(_HEADERS.get(status, {}))
     if isinstance(error, HTTPException):
         headers |= dict(error.headers or {})
-        sentence = _SENTENCES.get(status, error.detail).format(path=path[:200])
-    elif isinstance(error, IganZooError):
-        sentence = str(error)
-    else:
-        sentence = "The server failed at this request; its log tells why under the X-Request-Id of this answer."
-    return json_answer({"error": sentence}, status, headers)
+    return json_answer({"error": sentence_of(error, path)}, status, headers)
+
+
+def sentence_of(error: Exception, path: str = "") -> str:
+    """Returns what a client is told of an error: one line of text, and nothing of the inside if it is not ours."""
+    if isinstance(error, HTTPException):
+        return plain(_SENTENCES.get(error.status_code, error.detail).format(path=path[:200]))
+    if isinstance(error, OutputError):
+        # Its own sentence names places, which are nobody's business but the operator's; it is in the log.
+        return "The server cannot write what this needs, perhaps for a full disk; try again later."
+    if isinstance(error, IganZooError):
+        return plain(str(error))
+    return "The server failed at this request; its log tells why under the X-Request-Id of this answer."
+
+
+def plain(text: str, most: int = _LONGEST) -> str:
+    """Returns text as one line that can be encoded: names in it may be of any length and hold any bytes."""
+    line = text.encode("utf-8", "replace").decode()
+    if not line.isprintable():
+        line = "".join(character if character.isprintable() else " " for character in line)
+    return line if len(line) <= most else f"{line[: most - 2]} …"
 
 
 _SENTENCES = {404: "There is nothing at {path}.", 405: "{path} does not take this method; see the header Allow."}

@@ -16,11 +16,13 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from igan_zoo.serving.server import metrics as metrics_routes
+from igan_zoo.serving.server.browsers import Browsers
 from igan_zoo.serving.server.compression import Compression
 from igan_zoo.serving.server.limits import Limits
 from igan_zoo.serving.server.metrics import Metrics
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log, RequestsLog
+from igan_zoo.serving.server.rules import Matching, dispatch
 from igan_zoo.serving.server.security import SecurityHeaders
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.tokens import Tokens
@@ -36,24 +38,20 @@ ROUTES = (
 )
 
 
-class _Table:
-    """The innermost app: the routes."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # With this the router raises what it does not find instead of answering in plain text.
-        scope["app"] = self
-        await self._router(scope, receive, send)
-
-
 class App:
     """The ASGI app. Its layers are here for servers that answer inference without ASGI, as ``small_requests`` does."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits, requests_log: RequestsLog) -> None:
-        self._app = app
-        self.tokens, self.limits, self.requests_log = tokens, limits, requests_log
+    def __init__(
+        self,
+        app: ASGIApp,
+        table: Sequence[Route],
+        browsers: Browsers,
+        tokens: Tokens,
+        limits: Limits,
+        requests_log: RequestsLog,
+    ) -> None:
+        self._app, self.table = app, table
+        self.browsers, self.tokens, self.limits, self.requests_log = browsers, tokens, limits, requests_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -79,12 +77,12 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
             await asyncio.wait([task])
             repository.close()
 
-    router = Router(table, redirect_slashes=False, lifespan=lifespan)
-    paths = {route.endpoint: route.path for route in table}
-    limits = Limits(Compression(_Table(router), settings), repository, settings)
+    limits = Limits(Compression(dispatch, settings), repository, settings)
     tokens = Tokens(limits, settings)
-    requests_log = RequestsLog(tokens, log, metrics, repository, paths, log_requests=settings.log_requests)
-    app: ASGIApp = SecurityHeaders(requests_log, shared=bool(settings.cors))
+    browsers = Browsers(tokens, settings)
+    layers = Matching(browsers, table)
+    requests_log = RequestsLog(layers, log, metrics, repository, log_requests=settings.log_requests)
+    app: ASGIApp = _with_lifespan(SecurityHeaders(requests_log, shared=bool(settings.cors)), Router(lifespan=lifespan))
     if settings.cors:
         app = CORSMiddleware(
             app,
@@ -93,7 +91,16 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
             allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
             expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
         )
-    return App(app, tokens, limits, requests_log)
+    return App(app, table, browsers, tokens, limits, requests_log)
+
+
+def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
+    """Returns ``app`` with the lifespan of a router that has no routes."""
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        await (router if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+    return either
 
 
 def _table(repository: Repository, settings: ServerSettings) -> list[Route]:

@@ -7,6 +7,7 @@ contents, so it waits in a temporary file without a name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tarfile
 import tempfile
 import zipfile
@@ -15,9 +16,10 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from igan_zoo.errors import ImageError, UploadError, UploadSizeError, first_line
+from igan_zoo.errors import ImageError, StorageError, UploadError, UploadSizeError, first_line
 from igan_zoo.images import SUFFIXES
 from igan_zoo.serving.server.multipart_uploads import sized
+from igan_zoo.serving.server.shares import Room
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.stored_images import StoredImage
 
@@ -65,7 +67,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
     if len(block) < _BLOCK:
         raise UploadError("The tar archive is cut off: it has no end mark.")
     try:
-        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
     except tarfile.HeaderError as error:
         raise UploadError(f"The tar archive is damaged: {first_line(error)}") from None
     if member.size < 0:
@@ -83,7 +85,7 @@ def _has_content(member: tarfile.TarInfo) -> bool:
 def _record(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
     """Returns what a record says of the next member: its path and its size, where these do not fit its own header."""
     if member.type == tarfile.GNUTYPE_LONGNAME:
-        return {"path": content.rstrip(b"\0").decode("utf-8", "surrogateescape")}
+        return {"path": content.rstrip(b"\0").decode("utf-8", "replace")}
     found = {}
     while content.strip(b"\0"):
         length, _, _ = content.partition(b" ")
@@ -93,7 +95,7 @@ def _record(member: tarfile.TarInfo, content: bytes) -> dict[str, str]:
         if key.startswith(b"GNU.sparse."):
             raise UploadError("A file is stored sparsely; make the tar archive without that option.")
         if key in (b"path", b"size"):
-            found[key.decode()] = value.decode("utf-8", "surrogateescape")
+            found[key.decode()] = value.decode("utf-8", "replace")
         content = content[int(length) :]
     return found
 
@@ -127,7 +129,7 @@ async def _pass(body: Body, size: int, name: str) -> None:
     await body.skip(-size % _BLOCK)
 
 
-async def zip_images(body: Body, *, files: int, file_bytes: int) -> AsyncGenerator[StoredImage]:
+async def zip_images(body: Body, *, files: int, file_bytes: int, room: Room) -> AsyncGenerator[StoredImage]:
     """Yields the PNG and JPEG files of a zip archive in the order of its table of contents.
 
     One that unpacks to more than ``file_bytes`` comes as an ``ImageError``, whatever the table promises.
@@ -136,18 +138,35 @@ async def zip_images(body: Body, *, files: int, file_bytes: int) -> AsyncGenerat
         UploadError: it is damaged, encrypted or cut off.
         UploadSizeError: its table has many more entries than the ``files`` that are taken, or its files unpack to far
             more than the archive.
+        StorageError: there is no room for it on the disk.
     """
-    with tempfile.TemporaryFile() as file:
-        waiting = bytearray()
-        async for chunk in body.chunks():
-            waiting += chunk
-            if len(waiting) >= _SPOOLED_AT_ONCE:
-                await asyncio.to_thread(file.write, bytes(waiting))
-                waiting.clear()
+    try:
+        # The file is closed last, which writes what is left, and may fail as writing may.
+        with contextlib.ExitStack() as stack, tempfile.TemporaryFile() as file:
+            await _spool(body, file, room, stack)
+            members = _members(file, files=files, file_bytes=file_bytes)
+            while (image := await asyncio.to_thread(next, members, None)) is not None:
+                yield image
+    except OSError as error:
+        raise StorageError("The server's disk is full; send a tar archive, which needs no room there.") from error
+
+
+async def _spool(body: Body, file: IO[bytes], room: Room, stack: contextlib.ExitStack) -> None:
+    """Writes the whole body into a file; what it takes of the room is given back when the stack ends."""
+    waiting = bytearray()
+
+    async def write() -> None:
+        room.take(len(waiting))
+        stack.callback(room.give, len(waiting))
         await asyncio.to_thread(file.write, bytes(waiting))
-        members = _members(file, files=files, file_bytes=file_bytes)
-        while (image := await asyncio.to_thread(next, members, None)) is not None:
-            yield image
+        waiting.clear()
+
+    async for chunk in body.chunks():
+        waiting += chunk
+        if len(waiting) >= _SPOOLED_AT_ONCE:
+            await write()
+    await write()
+    await asyncio.to_thread(file.flush)
 
 
 def _members(file: IO[bytes], *, files: int, file_bytes: int) -> Iterator[StoredImage]:
@@ -157,7 +176,7 @@ def _members(file: IO[bytes], *, files: int, file_bytes: int) -> Iterator[Stored
                 raise UploadSizeError(f"The zip archive has {len(archive.filelist):,} entries; {files:,} are taken.")
             left = _UNPACKED_FACTOR * file.seek(0, 2) + _UNPACKED_BYTES
             for member in archive.filelist:
-                if member.is_dir() or not _is_image(member.filename):
+                if member.filename.endswith("/") or not _is_image(member.filename):
                     continue
                 if member.flag_bits & 1:
                     raise UploadError(f"{member.filename} is encrypted; send the zip archive without a password.")

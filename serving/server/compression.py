@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.limits import too_large
+from igan_zoo.serving.server.limits import HELD, too_large
+from igan_zoo.serving.server.rules import Body, rule_of
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.shares import Held
 
 # Fast rather than small: it is for slow lines, and the event loop waits for it.
 _LEVEL = 1
@@ -37,7 +39,9 @@ class Compression:
         if scope["type"] == "http":
             for name, value in scope["headers"]:
                 if name == b"content-encoding" and value.lower() != b"identity":
-                    receive = decompressed(receive, value.lower(), self._settings.body_limit(scope["path"]))
+                    limit = self._settings.body_limit(rule_of(scope).body)
+                    held = None if rule_of(scope).body is Body.STREAMED else scope[HELD]
+                    receive = decompressed(receive, value.lower(), limit, held)
                 elif name == b"accept-encoding":
                     encoding = chosen(value)
                     if encoding:
@@ -54,7 +58,7 @@ def chosen(accepted: bytes) -> bytes | None:
     return None
 
 
-def decompressed(receive: Receive, encoding: bytes, max_body: int) -> Receive:
+def decompressed(receive: Receive, encoding: bytes, max_body: int, held: Held | None = None) -> Receive:
     """Returns a ``receive`` of plain bodies, which never makes more than ``max_body`` bytes of a compressed one.
 
     Raises:
@@ -73,12 +77,17 @@ def decompressed(receive: Receive, encoding: bytes, max_body: int) -> Receive:
             return message
         try:
             # One byte more than may come tells that it is too much.
-            body = decoder.decompress(message.get("body", b""), max_body - got + 1)
+            most = max_body - got + 1
+            body = decoder.decompress(message.get("body", b""), min(most, _LARGEST_AT_ONCE))
+            if decoder.unconsumed_tail and len(body) < most:
+                body += await asyncio.to_thread(decoder.decompress, decoder.unconsumed_tail, most - len(body))
         except zlib.error:
             raise ProtocolError(f"The body is not {encoding.decode()}, as its Content-Encoding says.") from None
         got += len(body)
         if got > max_body:
             raise too_large(max_body)
+        if held is not None:
+            held.take(len(body))
         if decoder.unused_data:
             raise ProtocolError(f"The body has more bytes after the end of its {encoding.decode()} data.")
         if not message.get("more_body", False) and not decoder.eof:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ProtocolError
 from igan_zoo.serving.server.grpc_messages import message
-from igan_zoo.serving.server.tensors import DATATYPES, MAX_RANK, datatype_of, from_binary, to_binary
+from igan_zoo.serving.server.tensors import (
+    DATATYPES,
+    MOST_NUMBERS,
+    Check,
+    check_shape,
+    datatype_of,
+    from_binary,
+    to_binary,
+)
 
 _Response = message("inference.ModelInferResponse")
 
@@ -33,8 +41,10 @@ _CONTENTS: Mapping[str, str] = {
 _REFUSED = ("shared_memory_region", "classification")
 
 
-def read_inputs(request: Any) -> dict[str, NDArray[Any]]:
+def read_inputs(request: Any, check: Check = lambda *_: None) -> dict[str, NDArray[Any]]:
     """Returns the arrays of a ``ModelInferRequest`` by input name; raw ones are views of it, not to be written to.
+
+    ``check`` is told each input's name, type and shape before its contents are read.
 
     Raises:
         ProtocolError: a tensor is not what the protocol says, or is in shared memory.
@@ -49,6 +59,8 @@ def read_inputs(request: Any) -> dict[str, NDArray[Any]]:
         _refuse(tensor, f"The input {tensor.name}")
         if tensor.name in arrays:
             raise ProtocolError(f"The input {tensor.name} is given twice.")
+        check_shape(tensor.shape)
+        check(tensor.name, tensor.datatype, tensor.shape)
         try:
             arrays[tensor.name] = _read(tensor, raw[position] if raw else None)
         except ProtocolError as error:
@@ -84,7 +96,7 @@ def write_response(model: str, version: str, request: Any, outputs: Mapping[str,
         array = outputs[name]
         datatype = datatype_of(array)
         tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        if raw or datatype not in _CONTENTS:
+        if raw or datatype not in _CONTENTS or array.size > MOST_NUMBERS:
             response.raw_output_contents.append(bytes(to_binary(array)))
         else:
             getattr(tensor.contents, _CONTENTS[datatype]).extend(array.ravel().tolist())
@@ -111,10 +123,9 @@ def _refuse(tensor: Any, what: str) -> None:
 
 def _read(tensor: Any, raw: bytes | None) -> NDArray[Any]:
     shape = tuple(tensor.shape)
-    if len(shape) > MAX_RANK or any(size < 0 for size in shape):
-        raise ProtocolError(f"the shape {list(shape)[: MAX_RANK + 1]} is none.")
     if raw is not None:
-        if tensor.HasField("contents"):
+        # Some clients send empty contents along.
+        if tensor.contents.ByteSize():
             raise ProtocolError("it has both contents and raw contents; give one of them.")
         return from_binary(tensor.datatype, shape, raw)
     if tensor.datatype not in DATATYPES:

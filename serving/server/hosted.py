@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from igan_zoo.errors import IganZooError, InterfaceError
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
 from igan_zoo.serving.server.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.tensors import datatype_of
 from igan_zoo.store import Model
 
 # Takes a request back; False if it runs or has run already.
@@ -23,6 +25,8 @@ Withdraw = Callable[[], bool]
 
 # Seconds that other requests may wait for a batch in the event loop.
 _AT_ONCE = 0.001
+# Of the outputs of one request.
+_MOST_BYTES = 64 * 2**20
 
 _TYPES: Mapping[str, tuple[str, Any]] = {"tensor(uint8)": ("UINT8", np.uint8), "tensor(float)": ("FP32", np.float32)}
 
@@ -94,7 +98,10 @@ class HostedGraph:
         # The answer of a discriminator depends on the others of its batch, so it never shares one with strangers.
         self.batches = role != "discriminator"
         self.max_batch = settings.max_batch if self.batches else settings.max_images
-        self._max_images = settings.max_images
+        row = sum(
+            output.dtype.itemsize * math.prod(max(1, size) for size in output.shape[1:]) for output in self.outputs
+        )
+        self.max_rows = max(1, min(settings.max_images, _MOST_BYTES // row))
         # What runs elsewhere takes this processor no time, and still the event loop must not wait for it.
         at_once = _AT_ONCE if device == "cpu" else 0.0
         limits = BatchLimits(self.max_batch, settings.max_wait, settings.queue, settings.deadline, at_once)
@@ -190,17 +197,33 @@ class HostedGraph:
         if given is None or len(inputs) != 1:
             names = ", ".join(inputs) or "nothing"
             raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {names}.")
-        if given.dtype != expected.dtype:
-            raise InterfaceError(
-                f"{self.name} takes {expected.name} as {expected.datatype} ({expected.dtype}), not {given.dtype}."
-            )
-        if not self.graph.takes(given.shape):
-            raise InterfaceError(
-                f"{self.name} takes {expected.name} of shape {list(expected.shape)}, not {list(given.shape)}."
-            )
-        if len(given) > self._max_images:
-            raise InterfaceError(f"A request may have {self._max_images} images, not {len(given)}; send several.")
+        self._check(expected.name, datatype_of(given), given.shape)
         return given
+
+    def check_tensor(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        """Does nothing for a tensor that this graph takes, by what a request says before its data are read.
+
+        Raises:
+            InterfaceError: it takes no such tensor.
+        """
+        try:
+            self._check(name, datatype, shape)
+        except InterfaceError:
+            self.statistics.answered(0.0, succeeded=False)
+            raise
+
+    def _check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        (expected,) = self.inputs
+        if name != expected.name:
+            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {name}.")
+        if datatype != expected.datatype:
+            raise InterfaceError(f"{self.name} takes {expected.name} as {expected.datatype}, not {datatype[:32]}.")
+        if not self.graph.takes(tuple(shape)):
+            raise InterfaceError(
+                f"{self.name} takes {expected.name} of shape {list(expected.shape)}, not {list(shape)}."
+            )
+        if shape[0] > self.max_rows:
+            raise InterfaceError(f"A request may have {self.max_rows} images, not {shape[0]}; send several.")
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from igan_zoo.serving.server.settings import ServerSettings
 DIRECTIONS = 6
 # Images from which directions are found: those of one seed from index 0 on.
 _IMAGES, _SEED = 256, 0
-# Numbers in one answer: an ImageNet generator's latents are long.
-_MAX_NUMBERS = 2**22
+# Numbers in one answer: an ImageNet generator's latents are long. In JSON each is an object for a moment.
+_MAX_NUMBERS = {"json": 2**20, "npy": 2**22}
 
 
 def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
@@ -43,18 +43,16 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         start = query.integer("start", 0, least=0, most=MOST_START)
         form = query.choice("format", ("json", "npy"))
         (size,) = generator.graph.input_shape
-        if count * size > _MAX_NUMBERS:
-            raise ProtocolError(f"{count} latents of {size} numbers are too many; ask for {_MAX_NUMBERS // size}.")
-        drawn = _drawn(generator, seed, start, count)
-        if form == "npy":
-            return Response(_npy(drawn), media_type="application/octet-stream")
-        return json_answer({"latents": drawn.astype(np.float64).tolist()})
+        most = _MAX_NUMBERS[form] // size
+        if count > most:
+            raise ProtocolError(f"{count} latents of {size} numbers are too many; ask for {most}.")
+        return await repository.aside(_answer, generator, seed, start, count, form)
 
     async def give_directions(request: Request) -> Response:
         """Gives the directions along which a generator's images change most; found once for each generator."""
         generator = _generator(repository, Query(request.query_params.multi_items(), ("model",)))
         if generator not in found:
-            z = _drawn(generator, _SEED, 0, _IMAGES)
+            z = await repository.aside(_drawn, generator, _SEED, 0, _IMAGES)
             images = (await generator.run({"latent": z}))["images"]
             found[generator] = await asyncio.to_thread(principal_directions, z, images, DIRECTIONS)
         return json_answer({"directions": [_as_json(direction) for direction in found[generator]]})
@@ -63,6 +61,13 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         Route("/latents", give_latents, methods=["GET"]),
         Route("/directions", give_directions, methods=["GET"]),
     ]
+
+
+def _answer(generator: HostedGraph, seed: int, start: int, count: int, form: str) -> Response:
+    drawn = _drawn(generator, seed, start, count)
+    if form == "npy":
+        return Response(_npy(drawn), media_type="application/octet-stream")
+    return json_answer({"latents": drawn.astype(np.float64).tolist()})
 
 
 def _as_json(found: Direction) -> dict[str, object]:

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -20,18 +20,21 @@ from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, UnknownN
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
 from igan_zoo.serving.server import sample_pictures as pictures
-from igan_zoo.serving.server.answers import json_answer
+from igan_zoo.serving.server.answers import json_answer, sentence_of
 from igan_zoo.serving.server.classify_uploads import Answer, classify_uploads
 from igan_zoo.serving.server.decoding import Decoder
 from igan_zoo.serving.server.disconnects import while_connected
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
-from igan_zoo.serving.server.model_listing import CARD, describe, etag_matches, find_file, whole_or_part
+from igan_zoo.serving.server.model_files import CARD, FileAnswer, etag_matches, find_file
+from igan_zoo.serving.server.model_listing import describe
 from igan_zoo.serving.server.query import Query
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import MODEL
 from igan_zoo.serving.server.running_score import RunningScore
 from igan_zoo.serving.server.score_uploads import last_line, network, running_lines
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.shares import Room
+from igan_zoo.serving.server.tensors import MOST_NUMBERS
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.server.uploads import Uploaded, UploadLimits, receive
 
@@ -52,7 +55,7 @@ _MEDIA_TYPES = {
 class _Latents(Struct, forbid_unknown_fields=True):
     """The body of ``POST /sample``."""
 
-    latents: Annotated[list[list[float]], Meta(min_length=1)]
+    latents: Raw
     model: str | None = None
     format: str = "png"
 
@@ -62,7 +65,7 @@ class PeopleRoutes:
 
     def __init__(self, repository: Repository, settings: ServerSettings) -> None:
         self._repository, self._settings = repository, settings
-        self._decoder = Decoder()
+        self._decoder, self._room = Decoder(), Room(settings.max_spool)
         self._networks: weakref.WeakKeyDictionary[HostedGraph, Network] = weakref.WeakKeyDictionary()
 
     async def classify(self, request: Request) -> Response:
@@ -71,7 +74,7 @@ class PeopleRoutes:
         query = Query(request.query_params.multi_items(), ("model", "top"))
         graph = self._graph(request, query.text("model"), ("classifier",))
         top = query.integer("top", 1, least=1, most=10_000)
-        uploaded = await self._uploaded(request, UploadLimits(settings.max_images, settings.max_body))
+        uploaded = await self._uploaded(request, UploadLimits(settings.max_images, settings.max_body, self._room))
         async with aclosing(uploaded.images) as images:
             answers = await classify_uploads(graph, images, self._decoder, top=top)
         if not answers:
@@ -88,7 +91,7 @@ class PeopleRoutes:
             return await self._sample_latents(request)
         query = Query(request.query_params.multi_items(), ("model", "n", "seed", "start", "format"))
         graph = self._graph(request, query.text("model"), ("generator",))
-        most = pictures.most_images(graph, self._settings.max_images)
+        most = graph.max_rows
         count = query.integer("n", min(16, most), least=1, most=most)
         seed = query.integer("seed", 0, least=0, most=MOST_SEED)
         start = query.integer("start", 0, least=0, most=MOST_START)
@@ -102,17 +105,12 @@ class PeopleRoutes:
 
     async def _sample_latents(self, request: Request) -> Response:
         Query(request.query_params.multi_items(), ())
-        try:
-            wanted = msgspec.json.decode(await request.body(), type=_Latents)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ProtocolError(f"The body is not the JSON of latents: {str(error).rstrip('.')[:200]}.") from None
+        wanted: _Latents = await self._repository.aside(_decoded, await request.body(), _Latents)
         graph = self._graph(request, wanted.model, ("generator",))
-        most = pictures.most_images(graph, self._settings.max_images)
-        if len(wanted.latents) > most:
-            raise ProtocolError(f"A request may have {most} latents, not {len(wanted.latents)}; send several.")
         if wanted.format not in ("png", "npz"):
             raise ProtocolError(f"format is {wanted.format[:32]!r}; it must be png or npz.")
-        images = await while_connected(request.receive, pictures.images_of_latents(graph, wanted.latents))
+        rows = await self._repository.aside(_rows, bytes(wanted.latents), graph.max_rows)
+        images = await while_connected(request.receive, pictures.images_of_latents(graph, rows))
         if wanted.format == "png":
             return _picture(await asyncio.to_thread(pictures.png_grid, images), graph)
         return _archive(await asyncio.to_thread(pictures.npz_images, images), "samples.npz", graph)
@@ -126,7 +124,7 @@ class PeopleRoutes:
         splits = query.integer("splits", DEFAULT_SPLITS, least=1, most=settings.max_score_images)
         seed = query.integer("seed", DEFAULT_SEED, least=0, most=2**32 - 1)
         every = query.integer("every", 100, least=1, most=settings.max_score_images)
-        limits = UploadLimits(settings.max_score_images, settings.max_body)
+        limits = UploadLimits(settings.max_score_images, settings.max_body, self._room)
         uploaded = await self._uploaded(request, limits)
         lines = self._lines(graph, uploaded, splits=splits, seed=seed, every=every)
         # What is wrong from the beginning has a status of its own.
@@ -196,15 +194,12 @@ class PeopleRoutes:
         return hosted
 
     async def _file(self, request: Request, hosted: HostedModel, name: str) -> Response:
-        path, sha256 = await asyncio.to_thread(find_file, hosted, name)
+        file, sha256 = await asyncio.to_thread(find_file, hosted, name)
         headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
         if etag_matches(request.headers.get("if-none-match"), sha256):
             return Response(status_code=304, headers=headers)
-        size = (await asyncio.to_thread(path.stat)).st_size
-        if not whole_or_part(request.headers.get("range"), size):
-            request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
         media_type = _MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
-        return FileResponse(path, headers=headers, media_type=media_type)
+        return FileAnswer(file, request.headers, headers, media_type)
 
 
 class _Lines(Response):
@@ -232,7 +227,7 @@ class _Lines(Response):
             async for line in self._rest:
                 yield line
         except IganZooError as error:
-            yield {"error": str(error)}
+            yield {"error": sentence_of(error)}
 
 
 def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
@@ -249,9 +244,26 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     ]
 
 
+def _decoded(body: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"The body is not the JSON of latents: {str(error).rstrip('.')[:200]}.") from None
+
+
+def _rows(text: bytes, most: int) -> list[list[float]]:
+    """Returns rows of numbers from JSON, of which there are not too many before there are objects of them."""
+    if text.count(b"[") > most + 1:
+        raise ProtocolError(f"A request may have {most} latents, not {text.count(b'[') - 1}; send several.")
+    if text.count(b",") >= MOST_NUMBERS:
+        raise ProtocolError(f"A request may have {MOST_NUMBERS} numbers; send fewer latents at a time.")
+    rows: list[list[float]] = _decoded(text, Annotated[list[list[float]], Meta(min_length=1)])
+    return rows
+
+
 def _as_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, tuple):
-        return {"file": answer[0], "error": str(answer[1])}
+        return {"file": answer[0], "error": sentence_of(answer[1])}
     classes = [{"name": name, "probability": probability} for name, probability in answer.classes]
     return {"file": answer.file, "classes": classes, "realness": answer.realness}
 

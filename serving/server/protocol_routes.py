@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,7 +19,8 @@ from igan_zoo.serving.server.descriptions import describe_config, describe_model
 from igan_zoo.serving.server.disconnects import while_connected
 from igan_zoo.serving.server.hosted import HostedGraph
 from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import MODEL, ROUTE
+from igan_zoo.serving.server.requests_log import MODEL
+from igan_zoo.serving.server.rules import ROUTE
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.tensors import InferRequest, decode_request, encode_response
 
@@ -60,12 +60,13 @@ class Infer:
         length = header_length(scope["headers"])
         # The event loop has others to serve while much is decoded or encoded.
         if len(body) > _AT_ONCE:
-            request = await asyncio.to_thread(decode_request, body, length)
+            request = await self._repository.aside(decode_request, body, length, graph.check_tensor)
         else:
-            request = decode_request(body, length)
+            request = decode_request(body, length, graph.check_tensor)
+        del body
         outputs = await while_connected(receive, graph.run(request.inputs, deadline=request.timeout))
         if sum(output.nbytes for output in outputs.values()) > _AT_ONCE:
-            headers, content = await asyncio.to_thread(encode_answer, graph, request, outputs)
+            headers, content = await self._repository.aside(encode_answer, graph, request, outputs)
         else:
             headers, content = encode_answer(graph, request, outputs)
         await send({"type": "http.response.start", "status": 200, "headers": headers})

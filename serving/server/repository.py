@@ -7,11 +7,11 @@ request keeps the graph that it found, so an exchanged one ends its work and is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from igan_zoo import store
 from igan_zoo.cores import cores
@@ -36,6 +36,8 @@ State = Literal["LOADING", "READY", "UNAVAILABLE"]
 
 # More than there are graphs: threads are made as they are needed.
 _POOL = 256
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Repository:
         self.failure: Exception | None = None
         self._started = False
         self._pool = ThreadPoolExecutor(_POOL, thread_name_prefix="graph")
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self._changing = asyncio.Lock()
         self._folders: list[Origin] = []
         self._versions: dict[str, dict[str, _Version]] = {}
@@ -191,9 +194,12 @@ class Repository:
             if not found:
                 self._add(await asyncio.to_thread(_stored, name, self._known()))
                 found = self._find(name)
+                for version, _ in found:
+                    version.wanted = ()
             for version, role in found:
                 before = version.wanted
-                version.wanted = None if role is None else tuple(dict.fromkeys((*(version.wanted or ()), role)))
+                # None is all of them: a graph that is loaded once more takes none of its siblings away.
+                version.wanted = None if role is None or before is None else tuple(dict.fromkeys((*before, role)))
                 try:
                     await self._load(version)
                 except IganZooError:
@@ -213,7 +219,7 @@ class Repository:
             for version, role in found:
                 kept = {} if version.hosted is None or role is None else dict(version.hosted.graphs)
                 kept.pop(role or "", None)
-                version.wanted, version.reason = tuple(kept), "unloaded"
+                version.wanted, version.reason = tuple(kept), ""
                 version.hosted = _with(version.hosted, kept) if version.hosted and kept else None
             self._refresh()
 
@@ -236,9 +242,17 @@ class Repository:
                     events.append(f"{version.model_name} version {version.number} changed, but {kept}: {error}")
         return events
 
+    async def aside(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Returns ``function(*arguments)``, much decoding or encoding, which the event loop must not wait for.
+
+        One at a time: each takes many times the memory of what it is given, and the interpreter for most of its time.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._aside, function, *arguments)
+
     def close(self) -> None:
         """Ends the threads, when the last requests are done."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._aside):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _add(self, origin: Origin) -> None:
         if set(origin.versions.values()) != {origin.path}:
@@ -354,7 +368,7 @@ def protocol_name(model: str, role: str) -> str:
 def _state(version: _Version, role: str) -> tuple[State, str]:
     if version.hosted is not None and role in version.hosted.graphs:
         return "READY", ""
-    return ("LOADING", "") if version.loading else ("UNAVAILABLE", version.reason)
+    return ("LOADING", "") if version.loading else ("UNAVAILABLE", version.reason or "unloaded")
 
 
 def _with(hosted: HostedModel, graphs: Mapping[str, HostedGraph]) -> HostedModel:

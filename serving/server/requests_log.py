@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import re
 import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 import msgspec
@@ -19,16 +20,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from igan_zoo.errors import BodyTooLargeError, IganZooError
+from igan_zoo.errors import IganZooError, OutputError, StorageError
 from igan_zoo.serving.server.answers import error_answer
 from igan_zoo.serving.server.limits import BODY, LimitedBody
 from igan_zoo.serving.server.metrics import Metrics
 from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.rules import ROUTE
 
 # Where handlers leave the protocol name of the graph, or the name of the model, that a request is for.
 MODEL = "igan_zoo.model"
-ROUTE = "igan_zoo.route"
-
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _ENCODER = msgspec.json.Encoder()
 # The client went away before its answer; nothing is sent.
@@ -67,7 +67,13 @@ class Log:
 
     def write(self, event: str, **fields: Any) -> None:
         """Writes one line at once."""
-        self._lines.append(_ENCODER.encode({"time": self._now(), "event": event, **fields}))
+        content = {"time": self._now(), "event": event, **fields}
+        try:
+            line = _ENCODER.encode(content)
+        except (TypeError, ValueError):
+            # A line that tells of trouble must not make more: text may hold what no encoding has.
+            line = json.dumps(content, default=repr).encode()
+        self._lines.append(line)
         self.flush()
 
     def request(self, request_id: str, method: str, path: str, model: str, status: int | str, seconds: float) -> None:
@@ -118,13 +124,11 @@ class RequestsLog:
         log: Log,
         metrics: Metrics,
         repository: Repository,
-        paths: Mapping[Any, str],
         *,
         log_requests: bool,
     ) -> None:
-        """``paths`` names the route of each endpoint."""
         self._app, self._log, self._metrics, self._repository = app, log, metrics, repository
-        self._paths, self._log_requests = paths, log_requests
+        self._log_requests = log_requests
         self._next_id = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +160,7 @@ class RequestsLog:
                 raise
             await _send_error(error, scope, receive, identified)
         finally:
-            route = scope.get(ROUTE) or self._paths.get(scope.get("endpoint"), "none")
+            route = scope.get(ROUTE, "none")
             model = scope.get(MODEL, "")
             self.finish(request_id, scope["method"], scope["path"], route, model, status, time.monotonic() - began)
 
@@ -168,8 +172,8 @@ class RequestsLog:
         return self._next_id()
 
     def tell(self, request_id: bytes, error: Exception) -> None:
-        """Logs an error that is none of ours, with its traceback."""
-        if not isinstance(error, IganZooError | HTTPException):
+        """Logs an error that is none of ours, or that the operator can do something about, with its traceback."""
+        if isinstance(error, OutputError | StorageError) or not isinstance(error, IganZooError | HTTPException):
             trace = "".join(traceback.format_exception(error))
             self._log.write("failure", id=request_id.decode(), traceback=trace)
 
@@ -188,7 +192,7 @@ class RequestsLog:
 async def _send_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     answer = error_answer(error, scope["path"])
     body: LimitedBody | None = scope.get(BODY)
-    if not isinstance(error, BodyTooLargeError) or body is None or not body.unread or _waits_to_send(scope):
+    if answer.headers.get("connection") != "close" or body is None or not body.unread or _waits_to_send(scope):
         await answer(scope, receive, send)
         return
     await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})

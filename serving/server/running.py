@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from igan_zoo.errors import IganZooError, MissingExtraError
 from igan_zoo.serving.server.app import App, create_app
+from igan_zoo.serving.server.browsers import hosts_of
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log, LogHandler
 from igan_zoo.serving.server.settings import ServerSettings
@@ -29,7 +33,13 @@ if TYPE_CHECKING:
 _SWITCH_INTERVAL = 0.0005
 # How long clients with open connections are still told that the server stops before these are closed.
 _FAREWELL = 0.25
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Files of a process that are no connections: models, temporary files, the connections of gRPC.
+_OTHER_FILES = 256
+# A terminal that is closed stops the server as SIGTERM does; what others send to rotate logs is no reason to end.
+_SIGNALS = [signal.SIGTERM, signal.SIGINT, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
+_IGNORED = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+# Seconds in which connections that the kernel has accepted are taken over, and say what they came for.
+_BACKLOG, _FIRST_WORD = 1.0, 0.05
 
 
 class _Server(uvicorn.Server):
@@ -58,11 +68,13 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._repository.failure is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._repository.stopping = True
+        await _taken_over(sockets or [])
         for server in self.servers:
             server.close()
         for one in sockets or []:
             one.close()
+        await asyncio.sleep(_FIRST_WORD)
+        self._repository.stopping = True
         await asyncio.sleep(_FAREWELL)
         if self._companion is not None:
             await self._companion.stop()
@@ -71,11 +83,32 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        before |= {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+async def _taken_over(listeners: list[socket.socket]) -> None:
+    """Returns when no connection waits in the kernel: those that do would be reset when the port is closed."""
+    deadline = time.monotonic() + _BACKLOG
+    while time.monotonic() < deadline and select.select(listeners, [], [], 0)[0]:
+        await asyncio.sleep(0.001)
+
+
+def _raise_file_limit(wanted: int) -> int:
+    """Lets the process open ``wanted`` files if it may, and returns how many it can open."""
+    try:
+        import resource
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
 
 
 def serve(
@@ -94,6 +127,12 @@ def serve(
         MissingExtraError: ``grpc_port`` without grpcio and protobuf.
     """
     log = Log()
+    files = _raise_file_limit(settings.max_connections + _OTHER_FILES)
+    settings = replace(
+        settings,
+        hosts=hosts_of(host, settings.hosts),
+        max_connections=max(1, min(settings.max_connections, files - _OTHER_FILES)),
+    )
     app = create_app(repository, settings, log=log)
     companion = None if grpc_port is None else _companion(repository, settings, app, host, grpc_port)
     listener = _listen(host, port)
@@ -126,7 +165,7 @@ def configuration(app: App, repository: Repository, settings: ServerSettings) ->
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=60,
+        timeout_keep_alive=max(1, round(settings.idle_timeout)),
         timeout_graceful_shutdown=round(settings.grace),
         backlog=2048,
     )

@@ -15,15 +15,7 @@ from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.sample_writers import Samples, npz_archive
 from igan_zoo.serving.server.hosted import HostedGraph
 
-# Of the pixels of one answer.
-_MOST_BYTES = 64 * 2**20
-
 Images = NDArray[np.uint8]
-
-
-def most_images(graph: HostedGraph, limit: int) -> int:
-    """Returns how many images of a generator one answer may have: ``limit``, or fewer if they are large."""
-    return max(1, min(limit, _MOST_BYTES // int(np.prod(graph.graph.output_shape))))
 
 
 async def sample_images(graph: HostedGraph, *, seed: int, start: int, count: int) -> Images:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from igan_zoo.errors import SpecificationError
+from igan_zoo.serving.server.rules import Body
 from igan_zoo.spec import Variant
 
 MEGABYTE = 2**20
 
-# Paths whose bodies are worked on as they arrive, and never kept.
-STREAMED = frozenset({"/score"})
+# Bytes of a body where nothing large is meant.
+SMALL_BODY = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,30 @@ class ServerSettings:
     max_body: int = 32 * MEGABYTE
     max_images: int = 4096
     body_timeout: float = 20.0
-    # The same of a request whose images are scored as they arrive; its body only has to keep coming.
+    # The same of a request whose images are scored as they arrive. Its body must not pause for ``body_timeout``, and
+    # come at the least rate in bytes a second; the time that it is waited for counts.
     max_upload: int = 4096 * MEGABYTE
     max_score_images: int = 50_000
-    # Requests at a time, whatever they ask for.
+    upload_timeout: float = 3600.0
+    min_rate: int = 4096
+    # Requests at a time, whatever they ask for; of one address those whose body is on its way, 0 is no limit.
     concurrency: int = 512
+    per_address: int = 64
+    # Of all requests: bytes of bodies and answers in memory, and of archives in temporary files.
+    max_bodies: int = 256 * MEGABYTE
+    max_spool: int = 1024 * MEGABYTE
+    # Connections at a time, and how long one may be silent between requests or messages.
+    max_connections: int = 2048
+    idle_timeout: float = 60.0
     # Threads of each session, by default the cores shared out among the sessions.
     threads: int | None = None
     variant: Variant | None = None
     token: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)
     allow_load: bool = False
-    # Origins whose pages may call this server.
+    # Origins whose pages may call this server, and the names by which it may be called; without any, every name.
     cors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     # How often the model directories are looked at for changes; 0 is never.
     reload: float = 2.0
     # How long accepted requests have when the server stops.
@@ -51,6 +64,39 @@ class ServerSettings:
     turing_rounds: int = 20
     turing_results: Path | None = None
 
-    def body_limit(self, path: str) -> int:
-        """Returns how many bytes the body of a request to ``path`` may have."""
-        return self.max_upload if path in STREAMED else self.max_body
+    def __post_init__(self) -> None:
+        """Checks the tokens, and that one request leaves room for others.
+
+        Raises:
+            SpecificationError: a token is empty, or has what no header can carry; a body may fill the memory.
+        """
+        for name, token in (("token", self.token), ("admin token", self.admin_token)):
+            check_token(name, token)
+        if self.max_bodies < 2 * self.max_body:
+            raise SpecificationError(
+                f"A body may have {self.max_body} bytes, but all together {self.max_bodies}; let --max-bodies be at "
+                "least twice --max-body."
+            )
+
+    def body_limit(self, kind: Body) -> int:
+        """Returns how many bytes a body of this kind may have."""
+        return {Body.SMALL: min(SMALL_BODY, self.max_body), Body.LARGE: self.max_body, Body.STREAMED: self.max_upload}[
+            kind
+        ]
+
+
+def check_token(name: str, token: str | None) -> None:
+    """Does nothing for a token that a client can send.
+
+    Raises:
+        SpecificationError: it is empty, or has spaces, line breaks or letters beyond ASCII.
+    """
+    if token is None:
+        return
+    if not token:
+        raise SpecificationError(f"The {name} is empty, which would open the server; set one, or leave the option out.")
+    if not all("!" <= character <= "~" for character in token):
+        what = (
+            "ends with a line break" if token.endswith("\n") else "has a space, a line break or a letter beyond ASCII"
+        )
+        raise SpecificationError(f"The {name} {what}, which no client can send; use printable ASCII without spaces.")

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.answers import error_answer
 from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.compression import chosen
+from igan_zoo.serving.server.connections import Connections
+from igan_zoo.serving.server.guarded_protocol import GuardedProtocol
 from igan_zoo.serving.server.hosted import HostedGraph, Withdraw
 from igan_zoo.serving.server.protocol_routes import (
     INFER,
@@ -31,15 +31,16 @@ from igan_zoo.serving.server.protocol_routes import (
 )
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import GONE
+from igan_zoo.serving.server.rules import HTTP
+from igan_zoo.serving.server.sending import pieces
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.shares import Held
 from igan_zoo.serving.server.tensors import InferRequest, decode_request
 
 _START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-# Bytes of a body that is decoded at once, and of the head of a request.
+# Bytes that are decoded or encoded at once.
 _SMALL = 64 * 1024
-_MAX_HEAD = 64 * 1024
-_GRACE = 0.1
-_SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin"})
+_SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin", b"sec-fetch-site"})
 
 
 class _InFlight:
@@ -74,48 +75,31 @@ class _InFlight:
 
 
 def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> type[asyncio.Protocol]:
-    """Returns uvicorn's protocol with the short way for ``app``'s inference requests.
-
-    It also closes connections whose heads of requests are too long or do not come, for which uvicorn has no limits.
-    """
-    tokens, limits, requests_log = app.tokens, app.limits, app.requests_log
+    """Returns uvicorn's protocol with the short way for ``app``'s inference requests."""
+    browsers, tokens, limits, requests_log = app.browsers, app.tokens, app.limits, app.requests_log
     max_body = min(_SMALL, settings.max_body)
 
-    class SmallRequests(HttpToolsProtocol):
+    class SmallRequests(GuardedProtocol):
         """Holds an inference request until its end, or until the end of what was read."""
 
-        # Uvicorn's own, one of ours, or none yet.
-        cycle: Any
+        patience = settings.body_timeout
+        open_connections = Connections(settings.max_connections)
         _target: Target | None = None
         _path = ""
         _held = b""
-        _in_head = False
-        _head_bytes = 0
-        _head_timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._start_head_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_head_timer()
             super().connection_lost(exc)
             flight = self.cycle
             if isinstance(flight, _InFlight) and not flight.response_complete and flight.give_up is not None:
                 flight.give_up()
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._in_head = True
-            self._head_bytes = 0
-
         def on_headers_complete(self) -> None:
-            self._in_head = False
-            self._stop_head_timer()
             self._target = self._small()
             if self._target is None:
                 super().on_headers_complete()
             else:
+                self._head_is_here()
                 self._held = b""
 
         def on_body(self, body: bytes) -> None:
@@ -139,31 +123,11 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.transport.is_closing():
-                return
-            if self._target is not None:
+            if self._target is not None and not self.transport.is_closing():
                 # The rest may come slowly, or never.
                 self._target = None
                 super().on_headers_complete()
                 super().on_body(self._held)
-            elif self._in_head:
-                self._head_bytes += len(data)
-                if self._head_bytes > _MAX_HEAD:
-                    self.send_400_response("The head of the request is too long.")
-                elif self._head_timer is None:
-                    self._start_head_timer()
-
-        def _start_head_timer(self) -> None:
-            self._head_timer = self.loop.call_later(settings.body_timeout, self._late_head)
-
-        def _late_head(self) -> None:
-            # A loop that was busy calls late timers first: what has come meanwhile is read before the end.
-            self._head_timer = self.loop.call_later(_GRACE, self.transport.close)
-
-        def _stop_head_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
 
         def _small(self) -> Target | None:
             """Returns whom the request is for, if it may take the short way."""
@@ -173,30 +137,32 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
             # What was asked for before is answered first, and read by the client.
             if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
                 return None
+            hosts = 0
             for name, value in self.headers:
+                if name == b"host":
+                    hosts += 1
+                    if not browsers.is_ours(value):
+                        return None
                 if name in _SPECIAL or (name == b"accept-encoding" and chosen(value)):
                     return None
                 if name == b"content-length" and not (value.isdigit() and int(value[:18]) <= max_body):
                     return None
-            if self.parser.get_http_version() != "1.1":
+            if hosts != 1 or self.parser.get_http_version() != "1.1":
                 return None
             self._path = url.decode("ascii")
             return inference_target(self.parser.get_method().decode("ascii"), self._path)
 
         def _begin(self, flight: _InFlight, target: Target) -> None:
-            tokens.check(flight.path, self.headers)
+            tokens.check(HTTP[INFER].access, self.headers)
             limits.enter()
             flight.entered = True
             flight.graph = graph = repository.graph(*target)
-            flight.request = request = decode_request(self._held, header_length(self.headers))
+            flight.request = request = decode_request(self._held, header_length(self.headers), graph.check_tensor)
             withdraw = graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout)
             if withdraw is not None:
                 flight.give_up = partial(self._give_up, flight, withdraw)
                 return
-            task = self.loop.create_task(self._run(flight))
-            task.add_done_callback(self.tasks.discard)
-            self.tasks.add(task)
-            flight.give_up = task.cancel
+            flight.give_up = self._start(self._run(flight)).cancel
 
         def _give_up(self, flight: _InFlight, withdraw: Withdraw) -> None:
             if withdraw():
@@ -215,6 +181,9 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
             self._answer(flight, result)
 
         def _answer(self, flight: _InFlight, result: Arrays | Exception) -> None:
+            if not isinstance(result, Exception) and sum(output.nbytes for output in result.values()) > _SMALL:
+                self._start(self._answer_at_length(flight, result))
+                return
             status = 200
             try:
                 if isinstance(result, Exception):
@@ -225,8 +194,34 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
                 response = error_answer(error, flight.path)
                 status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
             if not flight.disconnected:
-                self._write(flight, status, headers, content)
+                self._write_head(flight, status, headers, content)
+                self._end_answer(flight)
             self._finish(flight, status)
+
+        async def _answer_at_length(self, flight: _InFlight, result: Arrays) -> None:
+            """Encodes much in a thread, and writes it as fast as the client reads."""
+            flight.give_up = None
+            held = Held(limits.memory, self._address)
+            try:
+                headers, content = await repository.aside(encode_answer, flight.graph, flight.request, result)
+                held.take(len(content))
+            except Exception as error:
+                held.release()
+                self._answer(flight, error)
+                return
+            try:
+                if not flight.disconnected:
+                    self._write_head(flight, 200, headers)
+                for piece, _ in pieces(content):
+                    await self.flow.drain()
+                    if flight.disconnected:
+                        break
+                    self.transport.write(piece)
+                else:
+                    self._end_answer(flight)
+            finally:
+                held.release()
+                self._finish(flight, GONE if flight.disconnected else 200)
 
         def _finish(self, flight: _InFlight, status: int) -> None:
             if flight.entered:
@@ -235,7 +230,7 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
             seconds = time.monotonic() - flight.began
             requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
 
-        def _write(self, flight: _InFlight, status: int, headers: Headers, content: bytes) -> None:
+        def _write_head(self, flight: _InFlight, status: int, headers: Headers, content: bytes = b"") -> None:
             parts = [_START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
             parts.append(b"x-content-type-options: nosniff\r\nx-request-id: %s\r\n" % flight.request_id)
             if not flight.keep_alive or repository.stopping:
@@ -243,9 +238,17 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
                 parts.append(b"connection: close\r\n")
             parts += (b"\r\n", content)
             self.transport.write(b"".join(parts))
+
+        def _end_answer(self, flight: _InFlight) -> None:
             flight.response_complete = True
             if not flight.keep_alive:
                 self.transport.close()
             self.on_response_complete()
+
+        def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            task = self.loop.create_task(work)
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+            return task
 
     return SmallRequests

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -39,6 +39,11 @@ _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 # Larger than any tensor of ours, small enough for numpy.
 MAX_RANK = 8
 _MAX_SIZE = 2**31 - 1
+_MOST_ELEMENTS = 2**48
+# Numbers that a tensor in JSON may have: each is an object of 32 bytes for a moment.
+MOST_NUMBERS = 2**22
+# Bytes of JSON around the data of inputs, and objects in it.
+_MOST_BUT_DATA, _MOST_OBJECTS = 64 * 1024, 1024
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Shape = Annotated[list[Annotated[int, Meta(ge=0, le=_MAX_SIZE)]], Meta(max_length=MAX_RANK)]
@@ -57,6 +62,14 @@ class _Input(Struct):
 class _Output(Struct):
     name: _Name
     parameters: _Parameters | None = None
+
+
+class _Data(Struct):
+    data: Raw = Raw()
+
+
+class _AllData(Struct):
+    inputs: list[_Data]
 
 
 class _Request(Struct):
@@ -80,20 +93,29 @@ class InferRequest:
     timeout: float | None
 
 
+# Is told an input's name, type and shape.
+Check = Callable[[str, str, Sequence[int]], None]
+
 _DECODER = msgspec.json.Decoder(_Request)
+_DATA_DECODER = msgspec.json.Decoder(_AllData)
 _ENCODER = msgspec.json.Encoder()
 
 
-def decode_request(body: bytes | bytearray | memoryview, header_length: str | None = None) -> InferRequest:
+def decode_request(
+    body: bytes | bytearray | memoryview, header_length: str | None = None, check: Check = lambda *_: None
+) -> InferRequest:
     """Reads the body of an inference request; ``header_length`` is its Inference-Header-Content-Length, if it has one.
 
-    Arrays from binary data are views of ``body``: not copied, and not to be written to.
+    Arrays from binary data are views of ``body``: not copied, and not to be written to. ``check`` is told each input's
+    name, type and shape before its data are decoded, and raises for one that nobody can use.
 
     Raises:
         ProtocolError: the body is not what the protocol says.
     """
     head, tail = _split(memoryview(body), header_length)
     try:
+        if len(head) > _MOST_BUT_DATA:
+            _check_rest(head)
         request = _DECODER.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"The request is no inference request in JSON: {_clause(error)}") from None
@@ -102,6 +124,8 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: str | No
     for tensor in request.inputs:
         if tensor.name in inputs:
             raise ProtocolError(f"The input {tensor.name} is given twice.")
+        check_shape(tensor.shape)
+        check(tensor.name, tensor.datatype, tensor.shape)
         size = _binary_size(tensor)
         if size is None:
             inputs[tensor.name] = _from_json(tensor)
@@ -117,6 +141,32 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: str | No
     parameters = request.parameters or {}
     binary = _flag(parameters, "binary_data_output", default=False)
     return InferRequest(request.id, inputs, _wanted(request.outputs, binary), binary, _timeout(parameters))
+
+
+def check_shape(shape: Sequence[int]) -> None:
+    """Does nothing for a shape that an array can have.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    sides = [max(1, size) for size in shape]
+    if len(sides) > MAX_RANK or any(not 0 <= size <= _MAX_SIZE for size in shape) or math.prod(sides) > _MOST_ELEMENTS:
+        raise ProtocolError(f"{list(shape)[: MAX_RANK + 1]} is not a valid shape.")
+
+
+def _check_rest(head: memoryview) -> None:
+    """Checks that a long request is long because of its data, which alone are not made into objects at once.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    if bytes(head).count(b"{") > _MOST_OBJECTS:
+        raise ProtocolError(f"The request has more than {_MOST_OBJECTS} objects.")
+    found = _DATA_DECODER.decode(head)
+    if len(head) - sum(memoryview(tensor.data).nbytes for tensor in found.inputs) > _MOST_BUT_DATA:
+        raise ProtocolError(
+            f"The request has more than {_MOST_BUT_DATA} bytes of JSON that are not data of its inputs."
+        )
 
 
 def encode_response(
@@ -180,6 +230,7 @@ def from_binary(datatype: str, shape: Sequence[int], content: bytes | memoryview
         ProtocolError: the type is unknown, or the bytes are not those of the shape.
     """
     dtype = _dtype(datatype)
+    check_shape(shape)
     count = math.prod(shape)
     if datatype == "BYTES":
         return _elements(content, count).reshape(shape)
@@ -215,7 +266,7 @@ def _binary_size(tensor: _Input) -> int | None:
         return None
     if type(size) is not int or size < 0:
         raise ProtocolError(f"The binary_data_size of the input {tensor.name} must be a number of bytes.")
-    if bytes(tensor.data):
+    if memoryview(tensor.data).nbytes:
         raise ProtocolError(f"The input {tensor.name} has both data and a binary_data_size; give one of them.")
     return size
 
@@ -228,12 +279,14 @@ def _from_binary(tensor: _Input, content: memoryview) -> NDArray[Any]:
 
 
 def _from_json(tensor: _Input) -> NDArray[Any]:
-    if not bytes(tensor.data):
+    text = bytes(tensor.data)
+    if not text:
         raise ProtocolError(f"The input {tensor.name} has neither data nor a binary_data_size.")
     if tensor.datatype == "FP16":
         raise ProtocolError(f"The input {tensor.name} is FP16, which has no form in JSON; send it as binary data.")
     dtype = _dtype(tensor.datatype)
-    text = bytes(tensor.data)
+    if len(text) > _MOST_BUT_DATA and tensor.datatype != "BYTES":
+        _check_count(tensor, text)
     nested = text[1 : 1 + MAX_RANK * 8].lstrip()[:1] == b"["
     rank = max(1, len(tensor.shape)) if nested else 1
     try:
@@ -260,6 +313,23 @@ def _from_json(tensor: _Input) -> NDArray[Any]:
             f"but its shape is given as {tensor.shape}."
         )
     return array.reshape(tensor.shape)
+
+
+def _check_count(tensor: _Input, text: bytes) -> None:
+    """Checks that numbers and lists are as many as the shape says, before there are objects of them.
+
+    Raises:
+        ProtocolError: they are more, or more than are taken in JSON.
+    """
+    shape = tensor.shape
+    count = math.prod(shape)
+    lists = sum(math.prod(shape[:rank]) for rank in range(max(1, len(shape))))
+    if max(count, lists) > MOST_NUMBERS:
+        raise ProtocolError(
+            f"The input {tensor.name} has {count} elements; more than {MOST_NUMBERS} are sent as binary data."
+        )
+    if text.count(b",") >= max(1, count, lists) or text.count(b"[") > lists:
+        raise ProtocolError(f"The data of the input {tensor.name} has more elements than its shape {shape}.")
 
 
 @functools.cache
@@ -298,6 +368,10 @@ def _nested_shape(values: list[Any], rank: int) -> tuple[int, ...]:
 def _to_json(name: str, datatype: str, array: NDArray[Any]) -> list[Any]:
     if datatype == "FP16":
         raise ProtocolError(f"The output {name} is FP16, which has no form in JSON; ask for it as binary data.")
+    if array.size > MOST_NUMBERS:
+        raise ProtocolError(
+            f"The output {name} has {array.size} elements; ask for more than {MOST_NUMBERS} as binary data."
+        )
     flat = array.ravel()
     if datatype != "BYTES":
         return flat.tolist()
@@ -365,8 +439,8 @@ def _timeout(parameters: _Parameters) -> float | None:
     value = parameters.get("timeout")
     if value is None or value == 0:
         return None
-    if type(value) is not int or value < 0:
-        raise ProtocolError("The parameter timeout must be a number of microseconds.")
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ProtocolError("The parameter timeout must be a number of microseconds below 2^63.")
     return value / 1e6
 
 

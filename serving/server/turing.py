@@ -110,6 +110,10 @@ class TuringTest:
         self.answers.append(answer)
         return self.rounds[number - 1].kind == answer
 
+    def take_back(self) -> None:
+        """Forgets the latest answer, so that it can be given again."""
+        self.answers.pop()
+
     def _check_number(self, number: int) -> None:
         if not 1 <= number <= len(self.rounds):
             raise UnknownNameError(f"This test has rounds 1 to {len(self.rounds)}, but no round {number}.")

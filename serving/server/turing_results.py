@@ -5,6 +5,7 @@ A line holds nothing about who answered. Sums count finished tests only: who is 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections import OrderedDict
@@ -167,7 +168,7 @@ def append_answer(path: Path, answer: Answer) -> None:
     A line that an earlier crash cut short is ended first, so that it cannot spoil this one.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written; it is as it was before.
     """
     try:
         descriptor = _open_to_append(path)
@@ -175,9 +176,14 @@ def append_answer(path: Path, answer: Answer) -> None:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             line = (b"\n" if torn else b"") + msgspec.json.encode(answer) + b"\n"
-            if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
+            try:
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
     except OSError as error:

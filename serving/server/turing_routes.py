@@ -141,8 +141,13 @@ class _Room:
         """Takes an answer, and saves it before anything is told."""
         said = _decode(await request.body(), Said)
         test = self._tests.find(request.path_params["test"])
-        correct = test.answer(request.path_params["round"], said.answer)
-        await self._save(test)
+        async with self._writing:
+            correct = test.answer(request.path_params["round"], said.answer)
+            try:
+                await self._save(test)
+            except BaseException:
+                test.take_back()
+                raise
         told = {"correct": correct} if test.feedback else {}
         return json_answer({**told, **_progress(test)}, headers=_UNCACHED)
 
@@ -184,10 +189,9 @@ class _Room:
         day = datetime.now(UTC).date().isoformat()
         real = self._real.reference if self._real else ""
         record = last_answer(test, generator=self._sum_of(test.model), real=real, day=day)
-        async with self._writing:
-            if self._file is not None:
-                await asyncio.to_thread(append_answer, self._file, record)
-            self._results.add(record)
+        if self._file is not None:
+            await asyncio.to_thread(append_answer, self._file, record)
+        self._results.add(record)
 
     def _sum_of(self, model: str) -> str:
         """Returns the sha256 of the graph that a model's generator has now."""

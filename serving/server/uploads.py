@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from igan_zoo.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.archive_uploads import tar_images, zip_images
 from igan_zoo.serving.server.multipart_uploads import is_multipart, multipart_images, sized
+from igan_zoo.serving.server.shares import Room
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.stored_images import StoredImage
 
@@ -26,10 +27,11 @@ _LONGEST_MAGIC = _TAR_MAGIC_AT + len(_TAR_MAGIC)
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How many files a request may have, and how many bytes each."""
+    """How many files a request may have, how many bytes each, and the room for archives on the disk."""
 
     files: int
     file_bytes: int
+    room: Room
 
 
 class Uploaded:
@@ -90,7 +92,7 @@ def _images(kind: str, body: Body, content_type: str, limits: UploadLimits) -> A
     if kind == "tar":
         return tar_images(body, file_bytes=limits.file_bytes)
     if kind == "zip":
-        return zip_images(body, files=limits.files, file_bytes=limits.file_bytes)
+        return zip_images(body, files=limits.files, file_bytes=limits.file_bytes, room=limits.room)
     return _single(body, limits.file_bytes)
 
 

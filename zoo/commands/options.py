@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,16 @@ variant_option = click.option(
 SEED = click.IntRange(0, 2**64 - 1)
 token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
 force_option = click.option("--force", is_flag=True, help="Replace what --out names.")
+
+
+def server_token_option(flag: str, variable: str, purpose: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Returns the option of a server's token, also from a variable; an empty one is kept, to be refused."""
+
+    def given(context: click.Context, option: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+        # Click takes an empty variable for one that is not set, and an empty Secret would open the server.
+        return "" if value is None and os.environ.get(variable) == "" else value
+
+    return click.option(flag, envvar=variable, callback=given, help=f"{purpose}  [or {variable}]")
 
 
 def _engine(context: click.Context, option: click.Parameter, value: str | None) -> str | None:

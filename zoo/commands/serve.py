@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import VARIANTS, missing_serve
+from igan_zoo.commands.options import VARIANTS, missing_serve, server_token_option
 
 _POSITIVE = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0)
+_POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -33,14 +34,36 @@ _SECONDS = click.FloatRange(min=0)
 @click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of a request.")
 @click.option("--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes of images to score.")
 @click.option("--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images of one score.")
-@click.option("--body-timeout", type=_SECONDS, default=20.0, show_default=True, help="Seconds until a body has come.")
-@click.option("--grace", type=_SECONDS, default=30.0, show_default=True, help="Seconds to finish in after SIGTERM.")
-@click.option("--token", envvar="IGAN_ZOO_TOKEN", help="Wanted by every route.  [or IGAN_ZOO_TOKEN]")
+@click.option("--body-timeout", type=_POSITIVE_SECONDS, default=20.0, show_default=True, help="Seconds for a body.")
 @click.option(
-    "--admin-token", envvar="IGAN_ZOO_ADMIN_TOKEN", help="Wanted by load, unload, metrics.  [or IGAN_ZOO_ADMIN_TOKEN]"
+    "--upload-timeout", type=_POSITIVE_SECONDS, default=3600.0, show_default=True, help="Seconds for images to score."
 )
+@click.option("--min-rate", type=_POSITIVE, default=4, show_default=True, help="Kilobytes a second of such images.")
+@click.option(
+    "--idle-timeout",
+    type=_POSITIVE_SECONDS,
+    default=60.0,
+    show_default=True,
+    help="Seconds that a client may be silent.",
+)
+@click.option(
+    "--per-address",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    help="Bodies on their way from one address; 0 is no limit.",
+)
+@click.option("--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Over HTTP.")
+@click.option("--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies together.")
+@click.option("--max-spool", type=_POSITIVE, default=1024, show_default=True, help="Megabytes of zip archives on disk.")
+@click.option("--grace", type=_SECONDS, default=30.0, show_default=True, help="Seconds to finish in after SIGTERM.")
+@server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
+@server_token_option("--admin-token", "IGAN_ZOO_ADMIN_TOKEN", "Load, unload and metrics need it.")
 @click.option("--allow-load", is_flag=True, help="Let clients load and unload models.")
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Lets pages from there call this server.")
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name of this server, as a proxy passes it on."
+)
 @click.option("--real", metavar="SOURCE", help="Real images, for the page's Turing test and examples.")
 @click.option("--real-split", help="Of that source, if it has splits.")
 @click.option(
@@ -55,8 +78,11 @@ def serve(
     grpc_port: int | None,
     device: Any,
     max_wait: float,
+    min_rate: int,
     max_body: int,
+    max_bodies: int,
     max_upload: int,
+    max_spool: int,
     **options: Any,
 ) -> None:
     """Serve models over HTTP: Open Inference Protocol, simple routes, a page, metrics.
@@ -72,7 +98,13 @@ def serve(
     from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings
 
     settings = ServerSettings(
-        max_wait=max_wait / 1000, max_body=max_body * MEGABYTE, max_upload=max_upload * MEGABYTE, **options
+        max_wait=max_wait / 1000,
+        min_rate=min_rate * 1024,
+        max_body=max_body * MEGABYTE,
+        max_bodies=max_bodies * MEGABYTE,
+        max_upload=max_upload * MEGABYTE,
+        max_spool=max_spool * MEGABYTE,
+        **options,
     )
     origins = [find_origin(model, device) for model in (models or (None,))]
     repository = Repository(origins, settings)

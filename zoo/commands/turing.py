@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, json_option, missing_serve
+from igan_zoo.commands.options import device_option, json_option, missing_serve, server_token_option
 from igan_zoo.terminal import print_json, print_table
 
 
@@ -26,7 +26,7 @@ from igan_zoo.terminal import print_json, print_table
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--token", envvar="IGAN_ZOO_TOKEN", help="Wanted by the server.  [or IGAN_ZOO_TOKEN]")
+@server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
 @device_option
 @click.option(
     "--summary",

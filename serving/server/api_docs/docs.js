@@ -114,7 +114,7 @@ function show(whole) {
 }
 
 try {
-  const answer = await fetch("/openapi.json");
+  const answer = await fetch("openapi.json");
   if (!answer.ok) throw new Error(`the server says ${answer.status}`);
   show(await answer.json());
 } catch (error) {

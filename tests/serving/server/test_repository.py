@@ -279,3 +279,20 @@ def test_an_engines_answer_without_rows_has_the_right_shapes() -> None:
         assert shapes == {name: ((0, *size), np.float32) for name, size in graph.graph.outputs.items()}
 
     run(body)
+
+
+def test_loading_one_graph_once_more_keeps_its_siblings(tmp_path: Path) -> None:
+    repository = Repository.open([copy(tmp_path / "x")])
+
+    async def body() -> None:
+        for role in ("generator", "classifier", "generator"):
+            await repository.load(f"copied-{role}")
+            assert [line.state for line in repository.index()] == ["READY", "READY"]
+        await repository.unload("copied-classifier")
+        await repository.load("copied-generator")
+        assert [(line.state, line.reason) for line in repository.index()] == [
+            ("READY", ""),
+            ("UNAVAILABLE", "unloaded"),
+        ]
+
+    run(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -138,7 +139,7 @@ def test_a_model_is_exchanged_under_load_and_nobody_notices(tmp_path: Path) -> N
 def test_after_sigterm_what_was_begun_is_finished_and_nothing_new_is_taken() -> None:
     with served(MODEL) as (process, port):
         body = request(0)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", port), timeout=10) as begun:
             begun.sendall(head + body[:10])
             time.sleep(0.2)
@@ -187,3 +188,36 @@ def test_a_damaged_model_ends_the_server_with_one_sentence(tmp_path: Path) -> No
     assert process.returncode == 1
     assert "sha256" in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+def test_a_terminal_that_is_closed_stops_the_server_as_sigterm_does() -> None:
+    with served(MODEL) as (process, port):
+        process.send_signal(signal.SIGUSR1)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("GET", "/v2/health/ready")
+            assert connection.getresponse().status == 200
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert '"event":"stopped"' in process.stderr.read()
+
+
+def test_connections_that_wait_in_the_kernel_are_taken_over_before_the_port_is_closed() -> None:
+    from igan_zoo.serving.server.running import _taken_over
+
+    async def run() -> list[bytes]:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        waiting = [socket.create_connection(listener.getsockname(), timeout=10) for _ in range(20)]
+
+        async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"served")
+            writer.close()
+
+        server = await asyncio.start_server(greet, sock=listener)
+        await _taken_over([listener])
+        server.close()
+        listener.close()
+        await asyncio.sleep(0.1)
+        return [connection.recv(10) for connection in waiting]
+
+    assert asyncio.run(run()) == [b"served"] * 20

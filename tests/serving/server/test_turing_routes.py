@@ -178,16 +178,23 @@ def test_results_that_cannot_be_written_are_named_before_the_first_test(connect:
         connect(turing_results=tmp_path / "no folder" / "answers.jsonl")
 
 
-def test_an_answer_that_cannot_be_saved_is_an_error_and_counts_nowhere(connect: Connect, tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_saved_counts_nowhere_and_can_be_given_again(connect: Connect, tmp_path: Path) -> None:
     folder = tmp_path / "answers"
     folder.mkdir()
     client = connect(turing_results=folder / "answers.jsonl")
     test = begin(client, 2)
     shutil.rmtree(folder)
-    response = client.post(f"/turing/{test}/1", json={"answer": "real"})
-    assert response.status_code == 500
-    assert "the answer was not saved" in response.json()["error"]
-    assert client.get("/turing/results").json() == {"results": []}
+    for _ in range(2):
+        response = client.post(f"/turing/{test}/1", json={"answer": "real"})
+        assert response.status_code == 503
+        assert str(folder) not in response.text
+        assert client.get("/turing/results").json() == {"results": []}
+        assert client.get(f"/turing/{test}").json()["answers"] == 0
+    folder.mkdir()
+    for number in (1, 2):
+        assert client.post(f"/turing/{test}/{number}", json={"answer": "real"}).status_code == 200
+    assert client.get(f"/turing/{test}").json()["finished"]
+    assert len((folder / "answers.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_server_without_real_images_says_how_to_start_one(client: TestClient) -> None:

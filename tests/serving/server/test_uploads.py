@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from igan_zoo.errors import ImageError, UploadError, UploadSizeError
 from igan_zoo.images import encode_png
 from igan_zoo.serving.folder_source import open_folder
+from igan_zoo.serving.server.shares import Room
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.server.uploads import UploadLimits, receive
 
-LIMITS = UploadLimits(files=100, file_bytes=10_000)
+LIMITS = UploadLimits(files=100, file_bytes=10_000, room=Room(2**30))
 FORM = "multipart/form-data; boundary=seam"
 
 

@@ -1,0 +1,47 @@
+"""Answers in pieces that are counted, so that clients that do not read them never hold more than a part of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.types import Message, Send
+
+from igan_zoo.serving.server.shares import Held
+
+# Bytes that are handed to a connection at a time; the next wait until most of them are gone. What waits for longer than
+# a body may take is given up by ``connections``, so this is also the least rate of reading.
+PIECE = 256 * 1024
+
+
+def in_pieces(send: Send, held: Held) -> Send:
+    """Returns a ``send`` that counts an answer as held until the end of the request, and splits it.
+
+    Raises:
+        QueueFullError: the server holds as many bytes as it may; no answer has begun yet.
+    """
+    start: Message | None = None
+
+    async def sending(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message
+            return
+        if start is not None:
+            held.take(len(message.get("body", b"")))
+            first, start = start, None
+            await send(first)
+        follows = message.get("more_body", False)
+        for piece, last in pieces(message.get("body", b"")):
+            await send({**message, "body": piece, "more_body": follows or not last})
+
+    return sending
+
+
+def pieces(content: bytes) -> Iterator[tuple[bytes | memoryview, bool]]:
+    """Yields content piece by piece, and whether each is the last."""
+    if len(content) <= PIECE:
+        yield content, True
+        return
+    view = memoryview(content)
+    for at in range(0, len(content), PIECE):
+        yield view[at : at + PIECE], at + PIECE >= len(content)
