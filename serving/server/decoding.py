@@ -7,7 +7,6 @@ and one at a time of these is all the memory that they take.
 from __future__ import annotations
 
 import asyncio
-import io
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -15,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from igan_zoo.cores import cores
 from igan_zoo.errors import ImageError
@@ -27,6 +25,8 @@ Decode = Callable[[StoredImage], Pixels]
 # Pixels of an image, or bytes of a file, that take long to decode.
 _LARGE, _LONG = 2**20, 4 * 2**20
 _PNG = b"\x89PNG\r\n\x1a\n"
+# Segments of a JPEG file before its frame, of which cameras write a dozen; and those that only look like a frame.
+_SEGMENTS, _NO_FRAMES = 1000, (0xC4, 0xC8, 0xCC)
 
 
 class Decoder:
@@ -64,20 +64,30 @@ class Decoder:
 
 
 def is_large(image: StoredImage) -> bool:
-    """Returns whether an image takes long to decode, by its own header and without decoding anything."""
+    """Returns whether an image takes long to decode, or does not say so in a header that is easy to read."""
     content = image.content
     if not isinstance(content, bytes):
         return False
-    if len(content) > _LONG:
-        return True
-    if content.startswith(_PNG) and len(content) >= 24:
-        width, height = struct.unpack_from(">II", content, 16)
-        return bool(width * height > _LARGE)
+    return len(content) > _LONG or not 0 < promised_pixels(content) <= _LARGE
+
+
+def promised_pixels(content: bytes) -> int:
+    """Returns how many pixels the header of a PNG or JPEG file promises, or 0 where it is not found."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as opened:
-            return opened.width * opened.height > _LARGE
-    except Exception:
-        return False  # decoding will say what is wrong
+        if content.startswith(_PNG):
+            width, height = struct.unpack_from(">II", content, 16)
+            return int(width * height)
+        at = 2
+        for _ in range(_SEGMENTS):
+            mark, kind, length, height, width = struct.unpack_from(">BBHxHH", content, at)
+            if mark != 0xFF or length < 2:
+                return 0
+            if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAMES:
+                return int(width * height)
+            at += 2 + length
+    except struct.error:
+        pass
+    return 0
 
 
 def _attempt(decode: Decode, image: StoredImage) -> Pixels | ImageError:

@@ -66,7 +66,11 @@ class InferenceService:
         return _message("ModelConfigResponse", {"config": describe_config(graph, self._settings)})
 
     async def ModelStatistics(self, request: Any, call: Call) -> Any:  # noqa: N802
-        named = [self._graph(request.name, request.version, call)] if request.name else self._repository.graphs()
+        named = self._repository.graphs()
+        if request.name:
+            name = self._graph(request.name, request.version, call).name
+            numbers = [request.version] if request.version else self._repository.versions(name)
+            named = [self._repository.graph(name, number) for number in numbers]
         return _message("ModelStatisticsResponse", {"model_stats": [describe_statistics(graph) for graph in named]})
 
     async def ModelInfer(self, request: Any, call: Call) -> Any:  # noqa: N802

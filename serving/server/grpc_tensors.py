@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ProtocolError
+from igan_zoo.serving.server.datatypes import DATATYPES, MOST_NUMBERS, check_shape, datatype_of
 from igan_zoo.serving.server.grpc_messages import message
-from igan_zoo.serving.server.tensors import (
-    DATATYPES,
-    MOST_NUMBERS,
-    Check,
-    check_shape,
-    datatype_of,
-    from_binary,
-    to_binary,
-)
+from igan_zoo.serving.server.tensors import Check, from_binary, to_binary
 
 _Response = message("inference.ModelInferResponse")
 

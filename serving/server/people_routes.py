@@ -22,6 +22,7 @@ from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
 from igan_zoo.serving.server import sample_pictures as pictures
 from igan_zoo.serving.server.answers import json_answer, sentence_of
 from igan_zoo.serving.server.classify_uploads import Answer, classify_uploads
+from igan_zoo.serving.server.datatypes import MOST_NUMBERS
 from igan_zoo.serving.server.decoding import Decoder
 from igan_zoo.serving.server.disconnects import while_connected
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel
@@ -34,7 +35,6 @@ from igan_zoo.serving.server.running_score import RunningScore
 from igan_zoo.serving.server.score_uploads import last_line, network, running_lines
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.shares import Room
-from igan_zoo.serving.server.tensors import MOST_NUMBERS
 from igan_zoo.serving.server.upload_body import Body
 from igan_zoo.serving.server.uploads import Uploaded, UploadLimits, receive
 

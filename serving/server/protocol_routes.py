@@ -137,7 +137,10 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         return json_answer(describe_config(_graph(repository, request), settings))
 
     async def statistics(request: Request) -> Response:
-        return json_answer({"model_stats": [describe_statistics(_graph(repository, request))]})
+        graph, version = _graph(repository, request), request.path_params.get("version")
+        numbers = repository.versions(graph.name) if version is None else [version]
+        found = [repository.graph(graph.name, number) for number in numbers]
+        return json_answer({"model_stats": [describe_statistics(graph) for graph in found]})
 
     async def all_statistics(_: Request) -> Response:
         return json_answer({"model_stats": [describe_statistics(graph) for graph in repository.graphs()]})

@@ -5,7 +5,6 @@ Pure functions of bytes and arrays. Whatever a request does wrong is one sentenc
 
 from __future__ import annotations
 
-import functools
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -18,35 +17,14 @@ from msgspec import Meta, Raw, Struct
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ProtocolError
+from igan_zoo.serving.server.datatypes import MAX_RANK, MAX_SIZE, bytes_of, check_shape, datatype_of, dtype_of
+from igan_zoo.serving.server.json_tensors import clause, from_json, to_json
 
-# The protocol's types. BYTES are objects of type bytes in memory.
-DATATYPES: Mapping[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-    "BYTES": np.dtype(np.object_),
-}
-_NAMES = {dtype: name for name, dtype in DATATYPES.items()}
-# Larger than any tensor of ours, small enough for numpy.
-MAX_RANK = 8
-_MAX_SIZE = 2**31 - 1
-_MOST_ELEMENTS = 2**48
-# Numbers that a tensor in JSON may have: each is an object of 32 bytes for a moment.
-MOST_NUMBERS = 2**22
 # Bytes of JSON around the data of inputs, and objects in it.
 _MOST_BUT_DATA, _MOST_OBJECTS = 64 * 1024, 1024
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
-_Shape = Annotated[list[Annotated[int, Meta(ge=0, le=_MAX_SIZE)]], Meta(max_length=MAX_RANK)]
+_Shape = Annotated[list[Annotated[int, Meta(ge=0, le=MAX_SIZE)]], Meta(max_length=MAX_RANK)]
 _Parameters = dict[str, Any]
 
 
@@ -118,7 +96,7 @@ def decode_request(
             _check_rest(head)
         request = _DECODER.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The request is no inference request in JSON: {_clause(error)}") from None
+        raise ProtocolError(f"The request is no inference request in JSON: {clause(error)}") from None
     inputs: dict[str, NDArray[Any]] = {}
     at = 0
     for tensor in request.inputs:
@@ -128,7 +106,7 @@ def decode_request(
         check(tensor.name, tensor.datatype, tensor.shape)
         size = _binary_size(tensor)
         if size is None:
-            inputs[tensor.name] = _from_json(tensor)
+            inputs[tensor.name] = from_json(tensor.name, tensor.datatype, tensor.shape, bytes(tensor.data))
         else:
             if size > len(tail) - at:
                 raise ProtocolError(
@@ -141,17 +119,6 @@ def decode_request(
     parameters = request.parameters or {}
     binary = _flag(parameters, "binary_data_output", default=False)
     return InferRequest(request.id, inputs, _wanted(request.outputs, binary), binary, _timeout(parameters))
-
-
-def check_shape(shape: Sequence[int]) -> None:
-    """Does nothing for a shape that an array can have.
-
-    Raises:
-        ProtocolError: it is none.
-    """
-    sides = [max(1, size) for size in shape]
-    if len(sides) > MAX_RANK or any(not 0 <= size <= _MAX_SIZE for size in shape) or math.prod(sides) > _MOST_ELEMENTS:
-        raise ProtocolError(f"{list(shape)[: MAX_RANK + 1]} is not a valid shape.")
 
 
 def _check_rest(head: memoryview) -> None:
@@ -195,7 +162,7 @@ def encode_response(
             tensor["parameters"] = {"binary_data_size": len(chunk)}
             chunks.append(chunk)
         else:
-            tensor["data"] = _to_json(name, datatype, array)
+            tensor["data"] = to_json(name, datatype, array)
         described.append(tensor)
     answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
     if request.id:
@@ -204,22 +171,10 @@ def encode_response(
     return (b"".join([head, *chunks]), len(head)) if chunks else (head, None)
 
 
-def datatype_of(array: NDArray[Any]) -> str:
-    """Returns the protocol's name of an array's type.
-
-    Raises:
-        ProtocolError: the protocol has none.
-    """
-    name = _NAMES.get(array.dtype)
-    if name is None:
-        raise ProtocolError(f"The protocol has no type for {array.dtype}.")
-    return name
-
-
 def to_binary(array: NDArray[Any]) -> bytes:
     """Returns an array's little-endian bytes, row by row; elements of BYTES each after their length."""
     if array.dtype == np.object_:
-        return b"".join(struct.pack("<I", len(element)) + element for element in map(_bytes, array.ravel()))
+        return b"".join(struct.pack("<I", len(element)) + element for element in map(bytes_of, array.ravel()))
     return array.tobytes()
 
 
@@ -229,7 +184,7 @@ def from_binary(datatype: str, shape: Sequence[int], content: bytes | memoryview
     Raises:
         ProtocolError: the type is unknown, or the bytes are not those of the shape.
     """
-    dtype = _dtype(datatype)
+    dtype = dtype_of(datatype)
     check_shape(shape)
     count = math.prod(shape)
     if datatype == "BYTES":
@@ -278,109 +233,6 @@ def _from_binary(tensor: _Input, content: memoryview) -> NDArray[Any]:
         raise ProtocolError(f"The input {tensor.name} cannot be read: {error}") from None
 
 
-def _from_json(tensor: _Input) -> NDArray[Any]:
-    text = bytes(tensor.data)
-    if not text:
-        raise ProtocolError(f"The input {tensor.name} has neither data nor a binary_data_size.")
-    if tensor.datatype == "FP16":
-        raise ProtocolError(f"The input {tensor.name} is FP16, which has no form in JSON; send it as binary data.")
-    dtype = _dtype(tensor.datatype)
-    if len(text) > _MOST_BUT_DATA and tensor.datatype != "BYTES":
-        _check_count(tensor, text)
-    nested = text[1 : 1 + MAX_RANK * 8].lstrip()[:1] == b"["
-    rank = max(1, len(tensor.shape)) if nested else 1
-    try:
-        values = _data_decoder(tensor.datatype, rank).decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The data of the input {tensor.name} is not {tensor.datatype}: {_clause(error)}") from None
-    if tensor.datatype == "BYTES":
-        flat = [element.encode() for element in _flattened(values, rank)]
-        array = np.empty(len(flat), np.object_)
-        array[:] = flat
-        given = _nested_shape(values, rank) if nested else (len(flat),)
-    else:
-        try:
-            with np.errstate(over="ignore"):
-                array = np.array(values, dtype)
-        except (ValueError, OverflowError):
-            raise ProtocolError(
-                f"The data of the input {tensor.name} has rows of different lengths, or a number out of range."
-            ) from None
-        given = array.shape
-    if (nested and given != tuple(tensor.shape)) or array.size != math.prod(tensor.shape):
-        raise ProtocolError(
-            f"The data of the input {tensor.name} has {array.size} elements in the shape {list(given)}, "
-            f"but its shape is given as {tensor.shape}."
-        )
-    return array.reshape(tensor.shape)
-
-
-def _check_count(tensor: _Input, text: bytes) -> None:
-    """Checks that numbers and lists are as many as the shape says, before there are objects of them.
-
-    Raises:
-        ProtocolError: they are more, or more than are taken in JSON.
-    """
-    shape = tensor.shape
-    count = math.prod(shape)
-    lists = sum(math.prod(shape[:rank]) for rank in range(max(1, len(shape))))
-    if max(count, lists) > MOST_NUMBERS:
-        raise ProtocolError(
-            f"The input {tensor.name} has {count} elements; more than {MOST_NUMBERS} are sent as binary data."
-        )
-    if text.count(b",") >= max(1, count, lists) or text.count(b"[") > lists:
-        raise ProtocolError(f"The data of the input {tensor.name} has more elements than its shape {shape}.")
-
-
-@functools.cache
-def _data_decoder(datatype: str, rank: int) -> msgspec.json.Decoder[Any]:
-    """Returns what reads lists nested ``rank`` deep of one type, each number within the type's range."""
-    element: Any = {"BOOL": bool, "BYTES": str, "FP32": float, "FP64": float}.get(datatype)
-    if element is None:
-        limits = np.iinfo(DATATYPES[datatype])
-        # msgspec takes no bound beyond 64 bits with sign; numpy refuses what is larger.
-        upper = limits.max if limits.max <= 2**63 - 1 else None
-        element = Annotated[int, Meta(ge=int(limits.min), le=upper)]
-    for _ in range(rank):
-        element = list[element]
-    return msgspec.json.Decoder(element)
-
-
-def _flattened(values: list[Any], rank: int) -> list[Any]:
-    for _ in range(rank - 1):
-        values = [element for row in values for element in row]
-    return values
-
-
-def _nested_shape(values: list[Any], rank: int) -> tuple[int, ...]:
-    """Returns the shape of nested lists, or one that no tensor has where rows differ in length."""
-    shape = []
-    level = values
-    for depth in range(rank):
-        shape.append(len(level) if depth == 0 else len(level[0]) if level else 0)
-        if depth:
-            if any(len(row) != shape[-1] for row in level):
-                return (-1,)
-            level = [element for row in level for element in row]
-    return tuple(shape)
-
-
-def _to_json(name: str, datatype: str, array: NDArray[Any]) -> list[Any]:
-    if datatype == "FP16":
-        raise ProtocolError(f"The output {name} is FP16, which has no form in JSON; ask for it as binary data.")
-    if array.size > MOST_NUMBERS:
-        raise ProtocolError(
-            f"The output {name} has {array.size} elements; ask for more than {MOST_NUMBERS} as binary data."
-        )
-    flat = array.ravel()
-    if datatype != "BYTES":
-        return flat.tolist()
-    try:
-        return [_bytes(element).decode() for element in flat]
-    except UnicodeDecodeError:
-        raise ProtocolError(f"The output {name} is no text; ask for it as binary data.") from None
-
-
 def _elements(content: bytes | memoryview, count: int) -> NDArray[Any]:
     """Returns the elements of a BYTES tensor, each after its length as four bytes."""
     found: list[bytes] = []
@@ -399,17 +251,6 @@ def _elements(content: bytes | memoryview, count: int) -> NDArray[Any]:
     array = np.empty(len(found), np.object_)
     array[:] = found
     return array
-
-
-def _bytes(element: object) -> bytes:
-    return element if isinstance(element, bytes) else str(element).encode()
-
-
-def _dtype(datatype: str) -> np.dtype[Any]:
-    dtype = DATATYPES.get(datatype)
-    if dtype is None:
-        raise ProtocolError(f"There is no datatype {datatype[:32]!r}; there are: {', '.join(DATATYPES)}.")
-    return dtype
 
 
 def _wanted(outputs: list[_Output] | None, binary: bool) -> dict[str, bool] | None:
@@ -442,7 +283,3 @@ def _timeout(parameters: _Parameters) -> float | None:
     if type(value) is not int or not 0 <= value < 2**63:
         raise ProtocolError("The parameter timeout must be a number of microseconds below 2^63.")
     return value / 1e6
-
-
-def _clause(error: Exception) -> str:
-    return str(error).rstrip(".")[:200] + "."

@@ -30,10 +30,10 @@ from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL
 
 grpc = pytest.importorskip("grpc", reason="needs the grpc extra")
 
+from igan_zoo.serving.server.datatypes import DATATYPES  # noqa: E402
 from igan_zoo.serving.server.grpc_messages import HEALTH, SERVICE, message, methods  # noqa: E402
 from igan_zoo.serving.server.grpc_service import GrpcServer  # noqa: E402
 from igan_zoo.serving.server.grpc_tensors import read_inputs, write_response  # noqa: E402
-from igan_zoo.serving.server.tensors import DATATYPES  # noqa: E402
 
 Request = message("inference.ModelInferRequest")
 Z = latents(100, "uniform", seed=7, start=0, count=3)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from igan_zoo.errors import ImageError, UploadError
@@ -240,14 +241,16 @@ def test_an_archive_for_which_there_is_no_room_is_refused(
 def test_small_images_do_not_wait_for_large_ones() -> None:
     from igan_zoo.serving.server.decoding import Decoder, is_large
 
-    jpeg = io.BytesIO()
-    from PIL import Image
-
-    Image.new("L", (2000, 2000)).save(jpeg, "JPEG")
+    jpegs = []
+    for side in (2000, 300):
+        with Image.new("L", (side, side)) as image, io.BytesIO() as file:
+            image.save(file, "JPEG", comment=b"x" * 5000)
+            jpegs.append(file.getvalue())
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 4000, 4000)
-    assert [is_large(StoredImage("x", content)) for content in (bomb, jpeg.getvalue(), png(), b"", bomb[:20])] == [
-        True, True, False, False, False,
-    ]  # fmt: skip
+    assert [is_large(StoredImage("x", content)) for content in (*jpegs, png(), bomb)] == [True, False, False, True]
+    # What cannot be told may be anything.
+    endless = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 5000
+    assert all(is_large(StoredImage("x", content)) for content in (b"", bomb[:20], b"\xff\xd8\xff", endless))
     release, at_once, most = threading.Event(), [0], [0]
     lock = threading.Lock()
 
@@ -366,7 +369,8 @@ def test_silent_streams_of_grpc_end_and_leave_room_for_calls() -> None:
 
     streams, calls = asyncio.run(run())
     assert set(streams) == {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
-    assert streams.count("DEADLINE_EXCEEDED") <= 2
+    # Two at a time, and a few more on a machine that is so slow that the first have ended by then.
+    assert streams.count("DEADLINE_EXCEEDED") <= 8
     assert set(calls) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 
 

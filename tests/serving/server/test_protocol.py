@@ -16,6 +16,7 @@ from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL
 from tests.serving.server.live import running
+from tests.serving.server.test_repository import copy
 from tests.serving.tiny_scorer import tiny_scorer
 
 HEADER = "Inference-Header-Content-Length"
@@ -274,3 +275,13 @@ def test_tritonclient_is_told_what_is_wrong(triton: Any) -> None:
     images.set_data_from_numpy(np.zeros((1, 2), np.uint8))
     with pytest.raises(InferenceServerException, match=r"takes images of shape \[-1, 28, 28, 1\], not \[1, 2\]"):
         triton.infer(CLASSIFIER, [images])
+
+
+def test_statistics_without_a_version_are_those_of_all(tmp_path: Path, client_of: Callable[..., TestClient]) -> None:
+    for number in ("1", "2"):
+        copy(tmp_path / "digits" / number)
+    client = client_of(Repository.open([tmp_path / "digits"], ServerSettings(threads=1)))
+    found = client.get("/v2/models/digits-generator/stats").json()["model_stats"]
+    assert [line["version"] for line in found] == ["1", "2"]
+    (one,) = client.get("/v2/models/digits-generator/versions/1/stats").json()["model_stats"]
+    assert one["version"] == "1"

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.tensors import (
-    DATATYPES,
-    InferRequest,
-    datatype_of,
-    decode_request,
-    encode_response,
-    from_binary,
-    to_binary,
-)
+from igan_zoo.serving.server.datatypes import DATATYPES, datatype_of
+from igan_zoo.serving.server.tensors import InferRequest, decode_request, encode_response, from_binary, to_binary
 
 NUMBERS = [name for name in DATATYPES if name != "BYTES"]
 FEW = settings(max_examples=25, deadline=None)
