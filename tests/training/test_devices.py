@@ -107,7 +107,7 @@ def test_compiled_steps_are_close_to_eager_ones(name: str, mode: str, device: st
 def test_a_run_goes_on_on_another_device_and_is_exported(device: str, data_directory: Path, tmp_path: Path) -> None:
     """A step on the CPU, one on the device, the last on the CPU."""
     settings = [*TINY, "epochs=1", "epoch_images=60", "labels=20"]
-    recipe, path = customize(find_recipe("mnist-ssl-fast"), settings), tmp_path / "run"
+    recipe, path = customize(find_recipe("mnist-ssl-softplus"), settings), tmp_path / "run"
     for step, place in ((1, "cpu"), (2, device)):
         late = Options(device=place, deadline=time.monotonic())
         with pytest.raises(OutOfTimeError):

@@ -88,7 +88,7 @@ def test_short_epochs_are_not_each_saved(data_directory: Path, tmp_path: Path, m
         honest(self)
 
     monkeypatch.setattr(Training, "save", counted)
-    recipe = customize(find_recipe("mnist-ssl-fast"), [*TINY, "epochs=3", "epoch_images=20", "labels=20"])
+    recipe = customize(find_recipe("mnist-ssl-softplus"), [*TINY, "epochs=3", "epoch_images=20", "labels=20"])
     for work, expected in ((1e9, [0, 3]), (0.0, [0, 1, 2, 3])):
         monkeypatch.setattr(saving, "_WORK_PER_SAVE", work)
         saved.clear()
