@@ -73,6 +73,7 @@ def export_run(
     variants: Sequence[Variant] = (),
     calibration: NDArray[np.uint8] | None = None,
     weakness: str | None = None,
+    note: str | None = None,
     overwrite: bool = False,
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
@@ -82,9 +83,9 @@ def export_run(
     run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
     too. ``generator_run`` is another run whose generator to take. ``test`` are labelled images that no choice was made
     on; the errors on them go on the card. ``variants`` of the graphs are written beside the plain ones; int8 is
-    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. ``weakness`` is a sentence for the card on
-    what is wrong with the generated images. Without ``name`` the model has the name of the folder ``out``, or of the
-    recipe where that is no name of a model.
+    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. The card gets two sentences: ``weakness`` on
+    what is wrong with the generated images, ``note`` on what a reader of the errors must know. Without ``name`` the
+    model has the name of the folder ``out``, or of the recipe where that is no name of a model.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -118,7 +119,7 @@ def export_run(
     parity["variants"] = variants_report(graphs, images)
     maker = Run(generator_run) if generator_run is not None else None
     spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
-    spec = structs.replace(spec, weakness=weakness)
+    spec = structs.replace(spec, weakness=weakness, note=note)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     with atomic_directory(out, replace=overwrite) as temporary:

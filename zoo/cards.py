@@ -141,7 +141,9 @@ def _generator_training(spec: ModelSpec) -> str:
 
     {training.command}
 
-{training.epochs} epochs, {training.seconds / 3600:.2f} hours of wall time on the CPU.
+{_recipe(training)}
+
+{training.epochs} epochs, {training.seconds / 3600:.2f} hours of wall time.
 
 """
 
@@ -244,6 +246,7 @@ def _results(spec: ModelSpec) -> str:
             more = f"{result.wrong - published[0]:g} more errors than the paper's mean"
             close = result.wrong <= sum(published)
             remarks.append(f"This run makes {more}{', which is within its standard deviation' if close else ''}.")
+    remarks += [spec.note] if spec.note else []
     return "\n\n".join(["\n".join(lines), *([" ".join(remarks)] if remarks else []), _TESTED])
 
 

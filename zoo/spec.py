@@ -118,7 +118,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     """A model directory's ``config.json``.
 
     ``latent`` is there if and only if the model has a generator, ``classes`` if and only if it has a classifier.
-    ``weakness`` is a sentence on what a person sees wrong with the generated images, for the card.
+    ``weakness`` is a sentence on what a person sees wrong with the generated images, and ``note`` what a reader of the
+    errors must know, both for the card.
     """
 
     format: Literal[1] = 1
@@ -130,6 +131,7 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     latent: LatentSpec | None = None
     classes: tuple[str, ...] | None = None
     weakness: Text | None = None
+    note: Text | None = None
     training: TrainingSpec
     generator_training: TrainingSpec | None = None  # where the generator comes from a run of its own
     results: tuple[ResultSpec, ...] = ()

@@ -195,9 +195,10 @@ def test_a_model_has_the_name_of_its_folder_and_its_card_the_weakness(
     """So that a directory of models finds it; a folder that cannot name a model leaves it that of the recipe."""
     sentence = "Most images are noise."
     for folder, name in (("digits", "digits"), ("My Model", "mnist-ssl-softplus")):
-        assert igan_zoo("export", finished_run, "--out", tmp_path / folder, "--weakness", sentence)[0] == 0
+        said = ["--weakness", sentence, "--note", "Digits are drawn."]
+        assert igan_zoo("export", finished_run, "--out", tmp_path / folder, *said)[0] == 0
         spec = ModelDirectory.open(tmp_path / folder).spec
-        assert (spec.name, spec.weakness) == (name, sentence)
+        assert (spec.name, spec.weakness, spec.note) == (name, sentence, "Digits are drawn.")
         assert sentence in (tmp_path / folder / "README.md").read_text()
     assert sentence in igan_zoo("info", tmp_path / "digits")[1]
 

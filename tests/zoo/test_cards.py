@@ -85,6 +85,18 @@ def test_a_card_says_what_is_wrong_with_the_images_below_the_picture(model: Path
     assert "![generated images](samples.png) What is wrong with these images: Half of the digits are none. ##" in said
 
 
+def test_a_card_says_below_the_errors_what_their_reader_must_know(model: Path) -> None:
+    said = rewritten(model, note="The test images are drawn, not written.")
+    assert "The test images are drawn, not written. The exported classifier read the test images" in said
+
+
+def test_a_card_names_the_run_of_a_generator_with_its_own(model: Path) -> None:
+    training = read_spec(model / "config.json").training
+    other = msgspec.structs.replace(training, recipe="mnist-ssl", command="igan-zoo train mnist-ssl", departures=())
+    said = rewritten(model, generator_training=other)
+    assert "The generator comes from another run: igan-zoo train mnist-ssl The recipe is the paper's `mnist-ssl`" in said
+
+
 def test_a_card_names_the_recipe_and_its_departures_from_the_paper(model: Path) -> None:
     training = read_spec(model / "config.json").training
     assert (training.recipe, training.experiment) == ("mnist-ssl-softplus", "mnist-ssl")

@@ -31,6 +31,7 @@ from igan_zoo.commands.scorers import SCORERS, export_scorer
 @click.option(
     "--weakness", metavar="SENTENCE", help="For the card: what a person sees wrong with the generated images."
 )
+@click.option("--note", metavar="SENTENCE", help="For the card: what a reader of the errors must know.")
 @click.option(
     "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
 )
@@ -48,6 +49,7 @@ def export(
     variants: Any,
     name: str | None,
     weakness: str | None,
+    note: str | None,
     discriminator: bool,
     generator_run: Path | None,
     weights: Path | None,
@@ -59,7 +61,7 @@ def export(
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        of_a_run = any((name, weakness, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
+        of_a_run = any((name, weakness, note, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
@@ -88,6 +90,7 @@ def export(
         test=test,
         name=name,
         weakness=weakness,
+        note=note,
         discriminator=discriminator,
         generator_run=generator_run,
         variants=variants,
