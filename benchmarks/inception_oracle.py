@@ -10,13 +10,13 @@ to warm up, CPU time; the range is that of the rounds' ratios.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -28,6 +28,10 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("scorer")
     arguments = parser.parse_args()
+    # As igan_zoo does, which is not in this environment.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
     torch.set_num_threads(1)
     extractor = FeatureExtractorInceptionV3(
         "theirs", ["2048", "logits_unbiased"], feature_extractor_weights_path=arguments.weights

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import igan_zoo as _before_onnxruntime  # noqa: F401 - tests that import it themselves are to report nothing either
+
 if TYPE_CHECKING:
     from tests.hub_standin.server import StandIn
 

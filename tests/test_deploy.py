@@ -109,6 +109,7 @@ def test_the_image_runs_as_nobody_in_particular_and_fetches_nothing(name: str) -
     text = (DEPLOY / name).read_text()
     assert "USER 10001:10001" in text
     assert "HF_HUB_OFFLINE=1" in text
+    assert "ORT_DISABLE_TELEMETRY=1" in text
     assert text.index("USER ") > text.rindex("RUN ")
 
 
