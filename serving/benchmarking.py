@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import InterfaceError
 from igan_zoo.latents import latents
 from igan_zoo.progress import Progress
-from igan_zoo.serving.engine import Arrays, Device, Engine, Graph
+from igan_zoo.serving.engine import Arrays, Device, Engine, Graph, check_specification
 from igan_zoo.spec import Form, ModelSpec, graph_file
 from igan_zoo.store import Model
 
@@ -76,11 +76,13 @@ def load_candidates(model: Model, device: Device, threads: int | None) -> list[C
     if model.directory is None:
         return [_of_single_file(model, device, threads)]
     directory = model.directory
-    return [
-        Candidate(role, variant, device, Engine({role: directory.read(file)}, device=device, threads=threads))
-        for role in directory.spec.graphs
-        for variant, file in _files(directory.spec, role, device)
-    ]
+    candidates = []
+    for role in directory.spec.graphs:
+        for variant, file in _files(directory.spec, role, device):
+            engine = Engine({role: directory.read(file)}, device=device, threads=threads)
+            check_specification(model, engine)
+            candidates.append(Candidate(role, variant, device, engine))
+    return candidates
 
 
 def _files(spec: ModelSpec, role: str, device: Device) -> Iterator[tuple[Form | None, str]]:

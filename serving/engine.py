@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
+from igan_zoo.images import MAX_PIXELS
 from igan_zoo.latents import Distribution
-from igan_zoo.spec import Variant
+from igan_zoo.serving.onnx_file import check_onnx_file
+from igan_zoo.spec import ModelSpec, Variant
 from igan_zoo.store import Model
 
 if TYPE_CHECKING:
@@ -116,7 +118,8 @@ class Engine:
         """Runs a batch through the graph of ``role``.
 
         Raises:
-            InterfaceError: an input has the wrong name, type or shape.
+            InterfaceError: an input has the wrong name, type or shape; or an output has another shape than the file
+                says, which onnxruntime lets pass.
         """
         graph = self.graphs[role]
         given = inputs.get(graph.input_name)
@@ -130,7 +133,14 @@ class Engine:
             results: Sequence[Any] = session.run(names, dict(inputs))
         except Exception as error:
             raise InterfaceError(f"The {role} cannot run this input: {first_line(error)}") from error
-        return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
+        outputs = {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
+        for name, output in outputs.items():
+            if not _fits(output.shape, (len(given), *graph.outputs[name])):
+                raise InterfaceError(
+                    f"The {role} gave {name} of shape {list(output.shape)} for {len(given)} inputs, which is not what "
+                    "its file says; export it again."
+                )
+        return outputs
 
     def _session(self, role: str, batch: int) -> onnxruntime.InferenceSession:
         """Returns what runs a batch of that many."""
@@ -153,7 +163,41 @@ def load_engine(
     graphs = {role: model.graph(role, variant) for role in roles}
     rewritten = {role: model.graph_for_cpus(role) for role in roles if device == "cpu" and variant is None}
     batched = {role: content for role, content in rewritten.items() if content is not None}
-    return Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning)
+    engine = Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning)
+    check_specification(model, engine)
+    return engine
+
+
+def check_specification(model: Model, engine: Engine) -> None:
+    """Checks that loaded graphs have the sizes that the model's ``config.json`` says, where it has one.
+
+    Raises:
+        InterfaceError: a graph has others.
+    """
+    if model.directory is None:
+        return
+    for role, graph in engine.graphs.items():
+        for name, actual, expected in _sizes(graph, model.directory.spec):
+            if actual != expected:
+                raise InterfaceError(
+                    f"The {role} of {model.path} has {name} of size {list(actual)}, but config.json says "
+                    f"{list(expected)}; export it again."
+                )
+
+
+def _sizes(graph: Graph, spec: ModelSpec) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """Returns the name of every tensor whose size a specification fixes, its size, and the size that is said."""
+    image = (spec.image.height, spec.image.width, spec.image.channels)
+    if graph.role == "generator" and spec.latent is not None:
+        return [("latent", graph.input_shape, (spec.latent.size,)), ("images", graph.output_shape, image)]
+    if graph.role == "classifier" and spec.classes is not None:
+        outputs = [(name, graph.outputs[name], (len(spec.classes),)) for name in ("logits", "probabilities")]
+        return [("images", graph.input_shape, image), *outputs]
+    return []
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(shape) == len(expected) and all(e in (-1, size) for size, e in zip(shape, expected, strict=True))
 
 
 def latent_distribution(model: Model, engine: Engine) -> Distribution:
@@ -184,7 +228,7 @@ def known_class_names(model: Model, engine: Engine) -> tuple[str, ...] | None:
     graph = engine.graphs["classifier"]
     try:
         names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None
     if isinstance(names, list) and len(names) == graph.output_shape[0]:
         return tuple(str(name) for name in names)
@@ -206,6 +250,7 @@ def _session(
     except ImportError:
         raise MissingExtraError("Running models needs onnxruntime: pip install 'igan-zoo[cpu]' (or [gpu]).") from None
 
+    check_onnx_file(content, role)
     provider = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise DeviceError(
@@ -214,6 +259,8 @@ def _session(
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # What was checked is ONNX; onnxruntime would also take its own format, which was not.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Weights stand inside the file. Without a folder onnxruntime would look for others from the working directory on.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     if threads is not None:
@@ -232,8 +279,12 @@ def _session(
         if device == "cuda":
             raise DeviceError(f"CUDA cannot be used: {first_line(error)}") from error
         raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {first_line(error)}") from error
-    _check("inputs", role, session.get_inputs(), INPUTS[role])
-    _check("outputs", role, session.get_outputs(), OUTPUTS[role])
+    try:
+        _check("inputs", role, session.get_inputs(), INPUTS[role])
+        _check("outputs", role, session.get_outputs(), OUTPUTS[role])
+        _ = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise InterfaceError(f"The {role} has names or metadata that are not UTF-8; export it again.") from error
     return session
 
 
@@ -258,9 +309,15 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
         if not all(isinstance(size, int) for size in sizes):
             beside = ", ".join(("the batch", *free_axes))
             raise InterfaceError(f"The {role} has a shape that is not fixed beside {beside}: {['N', *shape]}.")
+    image = next(shapes[name][-3:] for name in (input_name, *OUTPUTS[role]) if name == "images")
+    if image[2] not in (1, 3) or any(isinstance(size, int) and not 1 <= size <= MAX_PIXELS for size in image[:2]):
+        raise InterfaceError(f"The {role} has images [H, W, C] of {list(image)}; C is 1 or 3.")
     if any(isinstance(size, int) for size in free):
         raise InterfaceError(f"The {role} takes images of one size only, not of any: {['N', *taken]}.")
     outputs = {name: tuple(size if isinstance(size, int) else -1 for size in shapes[name]) for name in OUTPUTS[role]}
+    if "probabilities" in outputs:
+        # There are as many as logits, whether the file says so or not.
+        outputs["probabilities"] = outputs["logits"]
     metadata = session.get_modelmeta().custom_metadata_map
     return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), outputs, metadata)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.latents import Distribution, latents
-from igan_zoo.serving.engine import Device, Engine, latent_distribution
+from igan_zoo.serving.engine import Device, Engine, check_specification, latent_distribution
 from igan_zoo.serving.stored_images import StoredImage, check_indices
 from igan_zoo.store import Model
 
@@ -67,4 +67,5 @@ def open_model(
         DeviceError, InterfaceError, MissingExtraError: as ``Engine`` and ``latent_distribution``.
     """
     engine = Engine({"generator": model.graph("generator")}, device=device, threads=threads)
+    check_specification(model, engine)
     return ModelSource(model, engine, latent_distribution(model, engine), count=count, seed=seed)

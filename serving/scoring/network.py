@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from igan_zoo import store
 from igan_zoo.errors import ImageError, InterfaceError
 from igan_zoo.images import conform, decode_image, read_image, to_pillow, with_channels
-from igan_zoo.serving.engine import PRECISION_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY, Device, Engine, crops
+from igan_zoo.serving.engine import (
+    PRECISION_KEY,
+    RESIZE_KEY,
+    SCORER_KEY,
+    WEIGHTS_KEY,
+    Device,
+    Engine,
+    check_specification,
+    crops,
+)
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
@@ -121,7 +130,9 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
 
 def _engine(model: store.Model, content: bytes, device: Device, threads: int | None) -> Engine:
     if model.directory is not None:
-        return Engine({"classifier": content}, device=device, threads=threads)
+        engine = Engine({"classifier": content}, device=device, threads=threads)
+        check_specification(model, engine)
+        return engine
     try:
         return Engine({"scorer": content}, device=device, threads=threads)
     except InterfaceError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +16,7 @@ from igan_zoo import store
 from igan_zoo.errors import DeviceError, InterfaceError
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import Engine, class_names, latent_distribution, load_engine
+from igan_zoo.spec import CONFIG, ImageSpec, LatentSpec, encode_spec, read_spec
 
 
 def identity_graph(name: str, kind: int, shape: list[object], out: str) -> bytes:
@@ -123,8 +126,43 @@ def test_a_graph_whose_weights_are_in_other_files_is_refused(
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", place), ("offset", "0"), ("length", "1000")):
         tensor.external_data.add(key=key, value=value)
-    with pytest.raises(InterfaceError, match=r"not an ONNX graph that onnxruntime loads: .*[Ee]xternal data"):
+    with pytest.raises(InterfaceError, match="keeps weights in other files"):
         Engine({"classifier": model.SerializeToString()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ("0", "1")}, r"classifier of .* has logits of size \[10\], but config.json says \[2\]"),
+        ({"latent": LatentSpec(size=99, distribution="uniform")}, r"latent of size \[100\], .* \[99\]"),
+        ({"image": ImageSpec(height=28, width=29, channels=1)}, r"images of size \[28, 28, 1\], .* \[28, 29, 1\]"),
+    ],
+)
+def test_graphs_of_other_sizes_than_the_specification_says_are_refused(
+    changes: dict[str, object], message: str, model: Path
+) -> None:
+    spec = read_spec(model / CONFIG)
+    (model / CONFIG).write_bytes(encode_spec(msgspec.structs.replace(spec, **changes)))
+    with pytest.raises(InterfaceError, match=message):
+        load_engine(store.resolve(str(model)), ["generator", "classifier"])
+
+
+@pytest.mark.parametrize("command", ["classify", "score", "bench", "sample"])
+def test_every_command_refuses_a_graph_that_is_not_as_specified(
+    command: str, model: Path, tmp_path: Path, igan_zoo: Callable[..., tuple[int, str, str]], digit: Path
+) -> None:
+    spec = read_spec(model / CONFIG)
+    changed = {"classes": ("0", "1"), "latent": LatentSpec(size=99, distribution="uniform")}
+    (model / CONFIG).write_bytes(encode_spec(msgspec.structs.replace(spec, **changed)))
+    arguments = {
+        "classify": [model, digit],
+        "score": [digit.parent, "--scorer", model],
+        "bench": [model],
+        "sample": [model, "--out", tmp_path / "x.npz"],
+    }
+    code, _, errors = igan_zoo(command, *arguments[command])
+    assert (code, errors.count("Error: ")) == (1, 1)
+    assert "config.json says" in errors
 
 
 def scorer_graph(shape: list[object]) -> bytes:
