@@ -33,7 +33,7 @@ INSIDE = {
 OUTSIDE = {
     "zoo": {"numpy", "click", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
     "ops": {"numpy"},
-    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL", "scipy"},
+    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL"},
     "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
     "server": {
         "numpy",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError, MissingExtraError, first_line
+from igan_zoo.errors import DataError
+from igan_zoo.files import reading
 from igan_zoo.training.data.labelled_images import Picture
+from igan_zoo.training.data.matlab_file import NUMBERS, LaterMatlabError, Variable, list_variables, read_variable
 
 _SUFFIX = "_32x32.mat"
 _SIDE = (32, 32, 3)
-_NUMBERS = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "single", "double"}
 
 
 @dataclass(frozen=True)
@@ -59,36 +60,33 @@ def list_svhn(root: Path, split: str) -> SvhnListing:
 
     Raises:
         DataError: the split is missing, or the file is not as SVHN's are.
-        MissingExtraError: scipy is not installed.
     """
-    try:
-        from scipy.io import loadmat, whosmat
-        from scipy.io.matlab import MatReadError
-    except ImportError:
-        raise MissingExtraError("Reading .mat files needs the data extra: pip install 'igan-zoo[data]'.") from None
     path = root / f"{split}{_SUFFIX}"
     if not path.is_file():
         splits = ", ".join(sorted(file.name.removesuffix(_SUFFIX) for file in root.glob(f"*{_SUFFIX}")))
         raise DataError(f"{root} has no split {split!r}: there is no {path.name}; it has {splits}.")
-    try:
-        _check(path, {name: (shape, kind) for name, shape, kind in whosmat(str(path))})
-        contents = loadmat(str(path), variable_names=["X", "y"])
-    except NotImplementedError:
-        raise DataError(f"{path} is a MATLAB 7.3 file; give SVHN's own, or save it with -v7.") from None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, zlib.error, MatReadError) as error:
-        raise DataError(f"{path} is damaged or no MATLAB file: {first_line(error)}") from error
-    labels = contents["y"].ravel().astype(np.int64)
+    with reading(path, "a MATLAB file", DataError):
+        try:
+            variables = list_variables(path)
+        except LaterMatlabError:
+            raise DataError(f"{path} is a MATLAB 7.3 file; give SVHN's own, or save it with -v7.") from None
+        pixels, digits = _checked(path, variables)
+        images, numbers = read_variable(path, pixels), read_variable(path, digits).ravel().astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{path} has labels that are no numbers, but SVHN's go from 1 to 10.")
+    labels = numbers.astype(np.int64)
     if not 1 <= labels.min() <= labels.max() <= 10:
         raise DataError(f"{path} has labels from {labels.min()} to {labels.max()}, but SVHN's go from 1 to 10.")
-    return SvhnListing(str(path), contents["X"], labels % 10)
+    return SvhnListing(str(path), images, labels % 10)
 
 
-def _check(path: Path, variables: dict[str, tuple[tuple[int, ...], str]]) -> None:
-    pixels_shape, pixels_kind = variables.get("X", ((), "missing"))
-    labels_shape, labels_kind = variables.get("y", ((), "missing"))
-    if pixels_kind != "uint8" or pixels_shape[:-1] != _SIDE or pixels_shape[-1] == 0:
-        raise DataError(f"{path} must have X of uint8 [32, 32, 3, N], but it is {pixels_kind} {list(pixels_shape)}.")
-    if labels_kind not in _NUMBERS or int(np.prod(labels_shape)) != pixels_shape[-1]:
-        raise DataError(
-            f"{path} must have {pixels_shape[-1]} numbers in y, but it is {labels_kind} {list(labels_shape)}."
-        )
+def _checked(path: Path, variables: dict[str, Variable]) -> tuple[Variable, Variable]:
+    """Returns pixels and labels, if they are promised as SVHN's are."""
+    missing = Variable("missing", (), 0, 0, False)
+    pixels, labels = variables.get("X", missing), variables.get("y", missing)
+    if pixels.kind != "uint8" or pixels.shape[:-1] != _SIDE or pixels.shape[-1] == 0:
+        raise DataError(f"{path} must have X of uint8 [32, 32, 3, N], but it is {pixels.kind} {list(pixels.shape)}.")
+    count = pixels.shape[-1]
+    if labels.kind not in NUMBERS or math.prod(labels.shape) != count:
+        raise DataError(f"{path} must have {count} numbers in y, but it is {labels.kind} {list(labels.shape)}.")
+    return pixels, labels
