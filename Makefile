@@ -10,7 +10,7 @@ SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
-	$(BIN)/igan-zoo sample --n 50000 --out demo/samples.npz
+	$(BIN)/igan-zoo sample --n 50000 --out demo/samples.npz --force
 	$(BIN)/igan-zoo classify docs/digits
 
 # Everything that the tests need, and the tests.

@@ -133,7 +133,7 @@ def test_make_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     installed = f"{sys.prefix}/.installed-cpu"
     make = ["make", "--no-print-directory", "--assume-old", installed, f"VENV={sys.prefix}", "demo"]
     shown = run(make, REPOSITORY).replace(f"{sys.prefix}/", ".venv/").splitlines()
-    assert shown[0] == ".venv/bin/igan-zoo sample --n 50000 --out demo/samples.npz"
+    assert shown[0] == ".venv/bin/igan-zoo sample --n 50000 --out demo/samples.npz --force"
     indented = [line for line in README.splitlines() if line.startswith("    ")]
     for line in shown:
         assert any(agree(line, promised) for promised in indented), line

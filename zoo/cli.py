@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,11 +24,17 @@ from igan_zoo.commands import (
     training,
     turing,
 )
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, first_line, one_line
+
+_DEBUG = "IGAN_ZOO_DEBUG"
+_LONGEST_SENTENCE = 2000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; every failure is one sentence on stderr and exit code 1, wrong usage exit code 2."""
+    """Runs the command line; every failure is one sentence on stderr and exit code 1, wrong usage exit code 2.
+
+    With ``--debug``, or IGAN_ZOO_DEBUG in the environment, an error that is not one of ours is raised as it is.
+    """
     try:
         cli.main(arguments, prog_name="igan-zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -48,15 +55,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"The system refuses: {error}.", 1)
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        _fail(_unexpected(error), 1)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({first_line(error).rstrip('.')}); ask for less, or in smaller batches."
+    return (
+        f"Unexpected {type(error).__name__} ({first_line(error).rstrip('.')}): a file may be damaged or a number too "
+        "large; igan-zoo --debug with the same command shows where it came from."
+    )
 
 
 def _fail(sentence: str, code: int) -> None:
-    click.echo(f"Error: {sentence}", err=True)
+    click.echo(f"Error: {one_line(sentence, most=_LONGEST_SENTENCE)}", err=True)
     sys.exit(code)
+
+
+def _set_debug(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        # In the environment, so that worker processes know it as well.
+        os.environ[_DEBUG] = "1"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="igan-zoo")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show the traceback of an unexpected error."
+)
 def cli() -> None:
     """Generators and classifiers of "Improved Techniques for Training GANs", as ONNX files."""
 

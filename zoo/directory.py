@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
-from igan_zoo.files import sha256_of
+from igan_zoo.files import open_regular, sha256_of
 from igan_zoo.spec import CONFIG, FileSpec, ModelSpec, encode_spec, read_spec
 
 
@@ -37,12 +39,14 @@ class ModelDirectory:
             ChecksumError: the bytes are others than promised; both sums are named.
             ModelDirectoryError: the file is missing.
         """
-        path = self.path / name
+        path, expected = self.path / name, self.spec.files[name]
         try:
-            content = path.read_bytes()
+            with open_regular(path) as file:
+                _compare_size(path, expected, file)
+                content = file.read(expected.size)
         except OSError as error:
             raise _missing(path, error) from error
-        _compare(path, self.spec.files[name], hashlib.sha256(content).hexdigest(), len(content))
+        _compare(path, expected, hashlib.sha256(content).hexdigest())
         return content
 
     def present(self) -> set[str]:
@@ -66,12 +70,14 @@ class ModelDirectory:
                 absent.append(name)
                 continue
             try:
-                _compare(path, expected, sha256_of(path), path.stat().st_size)
+                with open_regular(path) as file:
+                    _compare_size(path, expected, file)
+                    _compare(path, expected, hashlib.file_digest(file, "sha256").hexdigest())
             except OSError as error:
                 raise _missing(path, error) from error
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
-            if path.is_file() and name not in self.spec.files and name not in (CONFIG, ".gitattributes"):
+            if not path.is_dir() and name not in self.spec.files and name not in (CONFIG, ".gitattributes"):
                 raise ModelDirectoryError(f"{path} is not named in {CONFIG}; remove it or take the directory anew.")
         return absent
 
@@ -87,11 +93,21 @@ def seal(path: Path, spec: ModelSpec) -> ModelDirectory:
     return ModelDirectory.open(path)
 
 
-def _compare(path: Path, expected: FileSpec, sha256: str, size: int) -> None:
+def _compare_size(path: Path, expected: FileSpec, file: IO[bytes]) -> None:
+    """Before anything is read, which of a file of another size could take long."""
+    size = os.fstat(file.fileno()).st_size
+    if size != expected.size:
+        raise ChecksumError(
+            f"{path} is damaged or was changed: its size is another ({size} bytes), but {CONFIG} promises "
+            f"{expected.size}; take the file anew."
+        )
+
+
+def _compare(path: Path, expected: FileSpec, sha256: str) -> None:
     if sha256 != expected.sha256:
         raise ChecksumError(
-            f"{path} is damaged or was changed: its sha256 is {sha256} ({size} bytes), but {CONFIG} promises "
-            f"{expected.sha256} ({expected.size} bytes); take the file anew."
+            f"{path} is damaged or was changed: its sha256 is {sha256} ({expected.size} bytes), but {CONFIG} promises "
+            f"{expected.sha256}; take the file anew."
         )
 
 

@@ -163,3 +163,9 @@ def first_line(error: Exception) -> str:
     """Returns the first line of another library's error as the end of a sentence."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return text.rstrip(".") + "."
+
+
+def one_line(text: str, *, most: int) -> str:
+    """Returns text with line breaks and other control characters escaped, its middle left out where it is long."""
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return shown if len(shown) <= most else f"{shown[: most // 2]} [...] {shown[-most // 2 :]}"

@@ -12,7 +12,7 @@ from typing import Any
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import IganZooError, OutputError
 from igan_zoo.spec import CONFIG, read_spec
-from igan_zoo.store import DirectoryStore, cache_store, home
+from igan_zoo.store import DirectoryStore, cache_store, home, last_pulled
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ def remove(path: Path) -> None:
         aside = path.with_name(f".{path.name.lstrip('.')}.old")
         path.replace(aside)
         shutil.rmtree(aside)
-        note = home() / "last"
-        if note.is_file() and Path(note.read_text().strip()) == path.resolve():
-            note.unlink()
+        if last_pulled() == path.resolve():
+            (home() / "last").unlink()
     except OSError as error:
         raise OutputError(f"Cannot remove {path}: {error.strerror}; look at its permissions.") from error
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError, SmallImageError
-from igan_zoo.files import atomic_file
+from igan_zoo.files import atomic_file, open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -93,11 +93,15 @@ def read_image(
         SmallImageError: the image is smaller than the shape, and ``upscale`` is false.
     """
     try:
-        return _decode(path, str(path), height, width, channels, crop, upscale)
+        file = open_regular(path)
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder, not an image file.") from None
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        return _decode(file, str(path), height, width, channels, crop, upscale)
 
 
 def decode_image(
@@ -115,7 +119,7 @@ def decode_image(
 
 
 def _decode(
-    file: Path | io.BytesIO,
+    file: IO[bytes],
     name: str,
     height: int | None,
     width: int | None,
@@ -140,8 +144,6 @@ def _decode(
             if not upscale:
                 refuse_small(image.width, image.height, name, height=height, width=width)
             return conform(image, height=height, width=width, channels=channels, crop=crop)
-    except (FileNotFoundError, IsADirectoryError):
-        raise
     except UnidentifiedImageError:
         raise ImageError(f"{name} is not a PNG or JPEG image.") from None
     except Image.DecompressionBombError:

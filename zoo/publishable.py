@@ -106,7 +106,7 @@ def _check_kind(path: Path) -> None:
 def _check_header(path: Path, header: bytes) -> None:
     try:
         valid = isinstance(json.loads(header), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         valid = False
     if not valid:
         raise _unfit(path, "is not a safetensors file")
@@ -117,7 +117,7 @@ def _check_parity(directory: ModelDirectory) -> None:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         told = {name: entry["sha256"] for part in ("files", "variants") for name, entry in report.get(part, {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unfit(path, f"is no parity report ({first_line(error).rstrip('.')})") from error
     for name, file in directory.spec.files.items():
         if name.endswith(".onnx") and told.get(name) != file.sha256:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from igan_zoo.catalogue import BY_NAME, CatalogueEntry
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, HubUnreachableError, ModelDirectoryError, OutputError
-from igan_zoo.files import atomic_directory, atomic_file, sha256_of
+from igan_zoo.files import atomic_directory, atomic_file, keep_inputs, sha256_of
 from igan_zoo.hub import Address, fetch, parse_address
 from igan_zoo.spec import CONFIG, OPTIONAL, Variant
 from igan_zoo.store import DirectoryStore, Store, cache_store, fetched_stores, home, shipped_stores, unknown
@@ -161,6 +162,7 @@ def _check_pin(entry: CatalogueEntry, path: Path) -> None:
 def _copy(found: _Found, target: Path, *, replace: bool) -> ModelDirectory:
     """Copies the wanted files, or links them from the Hub's cache, and keeps what else an older copy has of them."""
     directory = found.directory
+    keep_inputs([target], [directory.path])
     origins = {name: directory.path / name for name in (CONFIG, *found.files)}
     if replace and _same_model(target, directory.path):
         origins |= {name: target / name for name in ModelDirectory.open(target).present() if name not in origins}
@@ -207,6 +209,6 @@ def _locked(name: str) -> Iterator[None]:
 def _remember(path: Path) -> None:
     try:
         with atomic_file(home() / "last") as temporary:
-            temporary.write_text(f"{path.resolve()}\n")
+            temporary.write_bytes(os.fsencode(f"{path.resolve()}\n"))
     except OutputError as error:
         sys.stderr.write(f"{path} is not remembered as the default model: {error}\n")

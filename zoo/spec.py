@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from igan_zoo.errors import ModelDirectoryError, SpecificationError
+from igan_zoo.files import open_regular
 from igan_zoo.latents import Distribution
 
 _NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
@@ -36,6 +37,8 @@ def graph_file(role: str, form: Form | None = None) -> str:
 
 
 CONFIG = "config.json"
+_LONGEST_NAME = 255
+_LARGEST_CONFIG = 2**22
 WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
 PARITY = "parity.json"
@@ -144,6 +147,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             pure = PurePosixPath(path)
             if pure.is_absolute() or ".." in pure.parts or "\\" in path or str(pure) != path or path == CONFIG:
                 raise ValueError(f"the file name {path!r} does not stay inside the directory")
+            if not path.isprintable() or len(path) > _LONGEST_NAME:
+                raise ValueError(f"the file name {path[:100]!r} is too long or has a character that cannot be printed")
 
     @property
     def graphs(self) -> dict[str, str]:
@@ -191,12 +196,15 @@ def read_spec(path: Path) -> ModelSpec:
         SpecificationError: it is not JSON, lacks a field, has an unknown one, or a value is out of range.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read(_LARGEST_CONFIG + 1)
     except OSError:
         raise ModelDirectoryError(f"{path.parent} is not a model directory: it has no {CONFIG}.") from None
+    if len(content) > _LARGEST_CONFIG:
+        raise SpecificationError(f"{path} has more than {_LARGEST_CONFIG:,} bytes, which no model needs.")
     try:
         spec = msgspec.json.decode(content, type=ModelSpec)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecificationError(f"{path} is not a valid model specification: {error}.") from error
     samples = () if spec.latent is None else (SAMPLES,)
     for name in (*spec.graphs.values(), *REQUIRED, *samples):

@@ -14,6 +14,7 @@ from typing import Protocol
 from igan_zoo.catalogue import BY_NAME, DEFAULT_MODEL
 from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ModelDirectoryError, UnknownNameError
+from igan_zoo.files import open_regular
 from igan_zoo.hub import parse_address
 from igan_zoo.names import nearest
 from igan_zoo.spec import CONFIG, Variant, graph_file
@@ -128,7 +129,8 @@ class Model:
             if variant is not None:
                 raise ModelDirectoryError(f"{self.path} is one file; --variant {variant} wants a model directory.")
             try:
-                return self.path.read_bytes()
+                with open_regular(self.path) as file:
+                    return file.read()
             except OSError as error:
                 raise ModelDirectoryError(f"Cannot read {self.path}: {error.strerror}.") from error
         spec = self.directory.spec
@@ -190,12 +192,16 @@ def unknown(name: str) -> UnknownNameError:
     return UnknownNameError(f"There is no model {name!r}; {nearest(name, known)}")
 
 
-def _default() -> Model:
+def last_pulled() -> Path | None:
+    """Returns the model directory that was pulled last, if it is known."""
     note = home() / "last"
-    if note.is_file():
-        path = Path(note.read_text().strip())
-        if (path / CONFIG).is_file():
-            return _open(path)
+    return Path(os.fsdecode(note.read_bytes()).strip()) if note.is_file() else None
+
+
+def _default() -> Model:
+    path = last_pulled()
+    if path is not None and (path / CONFIG).is_file():
+        return _open(path)
     bundled = bundled_store().find(DEFAULT_MODEL)
     if bundled is None:
         raise ModelDirectoryError("No model is bundled with this installation; name one, or pull one first.")

@@ -143,6 +143,14 @@ def fails(result: tuple[int, str, str], code: int, *parts: str) -> None:
         (["sample", "--n", "0"], ["'--n': 0"]),
         (["sample", "--n", "many"], ["'many' is not a valid integer"]),
         (["sample", "--seed", "-1"], ["--seed"]),
+        (["sample", "--start", str(2**63)], ["--start", "not in the range"]),
+        (["sample", "--start", "1" + "0" * 400], ["--start"]),
+        (["sample", "--n", str(10**15)], ["--n", "not in the range"]),
+        (["sample", "--batch-size", str(10**12)], ["--batch-size", "not in the range"]),
+        (["rank", "x", "--n", str(10**15)], ["--n", "not in the range"]),
+        (["score", "x", "--threads", str(10**10)], ["--threads", "not in the range"]),
+        (["score", "x", "--save-every", "inf"], ["inf is not a finite number"]),
+        (["bench", "--seconds", "nan"], ["nan is not a finite number"]),
         (["sample", "--device", "tpu"], ["'tpu' is not one of"]),
         (["classify"], ["Missing argument"]),
         (["evaluate"], ["Missing option '--data'"]),
@@ -151,6 +159,50 @@ def fails(result: tuple[int, str, str], code: int, *parts: str) -> None:
 )
 def test_wrong_usage_is_one_sentence_and_code_2(igan_zoo: Cli, arguments: list[str], parts: list[str]) -> None:
     fails(igan_zoo(*arguments), 2, *parts, "--help")
+
+
+def test_an_error_that_nobody_foresaw_is_one_sentence_and_with_debug_a_traceback(
+    igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_with(error: Exception) -> None:
+        def resolve(reference: str | None) -> None:
+            raise error
+
+        monkeypatch.setattr("igan_zoo.store.resolve", resolve)
+
+    monkeypatch.delenv("IGAN_ZOO_DEBUG")
+    for error in (OverflowError("too\nlarge"), RecursionError(), KeyError("x"), UnicodeError("x"), AssertionError()):
+        fail_with(error)
+        fails(igan_zoo("info", "x"), 1, f"Unexpected {type(error).__name__}", "--debug")
+    for error in (MemoryError(), MemoryError("Unable to allocate 16.0 GiB")):
+        fail_with(error)
+        fails(igan_zoo("info", "x"), 1, "There is not enough memory")
+    with pytest.raises(MemoryError):
+        igan_zoo("--debug", "info", "x")
+
+
+def test_tests_see_bugs_as_they_are(igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("igan_zoo.store.resolve", lambda reference: {}[reference])
+    with pytest.raises(KeyError):
+        igan_zoo("info", "x")
+
+
+def test_a_sentence_stays_one_line_of_some_length(igan_zoo: Cli, tmp_path: Path) -> None:
+    for name in ("a\nb\x1b[31m", "x" * 50_000):
+        code, _, errors = igan_zoo("score", name + ".tar")
+        assert code == 1
+        assert errors.count("\n") == 1
+        assert "\x1b" not in errors
+        assert len(errors) < 2100
+
+
+def test_a_sample_larger_than_the_disk_is_refused_at_once(igan_zoo: Cli, tmp_path: Path) -> None:
+    for out in ("a.npz", "a.tar", "folder"):
+        answer = igan_zoo("sample", "mnist-ssl-warm", "--n", 2**31, "--out", tmp_path / out)
+        if answer[0] == 0:
+            pytest.skip("needs a disk that is smaller")
+        fails(answer, 1, "This needs", "free some space")
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_models_are_answered_with_the_nearest(igan_zoo: Cli, digit: Path) -> None:

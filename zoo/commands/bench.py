@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import json_option, missing_train, resolve
+from igan_zoo.commands.options import THREADS, Seconds, json_option, missing_train, resolve
 from igan_zoo.terminal import print_json, print_table
 
 
@@ -22,10 +22,10 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.argument("model", required=False)
 @click.option("--batch", "batches", callback=_sizes, default="1,16,100", show_default=True, help="Batch sizes.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: each one that is there]")
-@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime on the CPU.  [default: all cores]")
+@click.option("--threads", type=THREADS, help="Of onnxruntime on the CPU.  [default: all cores]")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(positive=True),
     default=1.0,
     show_default=True,
     help="For each graph at each batch size.",

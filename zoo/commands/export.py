@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import VARIANTS, force_option, missing_train
+from igan_zoo.commands.options import VARIANTS, force_option, keep_inputs, missing_train
 from igan_zoo.commands.scorers import SCORERS, export_scorer
 
 
@@ -60,6 +60,11 @@ def export(
 
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
+    from igan_zoo import files
+
+    keep_inputs([out], [data])
+    # Of a run some files are read; a model may be inside of its folder.
+    files.keep_inputs([out], [run, labels_file, weights])
     if weights is not None or (str(run) in SCORERS and not run.exists()):
         of_a_run = any((name, weakness, note, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
         if of_a_run or (data is not None) != bool(variants):

@@ -10,13 +10,17 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import (
+    BATCH_SIZE,
+    IMAGES,
     SEED,
+    START,
     announce,
     device_option,
     engine_options,
     executor,
     force_option,
     json_option,
+    keep_inputs,
     missing_train,
     resolve,
     variant_option,
@@ -27,9 +31,9 @@ from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--n", "count", type=click.IntRange(min=1), default=100, show_default=True, help="How many images.")
+@click.option("--n", "count", type=IMAGES, default=100, show_default=True, help="How many images.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Image i of a seed is always the same.")
-@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first image.")
+@click.option("--start", type=START, default=0, show_default=True, help="Index of the first image.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -37,7 +41,7 @@ from igan_zoo.terminal import print_json, print_seconds_since, print_table
     show_default=True,
     help="X.npz, X.tar, X.parquet or a folder of PNG files.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=250, show_default=True)
+@click.option("--batch-size", type=BATCH_SIZE, default=250, show_default=True)
 @engine_options
 @variant_option
 @device_option
@@ -60,12 +64,20 @@ def sample(
 
     With --engine the same file is written by many workers; killed, the same command goes on where it was.
     """
+    from igan_zoo.files import refuse_full
     from igan_zoo.images import grid, write_image
     from igan_zoo.serving import engine as engines
     from igan_zoo.serving import sampling
-    from igan_zoo.serving.sample_writers import write_samples
+    from igan_zoo.serving.sample_writers import check_output, write_samples
 
     began = time.perf_counter()
+    picture = out.with_name(f"{out.stem}-grid.png")
+    keep_inputs([out, picture], [model])
+    if engine != "ranks":
+        check_output(out, replace=force)
+    # Of ranks another one may have written both.
+    if engine != "ranks" or not out.exists():
+        refuse_full(picture, replace=force)
     shared = executor(engine, workers, shard_size)
     chosen = resolve(model)
     loaded = engines.load_engine(chosen, ["generator"], device=device, variant=variant)
@@ -85,7 +97,6 @@ def sample(
             click.echo(f"{shared}: its images are drawn; the last rank writes {out}", err=True)
             return
         first = drawn
-    picture = out.with_name(f"{out.stem}-grid.png")
     write_image(picture, grid(first))
     size = "x".join(map(str, shape))
     click.echo(f"{out}: {count:,} images {size}, seed {seed}, from index {start}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +29,28 @@ variant_option = click.option(
     help="A smaller or faster form of the graph, if the model has it.",
 )
 SEED = click.IntRange(0, 2**64 - 1)
+# Beyond these, numbers overflow or fill the memory before anything else is wrong.
+IMAGES = click.IntRange(1, 2**31)
+START = click.IntRange(0, 2**62)
+BATCH_SIZE = click.IntRange(1, 2**20)
+THREADS = click.IntRange(1, 2**12)
+
+
+class Seconds(click.FloatRange):
+    """A finite number, 0 or more, or more than 0."""
+
+    def __init__(self, *, positive: bool = False) -> None:
+        super().__init__(min=0, min_open=positive)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return seconds
+
+
 token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
-force_option = click.option("--force", is_flag=True, help="Replace what --out names.")
+force_option = click.option("--force", is_flag=True, help="Replace what is there; never what the command reads.")
 
 
 def server_token_option(flag: str, variable: str, purpose: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -107,6 +129,32 @@ def resolve(reference: str | None) -> Model:
     from igan_zoo import store
 
     return store.resolve(reference)
+
+
+def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path | None]) -> None:
+    """Refuses outputs that would replace what a command reads: files, folders of images, and models, also by name.
+
+    Raises:
+        OutputError: names output and input.
+    """
+    from igan_zoo import files, store
+
+    places = [output for output in outputs if output is not None]
+    names = [str(reference) for reference in references if reference is not None]
+    paths = [Path(name) for name in names]
+    paths += [found for models in store.local_stores() for name in names if (found := models.find(name))]
+    inside = [place for place in places for path in paths if _is_read(place, path)]
+    files.keep_inputs(places, [*paths, *inside])
+
+
+def _is_read(output: Path, folder: Path) -> bool:
+    """Returns whether an output is there already as a part of a folder of images or of a model."""
+    from igan_zoo.images import SUFFIXES
+    from igan_zoo.spec import CONFIG
+
+    if not (output.exists() and folder.is_dir() and output.resolve().is_relative_to(folder.resolve())):
+        return False
+    return output.is_dir() or output.suffix.lower() in (*SUFFIXES, ".parquet") or (folder / CONFIG).is_file()
 
 
 def announce(model: Model, engine: Any, variant: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import SEED, device_option, force_option
+from igan_zoo.commands.options import BATCH_SIZE, SEED, THREADS, device_option, force_option, keep_inputs
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, refuse_existing
 from igan_zoo.terminal import print_seconds_since
 
@@ -21,11 +21,11 @@ from igan_zoo.terminal import print_seconds_since
 @click.option("--out", type=click.Path(path_type=Path), default="ranking", show_default=True, help="A new folder.")
 @click.option("--split", help="Which part of a data set.")
 @click.option(
-    "--n", "count", type=click.IntRange(min=2), default=10_000, show_default=True, help="Of a model's images."
+    "--n", "count", type=click.IntRange(2, 2**31), default=10_000, show_default=True, help="Of a model's images."
 )
 @click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="[default: the scorer's own]")
-@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@click.option("--batch-size", type=BATCH_SIZE, help="[default: the scorer's own]")
+@click.option("--threads", type=THREADS, help="[default: all cores]")
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
 @force_option
@@ -56,6 +56,7 @@ def rank(
     from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
 
     began = time.perf_counter()
+    keep_inputs([out], [source, scorer, weights])
     refuse_existing(out, force)
     drawn = count if is_model(source) else None
     images = open_source(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from igan_zoo.commands.options import json_option, missing_train
+from igan_zoo.commands.options import THREADS, json_option, missing_train
 from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _budget(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--model", help="Of turing: whose images to show.  [default: mnist-ssl]")
 @click.option("--results", type=_FILE, multiple=True, help="Of turing: answers that were given, JSONL.")
 @click.option("--note", help="A sentence for the report, as about the data.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch and onnxruntime.")
+@click.option("--threads", type=THREADS, help="Of PyTorch and onnxruntime.")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and for how long, and stop.")
 @json_option
 def reproduce(

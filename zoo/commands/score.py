@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.conventions import print_conventions
-from igan_zoo.commands.options import device_option, engine_options, executor, force_option
+from igan_zoo.commands.options import (
+    BATCH_SIZE,
+    IMAGES,
+    THREADS,
+    Seconds,
+    device_option,
+    engine_options,
+    executor,
+    force_option,
+    keep_inputs,
+)
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
 from igan_zoo.terminal import print_seconds_since
 
@@ -71,7 +81,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--reference", help="What to compare with: images, saved statistics, or pytorch-fid's .npz.")
 @click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
 @click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
-@click.option("--n", "count", type=click.IntRange(min=1), help="How many images.  [default: all; 50000 of a model]")
+@click.option("--n", "count", type=IMAGES, help="How many images.  [default: all; 50000 of a model]")
 @click.option("--split", help="Which part of a data set.")
 @click.option("--reference-split", help="Which part of the reference.")
 @click.option("--splits", type=click.IntRange(min=1), default=10, show_default=True, help="Of the Inception score.")
@@ -81,8 +91,8 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @_save_option
-@click.option("--batch-size", type=click.IntRange(min=1), help="Changes no number.  [default: 10; 100 of a classifier]")
-@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@click.option("--batch-size", type=BATCH_SIZE, help="Changes no number.  [default: 10; 100 of a classifier]")
+@click.option("--threads", type=THREADS, help="[default: all cores]")
 @engine_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
@@ -95,7 +105,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     help="int8 is a preview; its error is printed.",
 )
 @click.option("--compare-conventions", is_flag=True, help="Print instead what other tools make of the same images.")
-@click.option("--save-every", type=click.FloatRange(min=0), default=30, show_default=True, help="Seconds a kill costs.")
+@click.option("--save-every", type=Seconds(), default=30, show_default=True, help="Seconds a kill costs.")
 @_format_option
 @force_option
 def score(
@@ -148,6 +158,7 @@ def score(
     shared = executor(engine, workers, shard_size)
     if shared is not None and (shard is not None or compare_conventions):
         raise click.UsageError("--engine cuts the work itself; leave --shard and --compare-conventions out")
+    keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or engine == "ranks" else out, force)
     if precision == "bf16":
@@ -235,6 +246,7 @@ def merge(
 
     plan = plans.Plan(tuple(dict.fromkeys(metrics)))
     _check_usage(plan.comparing, reference, None, out, save_statistics)
+    keep_inputs([out, save_statistics], [*files, reference])
     refuse_existing(out, force)
     refuse_existing(save_statistics, force)
     merged = sums.merge([statistics_file.load_statistics(path) for path in files])

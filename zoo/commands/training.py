@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, missing_train
+from igan_zoo.commands.options import THREADS, Seconds, device_option, missing_train
 from igan_zoo.errors import TrainingError
 from igan_zoo.terminal import print_json
 
@@ -27,13 +27,13 @@ from igan_zoo.terminal import print_json
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, if there is one.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be used, and do not skip it.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch; the result depends on it in the last bits.")
+@click.option("--threads", type=THREADS, help="Of PyTorch; the result depends on it in the last bits.")
 @device_option
 @click.option(
     "--compile", "mode", type=click.Choice(["default", "reduce-overhead", "max-autotune"]), help="Use torch.compile."
 )
 @click.option("--picture-steps", type=click.IntRange(min=1), help="Draw samples every so many steps.")
-@click.option("--checkpoint-seconds", type=click.FloatRange(min=0), default=300, show_default=True)
+@click.option("--checkpoint-seconds", type=Seconds(), default=300, show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events beside log.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and stop.")
 def train(

@@ -211,7 +211,7 @@ def read_plan(path: Path) -> Plan:
         return Plan()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Plan)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecificationError(f"{path} is no plan of igan-zoo reproduce: {error}; choose another --out.") from error
 
 
