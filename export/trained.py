@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from igan_zoo.errors import ModelDirectoryError, TrainingError
+from igan_zoo.errors import ModelDirectoryError, TrainingError, first_line
 from igan_zoo.export.freeze import measure_population
 from igan_zoo.training.games import new_game
 from igan_zoo.training.imagenet_networks import MultiScaleGenerator
@@ -129,8 +129,9 @@ def load_networks(path: Path) -> TrainedNetworks:
             facts = msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=_Facts)
     except KeyError:
         raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
-    except (OSError, SafetensorError, msgspec.DecodeError) as error:
-        raise ModelDirectoryError(f"{path} is no weights file of a model: {error}.") from error
+    except Exception as error:
+        # safetensors raises anything at damaged bytes.
+        raise ModelDirectoryError(f"{path} is no weights file of a model: {first_line(error)}") from error
     networks = _new_networks(facts)
     live = _tensors(networks)
     saved = _as_named_today(saved, networks.generator)

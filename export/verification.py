@@ -35,7 +35,7 @@ def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> 
     ]
     try:
         said = json.loads(directory.read(PARITY))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParityError(f"{directory.path / PARITY} is not JSON: {error}.") from error
     check_same_files(said, [*subjects, *(graph.subject for graph in variants)])
     return {**parity_report(subjects, test), "variants": variants_report(variants, test)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import math
 import tempfile
 import weakref
 import zipfile
@@ -13,13 +13,15 @@ from typing import IO
 
 import numpy as np
 
-from igan_zoo.errors import DataError, first_line
-from igan_zoo.files import sha256_of
+from igan_zoo.errors import DataError, OutputError, first_line
+from igan_zoo.files import reading, refuse_small_disk, sha256_of
+from igan_zoo.images import MAX_PIXELS
 from igan_zoo.serving.stored_images import StoredImage, check_indices, consecutive_runs
 
 _IMAGES = "images"
 _LOCAL_HEADER_BYTES = 30
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_ENCRYPTED = 1
+_BYTES_AT_ONCE = 2**18
 
 
 class ArraySource:
@@ -34,7 +36,7 @@ class ArraySource:
         self.path, self.shape, self.reference = path, shape, reference
         self._file, self._offset = file, offset
         weakref.finalize(self, file.close)
-        self._row_bytes = int(np.prod(shape[1:], dtype=np.int64))
+        self._row_bytes = math.prod(shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -65,39 +67,70 @@ def open_npy(path: Path) -> ArraySource:
     Raises:
         DataError: it is missing, damaged, or not uint8 ``[N, H, W, C]`` with C = 1 or 3 and N > 0.
     """
-    try:
+    with reading(path, "a .npy file", DataError):
         return _open_array(path, path.open("rb"), 0, path.stat().st_size, str(path))
-    except OSError as error:
-        raise _cannot_read(path, error) from error
 
 
 def open_npz(path: Path) -> ArraySource:
-    """Opens the array ``images`` of a ``.npz`` file, or else its only array of images, without reading them.
+    """Opens the array ``images`` of a ``.npz`` file, or else its only array of images.
 
-    What is stored as ``np.savez`` does is read in place. What ``np.savez_compressed`` wrote is unpacked once, to a
-    temporary file without a name.
+    What is stored as ``np.savez`` does is read once, for its checksum, and then in place. What
+    ``np.savez_compressed`` wrote is unpacked once, to a temporary file without a name.
 
     Raises:
         DataError: it is missing, damaged, has no such array or several, or it is not as for ``open_npy``.
+        OutputError: the folder of temporary files has no room to unpack it.
     """
+    with reading(path, "a whole .npz file", DataError), zipfile.ZipFile(path) as archive:
+        key = _choose(path, archive)
+        member = archive.getinfo(f"{key}.npy")
+        reference = f"{path}[{key}]"
+        if member.flag_bits & _ENCRYPTED:
+            raise DataError(f"{path} is encrypted; save it without a password.")
+        if member.compress_type == zipfile.ZIP_STORED:
+            offset = _offset(path, member)
+            source = _open_array(path, path.open("rb"), offset, member.file_size, reference)
+            _check_stored(path, offset, member)
+            return source
+        with archive.open(member) as packed:
+            _read_header(packed, member.file_size, reference)
+        # The source closes this file when it is no longer used.
+        return _open_array(path, _unpacked(path, archive, member), 0, member.file_size, reference)
+
+
+def _check_stored(path: Path, offset: int, member: zipfile.ZipInfo) -> None:
+    """Compares the bytes of a stored member with the checksum of the archive."""
+    checksum, left = 0, member.file_size
+    with path.open("rb") as file:
+        file.seek(offset)
+        while left and (content := file.read(min(left, _BYTES_AT_ONCE))):
+            checksum, left = zlib.crc32(content, checksum), left - len(content)
+    if left or checksum != member.CRC:
+        raise DataError(f"{path} is damaged: the checksum of {member.filename} is not the one in the archive.")
+
+
+def _unpacked(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """Returns a temporary file with the bytes of a member, the checksum of which is compared on the way."""
+    folder = Path(tempfile.gettempdir())
+    refuse_small_disk(folder, member.file_size)
+    with archive.open(member) as packed:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the source closes it
+        try:
+            while content := packed.read(_BYTES_AT_ONCE):
+                _write(file, content, path, folder)
+        except BaseException:
+            file.close()
+            raise
+    return file
+
+
+def _write(file: IO[bytes], content: bytes, path: Path, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            key = _choose(path, archive)
-            member = archive.getinfo(f"{key}.npy")
-            reference = f"{path}[{key}]"
-            if member.compress_type == zipfile.ZIP_STORED:
-                return _open_array(path, path.open("rb"), _offset(path, member), member.file_size, reference)
-            with archive.open(member) as packed:
-                _read_header(packed, member.file_size, reference)
-            # The source closes this file when it is no longer used.
-            unpacked = tempfile.TemporaryFile()  # noqa: SIM115
-            with archive.open(member) as packed:
-                shutil.copyfileobj(packed, unpacked, 2**20)
-            return _open_array(path, unpacked, 0, member.file_size, reference)
+        file.write(content)
     except OSError as error:
-        raise _cannot_read(path, error) from error
-    except _ZIP_ERRORS as error:
-        raise DataError(f"{path} is not a whole .npz file: {first_line(error)}") from error
+        raise OutputError(
+            f"Cannot unpack {path} in {folder}: {error.strerror}; set TMPDIR to another folder."
+        ) from error
 
 
 def _choose(path: Path, archive: zipfile.ZipFile) -> str:
@@ -109,7 +142,7 @@ def _choose(path: Path, archive: zipfile.ZipFile) -> str:
         try:
             with archive.open(f"{key}.npy") as member:
                 shape, _, dtype = _header(member)
-        except (ValueError, TypeError):
+        except (ValueError, zipfile.BadZipFile):
             continue
         if len(shape) == 4 and (dtype == np.uint8 or len(keys) == 1):
             found.append(key)
@@ -137,7 +170,7 @@ def _open_array(path: Path, file: IO[bytes], start: int, size: int, reference: s
         file.seek(start)
         shape = _read_header(file, size, reference)
         offset = file.tell()
-        end = offset + int(np.prod(shape, dtype=np.int64))
+        end = offset + math.prod(shape)
         file.seek(0, 2)
         if file.tell() < end:
             raise DataError(f"{path} is cut off: {reference} of shape {list(shape)} needs {end:,} bytes.")
@@ -156,7 +189,7 @@ def _read_header(file: IO[bytes], size: int, reference: str) -> tuple[int, ...]:
     start = file.tell()
     try:
         shape, fortran, dtype = _header(file)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise DataError(f"{reference} is not a NumPy array: {first_line(error)}") from error
     if dtype.hasobject:
         raise DataError(f"{reference} holds Python objects, which are never read; save one array of uint8.")
@@ -168,17 +201,23 @@ def _read_header(file: IO[bytes], size: int, reference: str) -> tuple[int, ...]:
         raise DataError(f"{reference} has no images: its shape is {list(shape)}.")
     if fortran:
         raise DataError(f"{reference} is in Fortran order; save it with np.ascontiguousarray.")
-    needed = file.tell() - start + int(np.prod(shape, dtype=object))
+    needed = file.tell() - start + math.prod(shape)
     if size < needed:
         raise DataError(f"{reference} is cut off: the shape {list(shape)} needs {needed:,} bytes, not {size:,}.")
+    if shape[1] * shape[2] > MAX_PIXELS:
+        raise DataError(f"{reference} has images of more than {MAX_PIXELS:,} pixels; make them smaller first.")
     return shape
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+    """Returns shape, whether in Fortran order, and type of ``.npy`` content.
 
-
-def _cannot_read(path: Path, error: OSError) -> DataError:
-    return DataError(f"Cannot read {path}: {error.strerror or error}.")
+    Raises:
+        ValueError: it has no such header; NumPy evaluates a part of it and then raises anything.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(file)
+    except Exception as error:
+        raise ValueError(first_line(error)) from error

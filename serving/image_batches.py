@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import quiet_pillow
+from igan_zoo.files import open_regular
+from igan_zoo.images import MAX_PIXELS, quiet_pillow
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 from igan_zoo.threads import thread_pool
 
 # Images wait for others of their size until so many batches have come meanwhile, or so many bytes wait.
 _BATCHES_MEANWHILE = 8
 _BYTES_WAITING = 64 * 2**20
-# How many images are one piece of work: decoding takes long and makes them large, copying pixels neither.
+# How many images are one piece of work: decoding takes long and makes them large, copying pixels neither. A piece ends
+# earlier where its images are large.
 _ENCODED_AT_ONCE = 8
 _PIXELS_AT_ONCE = 100
+_BYTES_AT_ONCE = 16 * 2**20
+# About how much smaller a JPEG of a photo is than its pixels.
+_JPEG_RATIO = 10
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_START = 24
 
 Pixels = NDArray[np.uint8]
 Order = Sequence[int] | NDArray[np.int64]
@@ -148,6 +157,7 @@ class WaitingImages:
 
 
 Decoded = tuple[int, Pixels | ImageError]
+_Piece = list[tuple[int, StoredImage]]
 
 
 def decode_plainly(source: ImageSource, order: Order, channels: int) -> Iterator[Decoded]:
@@ -163,29 +173,72 @@ def decode_ahead(source: ImageSource, order: Order, channels: int, threads: int 
     One thread fetches, in order. Encoded images are decoded in others: Pillow lets them run meanwhile.
     """
     threads = threads or cores()
-    at_once, ahead = (_ENCODED_AT_ONCE, threads + 1) if source.encoded else (_PIXELS_AT_ONCE, 2)
-    pieces = ([int(index) for index in order[first : first + at_once]] for first in range(0, len(order), at_once))
-    waiting: deque[tuple[list[int], Future[list[Pixels | ImageError]]]] = deque()
+    ahead = threads + 1 if source.encoded else 2
+    pieces = _pieces(source, order)
+    waiting: deque[Future[list[Decoded]]] = deque()
     with thread_pool(1) as fetching, thread_pool(threads) as decoding:
 
-        def start(piece: list[int]) -> Future[list[Pixels | ImageError]]:
+        def start() -> Future[list[Decoded]]:
             if not source.encoded:
-                return fetching.submit(lambda: [_decode(image, channels) for image in source.fetch(piece)])
-            fetched = fetching.submit(source.fetch, piece)
-            return decoding.submit(lambda: [_decode(image, channels) for image in fetched.result()])
+                return fetching.submit(lambda: [(index, _decode(image, channels)) for index, image in next(pieces, [])])
+            # Only one thread runs this generator, in order.
+            fetched: Future[_Piece] = fetching.submit(lambda: next(pieces, []))
+            return decoding.submit(lambda: [(index, _decode(image, channels)) for index, image in fetched.result()])
 
         try:
-            for piece in pieces:
-                waiting.append((piece, start(piece)))
+            while True:
+                waiting.append(start())
                 if len(waiting) > ahead:
-                    indices, future = waiting.popleft()
-                    yield from zip(indices, future.result(), strict=True)
-            while waiting:
-                indices, future = waiting.popleft()
-                yield from zip(indices, future.result(), strict=True)
+                    piece = waiting.popleft().result()
+                    if not piece:
+                        return
+                    yield from piece
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
+
+
+def _pieces(source: ImageSource, order: Order) -> Iterator[_Piece]:
+    """Yields index and image of all images in order, in pieces of bounded number and, but for the last image, bytes."""
+    at_once = _ENCODED_AT_ONCE if source.encoded else _PIXELS_AT_ONCE
+    start, ready = 0, 1
+    while start < len(order):
+        piece: _Piece = []
+        size = 0
+        while start < len(order) and len(piece) < at_once and size < _BYTES_AT_ONCE:
+            # Of pixels the images before tell how large the next ones are, so that they are fetched together.
+            indices = [int(index) for index in order[start : start + min(ready, at_once - len(piece))]]
+            images = source.fetch(indices)
+            piece += zip(indices, images, strict=True)
+            size += sum(map(_weight, images))
+            start += len(indices)
+            if not source.encoded:
+                ready = max(1, _BYTES_AT_ONCE * len(piece) // max(1, size) - len(piece))
+        yield piece
+
+
+def _weight(image: StoredImage) -> int:
+    """Returns about how many bytes an image has, encoded and decoded together."""
+    content = image.content
+    if isinstance(content, np.ndarray):
+        return content.nbytes
+    if isinstance(content, bytes):
+        return len(content) + _decoded_bytes(content[:_PNG_START], len(content))
+    if isinstance(content, Path):
+        try:
+            with open_regular(content) as file:
+                return _decoded_bytes(file.read(_PNG_START), os.fstat(file.fileno()).st_size)
+        except OSError:
+            return 0
+    return 0
+
+
+def _decoded_bytes(start: bytes, length: int) -> int:
+    """Returns how many bytes of pixels an encoded image has: a PNG says so at its start, of a JPEG it is a guess."""
+    largest = 3 * MAX_PIXELS
+    if start.startswith(_PNG) and len(start) == _PNG_START:
+        return min(largest, 3 * int.from_bytes(start[16:20]) * int.from_bytes(start[20:24]))
+    return min(largest, _JPEG_RATIO * length)
 
 
 def _decode(image: StoredImage, channels: int) -> Pixels | ImageError:

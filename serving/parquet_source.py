@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
-from igan_zoo.files import sha256_of
+from igan_zoo.files import reading, sha256_of
 from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
 
 _ROWS_AT_ONCE = 64
+_BYTES_AT_ONCE = 16 * 2**20
 _BUFFER_BYTES = 2**20
 _USUAL_NAMES = ("image", "img")
 
@@ -24,7 +25,7 @@ class ParquetSource:
 
     Rows are streamed inside a row group, since a file may be a single one: reading in ascending order is cheap, and a
     step back reads the row group from its start again. In memory are a page or two of the file (of 1024 rows each, as
-    pyarrow writes them) and 64 rows.
+    pyarrow writes them) and 64 rows, or as few as are sure to have less than 16 MiB.
     """
 
     encoded = True
@@ -37,7 +38,7 @@ class ParquetSource:
         for file, group in self._groups:
             self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
         self._group, self._first = -1, 0
-        self._rows: list[dict[str, Any] | None] = []
+        self._rows: Any = ()
         self._batches: Iterator[Any] = iter(())
         for file in files:
             weakref.finalize(self, file.close)
@@ -57,40 +58,41 @@ class ParquetSource:
         sums = [sha256_of(path) for path in self.paths]
         return hashlib.sha256("\n".join([self._column, *sums]).encode()).hexdigest()
 
-    def _row(self, index: int) -> dict[str, Any] | None:
+    def _row(self, index: int) -> Any:
+        """Returns the bytes of a row as pyarrow has them, a scalar that is not copied yet."""
         try:
             self._go_to(index)
-        except (OSError, ValueError, StopIteration) as error:
+            row = self._rows[index - self._first]
+            return row["bytes"] if row.is_valid else row
+        except Exception as error:
             raise DataError(f"{self.reference} is damaged at image {index}: {first_line(error)}") from error
-        return self._rows[index - self._first]
 
     def _go_to(self, index: int) -> None:
         """Has the rows around ``index`` in memory."""
         group = bisect_right(self._starts, index) - 1
         if group != self._group or index < self._first:
             file, number = self._groups[group]
-            self._group, self._first, self._rows = group, self._starts[group], []
-            self._batches = file.iter_batches(
-                _ROWS_AT_ONCE, row_groups=[number], columns=[self._column], use_threads=False
-            )
+            self._group, self._first, self._rows = group, self._starts[group], ()
+            rows = _rows_at_once(file.metadata.row_group(number), self._column)
+            self._batches = file.iter_batches(rows, row_groups=[number], columns=[self._column], use_threads=False)
         while index >= self._first + len(self._rows):
             self._first += len(self._rows)
-            self._rows = []
+            self._rows = ()
             batch = next(self._batches)
             if index < self._first + len(batch):
-                self._rows = batch.column(0).to_pylist()
+                self._rows = batch.column(0)
             else:
                 self._first += len(batch)
 
-    def _content(self, index: int, row: dict[str, Any] | None) -> bytes | ImageError:
-        content = row["bytes"] if row is not None else None
-        if content is None:
+    def _content(self, index: int, content: Any) -> bytes | ImageError:
+        buffer = content.as_buffer() if content.is_valid else None
+        if buffer is None:
             return ImageError(f"{self.name(index)} is not in the file: it has no bytes.")
-        if len(content) > MAX_ENCODED_BYTES:
+        if buffer.size > MAX_ENCODED_BYTES:
             return ImageError(
-                f"{self.name(index)} has {len(content):,} bytes; an image has at most {MAX_ENCODED_BYTES:,}."
+                f"{self.name(index)} has {buffer.size:,} bytes; an image has at most {MAX_ENCODED_BYTES:,}."
             )
-        return bytes(content)
+        return bytes(buffer)
 
 
 def open_parquet(paths: Sequence[Path], reference: str) -> ParquetSource:
@@ -111,7 +113,10 @@ def open_parquet(paths: Sequence[Path], reference: str) -> ParquetSource:
     files: list[Any] = []
     try:
         files.extend(_open_file(parquet, path) for path in paths)
-        columns = {_image_column(path, file.schema_arrow) for path, file in zip(paths, files, strict=True)}
+        columns = set()
+        for path, file in zip(paths, files, strict=True):
+            with reading(path, "a whole parquet file", DataError):
+                columns.add(_image_column(path, file.schema_arrow))
         if len(columns) != 1:
             raise DataError(f"The files of {reference} name their column of images differently: {', '.join(columns)}.")
         if sum(file.metadata.num_rows for file in files) == 0:
@@ -124,13 +129,21 @@ def open_parquet(paths: Sequence[Path], reference: str) -> ParquetSource:
 
 
 def _open_file(parquet: Any, path: Path) -> Any:
-    try:
+    with reading(path, "a whole parquet file", DataError):
         return parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {first_line(error)}") from error
-    except ValueError as error:
-        # pyarrow's ArrowInvalid.
-        raise DataError(f"{path} is not a whole parquet file: {first_line(error)}") from error
+
+
+def _rows_at_once(group: Any, column: str) -> int:
+    """Returns how many rows of a row group are read together.
+
+    Rows that repeat each other may be in the file once, in a dictionary: any row may then be as large as the column.
+    """
+    chunks = [group.column(place) for place in range(group.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.startswith(f"{column}.")]
+    size = max(1, sum(chunk.total_uncompressed_size for chunk in chunks))
+    repeated = any(chunk.has_dictionary_page for chunk in chunks if chunk.path_in_schema == f"{column}.bytes")
+    rows = int(_BYTES_AT_ONCE * (1 if repeated else group.num_rows) // size)
+    return max(1, min(_ROWS_AT_ONCE, rows))
 
 
 def _image_column(path: Path, schema: Any) -> str:
@@ -155,5 +168,5 @@ def _columns_of_hub_type(schema: Any) -> list[str]:
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         return [name for name, feature in features.items() if feature.get("_type") == "Image"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []

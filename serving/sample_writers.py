@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.files import atomic_directory, atomic_file, refuse_full
+from igan_zoo.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
 from igan_zoo.images import decode_image, encode_png
 from igan_zoo.progress import Progress
 
 _ROWS_PER_GROUP = 1000
+_SMALLEST_PNG = 57
 _FEATURES = {"info": {"features": {"image": {"_type": "Image"}}}}
 
 Images = NDArray[np.uint8]
@@ -57,10 +59,13 @@ def write_samples(
     they come as pixels or, where ``holds_png``, as what ``encoded`` gives.
 
     Raises:
-        OutputError: another suffix, an existing folder without ``replace``, or a place that cannot be written.
+        OutputError: another suffix, an existing file or folder without ``replace``, or a place that cannot be
+            written or has too little room.
         MissingExtraError: ``.parquet`` without ``pyarrow``.
     """
     check_output(out, replace=replace)
+    # Of PNG files only the least is known: two chunks without a pixel.
+    refuse_small_disk(out.parent, count * (_SMALLEST_PNG if holds_png(out) else math.prod(image_shape)))
     samples = Samples(image_shape, seed, start, count)
     if out.suffix == "":
         writer: AbstractContextManager[Add] = _folder(out, samples, replace)
@@ -76,14 +81,13 @@ def write_samples(
 
 
 def check_output(out: Path, *, replace: bool) -> None:
-    """Refuses a suffix that says no format, and a folder with something in it.
+    """Refuses a suffix that says no format, a file that is there, and a folder with something in it.
 
     Raises:
-        OutputError: names the formats, or the folder, unless ``replace`` is true.
+        OutputError: names the formats; or the file or folder, unless ``replace`` is true.
     """
-    if out.suffix == "":
-        refuse_full(out, replace=replace)
-    elif out.suffix not in _WRITERS:
+    refuse_full(out, replace=replace)
+    if out.suffix != "" and out.suffix not in _WRITERS:
         listed = ", ".join(_WRITERS)
         raise OutputError(
             f"Cannot write samples as {out.suffix}: end --out in one of {listed}, or name a folder for PNG files."

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from igan_zoo.errors import DataError, ImageError, first_line
-from igan_zoo.files import sha256_of
+from igan_zoo.errors import DataError, ImageError
+from igan_zoo.files import reading, sha256_of
 from igan_zoo.images import SUFFIXES
 from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
 
@@ -67,10 +67,8 @@ def open_tar(path: Path) -> TarSource:
     Raises:
         DataError: it is missing, compressed, damaged, cut off, or has no PNG or JPEG file.
     """
-    try:
+    with reading(path, "a whole tar archive", DataError):
         file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
         _refuse_compressed(path, file)
         index = _index(path, file)
@@ -93,26 +91,23 @@ def _refuse_compressed(path: Path, file: IO[bytes]) -> None:
 def _index(path: Path, file: IO[bytes]) -> TarIndex:
     index = TarIndex([], [], [])
     length = path.stat().st_size
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            while (member := archive.next()) is not None:
-                # The module keeps every header that it has seen; ours are three lists.
-                archive.members.clear()  # type: ignore[attr-defined]
-                if not member.isreg() or member.issparse() or not _is_image(member.name):
-                    continue
-                if member.offset_data + member.size > length:
-                    raise DataError(f"{path} is cut off inside {member.name}.")
-                index.names.append(member.name)
-                index.offsets.append(member.offset_data)
-                index.sizes.append(member.size)
-            file.seek(archive.offset)
-            end = file.read(tarfile.BLOCKSIZE)
-            if len(end) < tarfile.BLOCKSIZE or any(end):
-                # The module takes the first header that is none for the end.
-                kind = "damaged" if any(end) else "cut off"
-                raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {len(index.names)} images.")
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise DataError(f"{path} is not a whole tar archive: {first_line(error)}") from error
+    with reading(path, "a whole tar archive", DataError), tarfile.open(fileobj=file, mode="r:") as archive:
+        while (member := archive.next()) is not None:
+            # The module keeps every header that it has seen; ours are three lists.
+            archive.members.clear()  # type: ignore[attr-defined]
+            if not member.isreg() or member.issparse() or not _is_image(member.name):
+                continue
+            if member.size < 0 or member.offset_data + member.size > length:
+                raise DataError(f"{path} is cut off inside {member.name}.")
+            index.names.append(member.name)
+            index.offsets.append(member.offset_data)
+            index.sizes.append(member.size)
+        file.seek(archive.offset)
+        end = file.read(tarfile.BLOCKSIZE)
+        if len(end) < tarfile.BLOCKSIZE or any(end):
+            # The module takes the first header that is none for the end.
+            kind = "damaged" if any(end) else "cut off"
+            raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {len(index.names)} images.")
     return index
 
 

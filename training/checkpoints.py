@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.errors import TrainingError
-from igan_zoo.files import atomic_file
+from igan_zoo.errors import TrainingError, first_line
+from igan_zoo.files import atomic_file, open_regular
 from igan_zoo.training.historical import HistoricalAverage
 from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 
@@ -34,7 +34,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return tensors, json.loads(file.metadata()["facts"])
+        return tensors, _facts(file)
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
@@ -44,23 +44,31 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
         TrainingError: the file is missing or damaged.
     """
     with _opened(path) as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-        return facts
+        return _facts(file)
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+    if not all(isinstance(facts[name], int) for name in ("epoch", "step")):
+        raise ValueError("its epoch and step are no numbers")
+    return facts
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Opens a checkpoint and says what is wrong with it."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
         raise TrainingError(f"There is no checkpoint {path}; start the run without --resume.") from None
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except Exception as error:
+        # safetensors and json raise anything at damaged bytes.
         raise TrainingError(
-            f"The checkpoint {path} is damaged ({error}); start the run again in another --out."
+            f"The checkpoint {path} is damaged ({first_line(error)}); start the run again in another --out."
         ) from error
 
 

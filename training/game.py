@@ -227,13 +227,20 @@ class Game:
         return {"average_updates": averages, "history_updates": {n: h.updates for n, h in self.histories.items()}}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
-        """Takes over what :meth:`counters` returned, once the tensors are restored."""
+        """Takes over what :meth:`counters` returned, once the tensors are restored.
+
+        Raises:
+            TrainingError: it is not what this game returns.
+        """
         for optimizer in self.optimizers.values():
             optimizer.count_steps()
-        if self.average is not None:
-            self.average.updates = counters["average_updates"]
-        for name, history in self.histories.items():
-            history.updates = counters["history_updates"][name]
+        try:
+            if self.average is not None:
+                self.average.updates = int(counters["average_updates"])
+            for name, history in self.histories.items():
+                history.updates = int(counters["history_updates"][name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError("The checkpoint is damaged: it lacks the updates of its averages.") from error
 
 
 def answer_batches(total: int, size: int) -> Iterator[tuple[NDArray[np.int64], slice]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import SpecificationError, TrainingError
-from igan_zoo.files import atomic_file
+from igan_zoo.files import alone, atomic_file, open_regular
 from igan_zoo.images import grid, write_image
 from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.pictures import draw_curves, draw_progress
@@ -107,6 +108,12 @@ class Run:
         """
         return read_facts(self.recipe_file)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Lets one process at a time train this run; others that try raise a TrainingError."""
+        return alone(
+            self.path, TrainingError(f"Another process trains {self.path}: wait for it, or choose another --out.")
+        )
+
     def clean(self) -> None:
         """Removes what a killed process was writing; nothing of it has a final name."""
         for rest in self.path.glob(".*.part"):
@@ -174,10 +181,11 @@ def read_facts(path: Path) -> RunFacts:
         UnknownNameError: its recipe has no name of this version.
     """
     try:
-        facts = msgspec.json.decode(path.read_bytes(), type=RunFacts)
+        with open_regular(path) as file:
+            facts = msgspec.json.decode(file.read(), type=RunFacts)
     except (FileNotFoundError, NotADirectoryError):
         raise TrainingError(f"{path.parent} is not a run directory: it has no {path.name}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecificationError(f"{path} is not a run's recipe: {error}.") from error
     name = find_recipe(facts.recipe.name).name  # what it is called now
     return replace(facts, recipe=msgspec.structs.replace(facts.recipe, name=name))
@@ -186,4 +194,16 @@ def read_facts(path: Path) -> RunFacts:
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            row = json.loads(line)
+            valid = isinstance(row, dict) and isinstance(row.get("epoch"), int)
+        except (ValueError, RecursionError):
+            valid = False
+        if not valid:
+            raise TrainingError(f"Line {number} of {path} is damaged; remove it, or start the run again elsewhere.")
+        rows.append(row)
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def start_training(
     game, and the first of them writes the run. ``loaded`` are the training images of ``source``, if they are there.
 
     Raises:
-        TrainingError: a run exists and ``resume`` is false, or it was made from another recipe or other data.
+        TrainingError: a run exists and ``resume`` is false, it was made from another recipe or other data, or another
+            process trains it.
         OutOfTimeError: the deadline of the options has passed.
         DataError: the data is not what the recipe needs.
         DeviceError: the device is not there.
@@ -75,24 +77,26 @@ def start_training(
             f"{path} was trained with {started.labelled_images:,} labels and not {facts.labelled_images:,}; "
             "give the same --labels."
         )
-    if world.leads:
-        if started is None:
-            run.start(facts)
-        else:
-            run.clean()
-    try:
-        # Denormal numbers, which a saturated generator makes in plenty, are many times slower and mean nothing here.
-        torch.set_flush_denormal(True)
-        use_precision(precision, options.device)
-        if world.leads and recipe.precision == "auto":
-            sys.stderr.write(f"precision: {precision}\n")
-        recipe = replace(recipe, precision=precision)
-        train(recipe, data, run, resume=resume, options=options, world=world)
+    with run.alone() if world.leads else nullcontext():
         if world.leads:
-            run.draw_progress()
-    finally:
-        torch.set_flush_denormal(False)
-        world.leave()
+            if started is None:
+                run.start(facts)
+            else:
+                run.clean()
+        try:
+            # Denormal numbers, which a saturated generator makes in plenty, are many times slower and mean nothing
+            # here.
+            torch.set_flush_denormal(True)
+            use_precision(precision, options.device)
+            if world.leads and recipe.precision == "auto":
+                sys.stderr.write(f"precision: {precision}\n")
+            recipe = replace(recipe, precision=precision)
+            train(recipe, data, run, resume=resume, options=options, world=world)
+            if world.leads:
+                run.draw_progress()
+        finally:
+            torch.set_flush_denormal(False)
+            world.leave()
 
 
 def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, resume: bool, **how: Any) -> None:

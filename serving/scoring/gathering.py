@@ -17,7 +17,7 @@ from igan_zoo.serving.image_batches import Batch, ImageBatches
 from igan_zoo.serving.scoring.accumulator import Accumulator
 from igan_zoo.serving.scoring.network import Network, Scores
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, merge, shard_range
-from igan_zoo.serving.scoring.statistics_file import load_statistics, save_statistics
+from igan_zoo.serving.scoring.statistics_file import keep_statistics, load_statistics
 from igan_zoo.serving.stored_images import ImageSource
 
 # Writing what is known of 2,048 features takes a fraction of a second.
@@ -124,7 +124,7 @@ def gather_statistics(
         strict=manner.strict,
         threads=manner.threads,
     )
-    noted, saved = 0, time.monotonic()
+    noted, saved, partial = 0, time.monotonic(), manner.partial
     title = f"scoring {source.reference}"
     with Progress(title, len(order), unit="images", done=start, shown=manner.shown) as bar:
         for batch, features, logits in answers(batches, network):
@@ -133,8 +133,8 @@ def gather_statistics(
             # Only where no image waits is what is done a beginning of the order.
             noted = _note_skipped(batches, accumulator, chosen, noted)
             due = time.monotonic() - saved >= manner.save_every
-            if manner.partial is not None and due and accumulator.done == batches.done - start:
-                save_statistics(so_far(), manner.partial)
+            if partial is not None and due and accumulator.done == batches.done - start:
+                partial = partial if keep_statistics(so_far(), partial) else None
                 saved = time.monotonic()
     _note_skipped(batches, accumulator, chosen, noted)
     return so_far()

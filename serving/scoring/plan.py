@@ -25,6 +25,7 @@ from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Fa
 from igan_zoo.serving.scoring.statistics_cache import cache_key, cached_path, find_statistics
 from igan_zoo.serving.scoring.statistics_file import (
     holds_gaussian,
+    keep_statistics,
     load_gaussian,
     load_statistics,
     save_statistics,
@@ -108,7 +109,7 @@ def find_or_gather(
     What an interrupted run knows lies beside the file it was to become, so that the same call goes on from there.
 
     Raises:
-        OutputError: ``out`` is something else, without ``replace_out``, or cannot be written.
+        OutputError: ``out`` is something else, without ``replace_out``, or cannot be written; of the cache it is said.
         ImageError: an image does not decode, and the plan is strict.
         DataError, ScoringError: as ``gather_statistics``.
     """
@@ -127,9 +128,10 @@ def find_or_gather(
         partial = None
         if plan.manner.strict:
             refuse_skipped(found, source)
-    for path in (kept, out):
-        if path is not None and find_statistics(path, facts, shard) is None:
-            save_statistics(found, path)
+    if out is not None and find_statistics(out, facts, shard) is None:
+        save_statistics(found, out)
+    if kept is not None and find_statistics(kept, facts, shard) is None:
+        keep_statistics(found, kept)
     if partial is not None:
         partial.unlink(missing_ok=True)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ScoringError
-from igan_zoo.files import atomic_file
+from igan_zoo.errors import OutputError, ScoringError
+from igan_zoo.files import atomic_file, reading
 from igan_zoo.serving.scoring.frechet_distance import Gaussian
 from igan_zoo.serving.scoring.moments import check_total
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_facts, kept_images
@@ -50,23 +51,30 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
         temporary.write_bytes(save(arrays, metadata={_METADATA_KEY: header}))
 
 
+def keep_statistics(statistics: Statistics, path: Path) -> bool:
+    """Writes statistics that only save work later; if that fails, says so on stderr and returns false."""
+    try:
+        save_statistics(statistics, path)
+    except OutputError as error:
+        sys.stderr.write(f"The statistics are not kept for another time: {error}\n")
+        return False
+    return True
+
+
 def load_statistics(path: Path) -> Statistics:
     """Returns the statistics of a file, everything about them checked.
 
     Raises:
         ScoringError: the file is missing, damaged, or of another kind or version.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = msgspec.json.decode((file.metadata() or {})[_METADATA_KEY], type=_Header)
-            check_facts(header.facts)
-            arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_BITS)}
-    except FileNotFoundError:
-        raise ScoringError(f"There is no statistics file {path}.") from None
-    except (SafetensorError, KeyError, OSError, msgspec.DecodeError) as error:
-        raise ScoringError(f"{path} is not a statistics file of this version, or is damaged: score again.") from error
+    if not path.exists():
+        raise ScoringError(f"There is no statistics file {path}.")
+    with reading(path, "a statistics file of this version", ScoringError), safe_open(path, framework="numpy") as file:
+        header = msgspec.json.decode((file.metadata() or {})[_METADATA_KEY], type=_Header)
+        check_facts(header.facts)
+        arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_BITS)}
     if not _is_consistent(header.facts, arrays):
         raise ScoringError(f"The statistics file {path} is damaged: its parts do not fit together; score again.")
     arrays |= {name: _unpacked(arrays[name], header.facts.images) for name in _BITS}
@@ -122,7 +130,7 @@ def holds_gaussian(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return {f"{name}.npy" for name, _ in _GAUSSIAN} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # Whatever is wrong with it, it is no such file.
         return False
 
 
@@ -134,15 +142,11 @@ def load_gaussian(path: Path) -> Gaussian:
     Raises:
         ScoringError: the file is missing or damaged, or its arrays are not these.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            mean, covariance = (_member(archive, f"{name}.npy", dimensions=rank) for name, rank in _GAUSSIAN)
-    except FileNotFoundError:
-        raise ScoringError(f"There is no file {path}.") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ScoringError(
-            f"{path} is not an .npz with float mu [F] and sigma [F, F] as pytorch-fid writes it, or is damaged."
-        ) from error
+    if not path.exists():
+        raise ScoringError(f"There is no file {path}.")
+    kind = "an .npz with float mu [F] and sigma [F, F] as pytorch-fid writes it"
+    with reading(path, kind, ScoringError), zipfile.ZipFile(path) as archive:
+        mean, covariance = (_member(archive, f"{name}.npy", dimensions=rank) for name, rank in _GAUSSIAN)
     if covariance.shape != (len(mean), len(mean)) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ScoringError(f"mu and sigma in {path} do not fit each other, or hold what is no number.")
     return Gaussian(mean.astype(np.float64), covariance.astype(np.float64))

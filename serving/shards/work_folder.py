@@ -71,7 +71,7 @@ class WorkFolder:
             raise ShardError(f"{path} was given to another job meanwhile; run the command again.")
         try:
             return cls(path, msgspec.json.decode(content, type=Job), job_sha256)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ShardError(
                 f"A worker does not understand {path / _JOB}: install the same igan-zoo on all machines."
             ) from error
@@ -116,7 +116,7 @@ class WorkFolder:
     def recorded(self, number: int) -> Done | None:
         """Returns the record of a shard that is finished."""
         content = _read(self.shard(number, ".json"))
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(content, type=Done) if content is not None else None
         return None
 
@@ -177,7 +177,7 @@ class WorkFolder:
 def _another(path: Path, there: bytes, job: Job) -> str:
     try:
         how = f" ({difference(msgspec.json.decode(there, type=Job), job)})"
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         how = ""
     return (
         f"{path} holds shards of another job{how}: finish that one with its own command, choose another --out, or add "

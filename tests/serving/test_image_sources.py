@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import gzip
 import io
+import shutil
 import struct
 import tarfile
 import tracemalloc
@@ -22,9 +23,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from igan_zoo.errors import DataError, IganZooError, ImageError, MissingExtraError, UnknownNameError
+from igan_zoo.errors import DataError, IganZooError, ImageError, MissingExtraError, OutputError, UnknownNameError
 from igan_zoo.images import write_image
-from igan_zoo.serving.image_batches import ImageBatches
+from igan_zoo.serving.image_batches import ImageBatches, decode_ahead
 from igan_zoo.serving.image_sources import is_model, open_source
 from igan_zoo.serving.stored_images import ImageSource, consecutive_runs, read
 
@@ -348,7 +349,7 @@ def test_links_that_go_round_end(tmp_path: Path) -> None:
     source = open_source(str(tmp_path / "it"))
     assert len(source) == 4
     assert len(source.fingerprint()) == 64
-    with pytest.raises(ImageError, match=r"zz\.png cannot be decoded"):
+    with pytest.raises(ImageError, match=r"zz\.png cannot be read"):
         read(source, [3])
 
 
@@ -526,7 +527,106 @@ def test_an_archive_that_promises_more_than_it_has_is_refused_before_it_is_unpac
         assert "[images] is cut off" in refusal(tmp_path / "it.npz")
 
 
+def with_array(path: Path, compression: int = zipfile.ZIP_STORED) -> Path:
+    images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
+    header = io.BytesIO()
+    np.lib.format.write_array(header, images)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("images.npy", header.getvalue())
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_pixel_of_an_npz_is_noticed(compression: int, tmp_path: Path) -> None:
+    path = with_array(tmp_path / "it.npz", compression)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+def patched(content: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in content
+    return content.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"(50, 28, 28, 1)", b"((((((((((((((("),
+        (b"(50, 28, 28, 1)", b'"""            '),
+        (b"(50, 28, 28, 1)", b"(9**99,1,1,1)  "),
+        (b"(50, 28, 28, 1)", b"(4**9,4**9,9,1)"),
+        (b"'|u1'", b"'|u\xff'"),
+    ],
+)
+def test_a_header_that_numpy_stumbles_over_is_damage(old: bytes, new: bytes, tmp_path: Path) -> None:
+    content = with_array(tmp_path / "it.npz").read_bytes()
+    assert len(old) == len(new)
+    (tmp_path / "it.npz").write_bytes(patched(content, old, new))
+    assert str(tmp_path / "it.npz") in refusal(tmp_path / "it.npz")
+    at = content.index(b"\x93NUMPY")
+    (tmp_path / "it.npy").write_bytes(patched(content[at:], old, new))
+    assert str(tmp_path / "it.npy") in refusal(tmp_path / "it.npy")
+
+
+def test_an_archive_larger_than_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("igan_zoo.files.shutil.disk_usage", lambda place: usage)
+    with pytest.raises(OutputError, match=r"needs 0\.0 GB in .*, which has 0\.0 GB free"):
+        open_source(str(with_array(tmp_path / "it.npz", zipfile.ZIP_DEFLATED)))
+
+
+def test_a_full_disk_of_temporary_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the archive, which is whole."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(OutputError, match=r"Cannot unpack .*it\.npz in .*: No space left on device; set TMPDIR"):
+        open_source(str(with_array(tmp_path / "it.npz", zipfile.ZIP_DEFLATED)))
+
+
+@pytest.mark.parametrize("field", [b"\x80" + bytes(3) + b"\x01" + bytes(7), b"\xff" * 12])
+def test_sizes_in_a_tar_that_no_file_has_are_refused(field: bytes, tmp_path: Path) -> None:
+    header = bytearray(tarfile.TarInfo("a.png").tobuf())
+    header[124:136] = field
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "it.tar").write_bytes(header + bytes(10_240 - len(header)))
+    assert "it.tar is" in refusal(tmp_path / "it.tar")
+
+
 # Memory.
+
+
+def test_rows_that_repeat_a_large_one_are_not_all_in_memory(tmp_path: Path) -> None:
+    """A parquet file has them once, in a dictionary: 0.5 MB here, and 640 MB written out."""
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet files need the data extra")
+
+    image = {"bytes": png(pictures(1)[0]) + bytes(10_000_000), "path": None}
+    path = write_parquet(tmp_path / "it.parquet", [image] * 64, dictionary_pagesize_limit=2**30)
+    assert path.stat().st_size < 1_000_000
+    source = open_source(str(path))
+    before, highest = pyarrow.total_allocated_bytes(), 0
+    for index in range(64):
+        source.fetch([index])
+        highest = max(highest, pyarrow.total_allocated_bytes() - before)
+    assert highest < 100_000_000
+
+
+def test_images_are_decoded_ahead_by_their_bytes_and_not_by_their_number(tmp_path: Path) -> None:
+    """Four megapixels each: as pixels 12 MB, and as PNG files next to nothing."""
+    large = np.zeros((20, 2000, 2000, 3), np.uint8)
+    saved(tmp_path / "it.npz", images=large)
+    (tmp_path / "it").mkdir()
+    for index, image in enumerate(large):
+        write_image(tmp_path / "it" / f"{index}.png", image)
+    for name in ("it.npz", "it"):
+        source = open_source(str(tmp_path / name))
+
+        def go(source: ImageSource = source) -> None:
+            for _ in decode_ahead(source, range(len(source)), 3, threads=2):
+                pass
+
+        assert highest_memory(go) < 160_000_000
 
 
 def test_archives_of_arrays_are_not_in_memory(tmp_path: Path) -> None:

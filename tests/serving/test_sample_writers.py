@@ -114,9 +114,7 @@ def test_a_stream_that_breaks_leaves_what_was_there(suffix: str, tmp_path: Path)
         raise KeyboardInterrupt
 
     def attempt() -> None:
-        write_samples(
-            tmp_path / f"it{suffix}", broken(), image_shape=(6, 5, 3), seed=0, start=0, count=9, replace=False
-        )
+        write_samples(tmp_path / f"it{suffix}", broken(), image_shape=(6, 5, 3), seed=0, start=0, count=9, replace=True)
 
     with pytest.raises(KeyboardInterrupt):
         attempt()
@@ -138,6 +136,13 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
     with pytest.raises(MissingExtraError, match=r"Writing parquet files needs the data extra"):
         write(tmp_path / "a.parquet", pictures(1))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [*FILES, ""])
+def test_what_is_there_is_replaced_only_when_told(suffix: str, tmp_path: Path) -> None:
+    write(tmp_path / f"it{suffix}", pictures(2))
+    with pytest.raises(OutputError, match="already exists; choose another --out, or add --force"):
+        write(tmp_path / f"it{suffix}", pictures(3))
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".parquet"])

@@ -124,7 +124,8 @@ def test_a_checkpoint_brings_the_history_back(tmp_path: Path) -> None:
         wander(players, generator)
         history.update()
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, history_tensors("history", history), {"history_updates": history.updates})
+    facts = {"epoch": 1, "step": 0, "history_updates": history.updates}
+    save_checkpoint(path, history_tensors("history", history), facts)
 
     resumed = HistoricalAverage(players, 0.5)
     tensors, facts = load_checkpoint(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from igan_zoo.errors import OutOfTimeError, SpecificationError, TrainingError
 from igan_zoo.training import saving
@@ -163,6 +165,40 @@ def test_a_damaged_checkpoint_is_named(igan_zoo: Cli, data_directory: Path, tmp_
     code, _, errors = igan_zoo(*arguments, "--resume")
     assert code == 1
     assert "checkpoint.safetensors is damaged" in errors
+
+
+@pytest.mark.parametrize("damage", [b"{\n", b"5\n", b"{}\n", b'{"epoch": "1"}\n', b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_a_damaged_line_of_a_log_is_named(damage: bytes, finished_run: Path, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(finished_run, tmp_path / "run")))
+    lines = run.log_file.read_bytes().splitlines(keepends=True)
+    run.log_file.write_bytes(lines[0] + damage + lines[1])
+    with pytest.raises(TrainingError, match=r"Line 2 of .*log\.jsonl is damaged"):
+        run.log()
+
+
+@pytest.mark.parametrize("facts", ["{}", "5", '{"epoch": 1}', '{"epoch": "1", "step": 0}', "[" * 100_000])
+def test_facts_of_a_checkpoint_that_lack_something_are_damage(facts: str, tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "it.safetensors", metadata={"facts": facts})
+    with pytest.raises(TrainingError, match=r"checkpoint .*it\.safetensors is damaged"):
+        checkpoint_facts(tmp_path / "it.safetensors")
+
+
+def test_a_recipe_with_deep_fields_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text('{"more": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(SpecificationError, match="is not a run's recipe"):
+        Run(tmp_path).facts()
+
+
+def test_one_run_is_trained_by_one_process(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:
+    arguments = training(data_directory, tmp_path / "run", 2)
+    assert igan_zoo(*arguments)[0] == 0
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    with Run(tmp_path / "run").alone():
+        code, _, errors = igan_zoo(*arguments, "--resume")
+    assert code == 1
+    assert f"Another process trains {tmp_path / 'run'}: wait for it" in errors
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+    assert igan_zoo(*arguments, "--resume")[0] == 0
 
 
 def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(

@@ -94,7 +94,9 @@ def test_a_card_names_the_run_of_a_generator_with_its_own(model: Path) -> None:
     training = read_spec(model / "config.json").training
     other = msgspec.structs.replace(training, recipe="mnist-ssl", command="igan-zoo train mnist-ssl", departures=())
     said = rewritten(model, generator_training=other)
-    assert "The generator comes from another run: igan-zoo train mnist-ssl The recipe is the paper's `mnist-ssl`" in said
+    assert (
+        "The generator comes from another run: igan-zoo train mnist-ssl The recipe is the paper's `mnist-ssl`" in said
+    )
 
 
 def test_a_card_names_the_recipe_and_its_departures_from_the_paper(model: Path) -> None:

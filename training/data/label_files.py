@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
+from igan_zoo.files import open_regular
 
 _FILE_COLUMNS = ("file", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")
@@ -52,7 +54,7 @@ def number_labels(names: Sequence[str], labels: dict[str, str]) -> tuple[NDArray
 def _lines(path: Path) -> list[tuple[int, str, str]]:
     """Returns line number, file and label of every line but the first."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip().lower() for name in next(reader, [])]
             file_column = _column(path, header, _FILE_COLUMNS)

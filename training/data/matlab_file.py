@@ -95,13 +95,13 @@ def read_variable(path: Path, variable: Variable) -> NDArray[Any]:
         stored = np.dtype(order + _STORED[kind])
         if length != count * stored.itemsize:
             raise MatlabFormatError(f"{count:,} numbers of {stored.itemsize} bytes are promised, not {length:,} bytes")
-        values = np.empty(count, stored)
-        raw = memoryview(values).cast("B")
+        raw = bytearray(length)
         raw[: len(content)] = content
         for first in range(len(content), length, _BYTES_AT_ONCE):
             last = min(first + _BYTES_AT_ONCE, length)
             raw[first:last] = stream.read(last - first)
         stream.finish()
+    values = np.frombuffer(raw, stored)
     return values.astype(variable.kind, copy=False).reshape(variable.shape, order="F")
 
 

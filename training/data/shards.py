@@ -7,7 +7,6 @@ so that an interrupted preparation goes on behind the last whole one.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ChecksumError, DataError, OutputError
-from igan_zoo.files import atomic_file, sha256_of
+from igan_zoo.files import alone, atomic_file, refuse_small_disk, sha256_of
 from igan_zoo.progress import Progress
 from igan_zoo.training.data.decoding import UsableImages, report_skipped
 from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
@@ -100,11 +99,13 @@ def prepare_shards(
         raise DataError(f"{source} holds shards already; give what they were made from.")
     listing = list_images(source, split, labels_file=labels_file, stream=True)
     shape = Shape(size, size, channels, crop)
-    manifest = _begin(listing, split, out, shape)
-    if strict and manifest.skipped:
-        raise DataError(f"{out} was prepared without --strict: {manifest.skipped[0]}")
-    if not manifest.complete:
-        manifest = _write_shards(listing, out, manifest, strict, shard_images)
+    _refuse_other_contents(out)
+    with alone(out, OutputError(f"Another process prepares {out}: wait for it, or choose another --out.")):
+        manifest = _begin(listing, split, out, shape)
+        if strict and manifest.skipped:
+            raise DataError(f"{out} was prepared without --strict: {manifest.skipped[0]}")
+        if not manifest.complete:
+            manifest = _write_shards(listing, out, manifest, strict, shard_images)
     report_skipped(manifest.skipped)
     return open_shards(out)
 
@@ -113,7 +114,7 @@ def _write_shards(listing: Listing, out: Path, manifest: Manifest, strict: bool,
     """Decodes what ``manifest`` does not have yet, and returns the complete one."""
     shape = manifest.shape
     start = manifest.shards[-1].end if manifest.shards else 0
-    _refuse_full_disk(out, (len(listing) - start) * shape.height * shape.width * shape.channels)
+    refuse_small_disk(out, (len(listing) - start) * shape.height * shape.width * shape.channels)
     usable = UsableImages(listing, shape, strict, start, list(manifest.skipped))
     # One shard is in memory at a time.
     size = min(shard_images, len(listing))
@@ -149,8 +150,6 @@ def _begin(listing: Listing, split: str, out: Path, shape: Shape) -> Manifest:
     )
     for rest in out.glob(".*.part"):
         rest.unlink()
-    if not (out / MANIFEST).exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} already exists and holds no shards; choose another --out.")
     found = read_manifest(out) if (out / MANIFEST).exists() else new
     if not found.shards:
         _write_manifest(out, new)
@@ -165,6 +164,11 @@ def _begin(listing: Listing, split: str, out: Path, shape: Shape) -> Manifest:
         skipped = found.skipped[: kept[-1].skipped] if kept else ()
         return msgspec.structs.replace(found, complete=False, skipped=skipped, shards=kept)
     return found
+
+
+def _refuse_other_contents(out: Path) -> None:
+    if not (out / MANIFEST).exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} already exists and holds no shards; choose another --out.")
 
 
 def _whole_shards(out: Path, manifest: Manifest) -> tuple[Shard, ...]:
@@ -210,14 +214,6 @@ def _write_manifest(out: Path, manifest: Manifest) -> None:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
-def _refuse_full_disk(out: Path, needed: int) -> None:
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise OutputError(
-            f"The shards need {needed / 1e9:.1f} GB, but {out} has {free / 1e9:.1f} GB free; choose another --out."
-        )
-
-
 def read_manifest(path: Path) -> Manifest:
     """Reads the manifest of a directory of shards.
 
@@ -228,7 +224,7 @@ def read_manifest(path: Path) -> Manifest:
         return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise DataError(f"{path} holds no shards: it has no {MANIFEST}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path / MANIFEST} is not the manifest of shards: {error}.") from error
 
 
