@@ -97,6 +97,8 @@ class Training:
             self.save()
 
     def _initialize(self) -> None:
+        # Differs from the 2016 code: its CIFAR-10 and SVHN scripts take the first images of the tiled labelled set, and
+        # one batch of latents for the generator. As many of the whole set give scales that are about 1 % apart.
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))

@@ -79,6 +79,8 @@ class Discriminator(nn.Module):
 
         They pass together as far as no layer compares examples: every example has its own noise and dropout. That the
         last ``generated`` batches are not real makes no difference here.
+
+        # Differs from the 2016 code: that has a pass of its own for each batch, which computes the same.
         """
         sizes = [len(group) for group in groups]
         features = self.features(torch.cat(groups))

@@ -1,4 +1,7 @@
-"""The random streams of every process, as tensors of a checkpoint."""
+"""The random streams of every process, as tensors of a checkpoint.
+
+# Differs from the 2016 code: its streams are Theano's and numpy's, here they are torch's.
+"""
 
 from __future__ import annotations
 

@@ -109,6 +109,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     averaging_rate: Rate | None = 0.0001  # of the parameter average that is tested; none tests the parameters
     precision: Precision | Literal["auto"] = "float32"  # of the matrix products and convolutions
     seed: Index = 1  # of weights, noise and shuffles
+    # Differs from the 2016 code: there it is 1 where not given, and the seed with minibatch discrimination on CIFAR-10.
     data_seed: Index | None = None  # of the labelled subset; the seed where not given
 
     def __post_init__(self) -> None:

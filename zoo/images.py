@@ -178,7 +178,7 @@ def conform(image: Image.Image, *, height: int, width: int, channels: int, crop:
     mode = {1: "L", 3: "RGB"}[channels]
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
-    # Differs from the 2016 conversion of ImageNet, which drops the fourth channel.
+    # Differs from the 2016 code: its conversion of ImageNet drops the fourth channel.
     if "A" in image.getbands() or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     if image.mode != mode:

@@ -55,6 +55,8 @@ class UsableImages:
 
     Images that cannot be decoded are skipped, and so are those that would have to be enlarged as long as they are no
     more than half of all. With ``strict`` the first of either kind is an error.
+
+    # Differs from the 2016 code: its conversion of ImageNet enlarges small images.
     """
 
     listing: Listing

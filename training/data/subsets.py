@@ -67,18 +67,26 @@ def validation_subset(
 
     Only validation sees their labels. The images themselves stay in the unlabelled set, which is the complete training
     set as in the 2016 code.
+
+    # Differs from the 2016 code: that has no validation, and prints the test error of every epoch.
     """
     order = _generator(seed, "validation").permutation(len(labels))
     return order[(labels[order] >= 0) & ~np.isin(order, labelled)][:count]
 
 
 def epoch_order(total: int, seed: int, epoch: int, stream: str) -> NDArray[np.int64]:
-    """Returns a permutation of ``0..total-1`` that depends on nothing but the arguments, so runs resume anywhere."""
+    """Returns a permutation of ``0..total-1`` that depends on nothing but the arguments, so runs resume anywhere.
+
+    # Differs from the 2016 code: that shuffles the order of the epoch before once more.
+    """
     return _generator(seed, stream, epoch).permutation(total)
 
 
 def tiled_order(images: int, total: int, seed: int, epoch: int, stream: str = "tiles") -> NDArray[np.int64]:
-    """Returns ``total`` indices below ``images``: independent permutations of all of them, one after the other."""
+    """Returns ``total`` indices below ``images``: independent permutations of all of them, one after the other.
+
+    # Differs from the 2016 code: its MNIST script takes whole copies only, and fails where they do not fill the epoch.
+    """
     generator = _generator(seed, stream, epoch)
     return np.concatenate([generator.permutation(images) for _ in range(-(-total // images))])[:total]
 
