@@ -51,7 +51,7 @@ class EpochBatches:
         }
         self._orders = {name: order for name, order in orders.items() if order is not None}
         self.steps = epoch_length(training_set) // (recipe.batch_size * world.size)
-        self._reader = None if training_set.on_device else ThreadPoolExecutor(1)
+        self._reader = None if training_set.on_device else _reader(training_set.device)
         self._ahead: tuple[int, dict[str, Future[Tensor]]] = (-1, {})
 
     def __enter__(self) -> EpochBatches:
@@ -110,3 +110,10 @@ class EpochBatches:
     def _shared(self, order: NDArray[np.int64], batch_size: int | None = None) -> _Order:
         share = self._world.share(order, batch_size or self._set.recipe.batch_size)
         return _Order(share, torch.from_numpy(np.ascontiguousarray(share)).to(self._set.device))
+
+
+def _reader(device: str) -> ThreadPoolExecutor:
+    if device != "cuda":
+        return ThreadPoolExecutor(1)
+    # A thread begins with the first GPU as its own, and would pin its memory there.
+    return ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),))
