@@ -11,12 +11,17 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
 
+from igan_zoo.training.checkpoints import load_checkpoint
+from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.distributed import World
 from igan_zoo.training.game import Batches, Game
 from igan_zoo.training.games import new_game
 from igan_zoo.training.layers import GaussianNoise
+from igan_zoo.training.loop import Options, Training
 from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import customize
+from tests.conftest import synthetic_digits
 
 RECIPES = ("mnist-ssl", "cifar10-ssl", "cifar10-table3-l-ha", "imagenet128")
 
@@ -129,6 +134,21 @@ def test_two_processes_step_like_one_that_averages_their_losses(name: str, tmp_p
             assert torch.equal(*both), key
             torch.testing.assert_close(both[0], parameter.detach(), rtol=0, atol=1e-5, msg=f"{player}.{key}")
             assert not torch.equal(both[0], moved[key]), f"{player}.{key} did not move"
+
+
+def test_a_run_starts_with_the_networks_of_the_first_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of their tensors, after the data-dependent initialization and before the first checkpoint."""
+    shared: list[Tensor] = []
+    monkeypatch.setattr(World, "share_first", lambda world, tensors: shared.extend(tensors))
+    recipe = customize(find_recipe("mnist-ssl"), ["batch_size=4", "labels=10", "initialization_images=20"])
+    images, labels = synthetic_digits(40, 1)
+    data = LabelledImages(images[..., None], labels, tuple("0123456789"))
+    training = Training(recipe, data, Run(tmp_path), options=Options())
+    training.start()
+    saved, _ = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    live = training.game.tensors()
+    assert [tensor.data_ptr() for tensor in shared] == [tensor.data_ptr() for tensor in live.values()]
+    assert all(torch.equal(saved[name], tensor) for name, tensor in live.items() if tensor.isfinite().all())
 
 
 def test_processes_share_an_epoch_without_overlap() -> None:
