@@ -84,7 +84,7 @@ def start_training(
             else:
                 run.clean()
         try:
-            # Differs from the 2016 code: denormal numbers are zero. A saturated generator makes many, and they are slow.
+            # Differs from the 2016 code: denormal numbers are zero. A saturated generator makes many slow ones.
             torch.set_flush_denormal(True)
             use_precision(precision, options.device)
             if world.leads and recipe.precision == "auto":
