@@ -8,16 +8,18 @@ Random weights, batches of 8, medians of five rounds in turn after one to warm u
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from igan_zoo.export.convolutions import folded
-from igan_zoo.export.graphs import to_onnx
-from igan_zoo.export.scorers import SCORERS, Scorer
+from igan_zoo.export.torch_scorers import NETWORKS, torch_scorer
 from igan_zoo.serving.engine import Engine
+from igan_zoo.serving.scorers.converting import SCORERS, convert
+from igan_zoo.serving.scorers.weights import open_weights
 
 BATCH, ROUNDS = 8, 5
 
@@ -26,17 +28,15 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     kind = SCORERS["inception"]
-    network = kind.build().eval().requires_grad_(False)
-    plain, frozen = (Scorer(each, kind.size, kind.offset).eval() for each in (network, folded(network)))
-    example = torch.zeros(2, 40, 50, 3, dtype=torch.uint8)
-    content = to_onnx(
-        frozen, example, input_name="images", outputs=["features", "logits"], metadata={}, axes=("N", "H", "W")
-    )
-    engine = Engine({"scorer": content}, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.pth"
+        torch.save(NETWORKS["inception"][0]().state_dict(), path)
+        file = open_weights(path)
+    plain = torch_scorer(kind, file)
+    engine = Engine({"scorer": convert(kind, file)}, threads=1)
     runs: dict[str, Callable[[np.ndarray], object]] = {
         "scorer": lambda images: engine.run("scorer", {"images": images}),
         "torch": lambda images: plain(torch.from_numpy(images)),
-        "torch, folded": lambda images: frozen(torch.from_numpy(images)),
     }
     for size in (32, 299):
         images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)

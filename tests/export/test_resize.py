@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from igan_zoo.export.graphs import to_onnx
 from igan_zoo.export.resize import tf1_bilinear
+from igan_zoo.serving.scorers import layers
+from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 
 
 def reference(images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -59,15 +59,15 @@ def test_half_pixel_centres_are_something_else() -> None:
     assert float((tf1_bilinear(images, 299) - other).abs().max()) > 10
 
 
-class Resize(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return tf1_bilinear(images, 299)
-
-
 @pytest.fixture(scope="module")
 def graph() -> bytes:
-    example = torch.zeros(2, 40, 50, 3, dtype=torch.uint8)
-    return to_onnx(Resize(), example, input_name="images", outputs=["pixels"], metadata={}, axes=("N", "H", "W"))
+    writer = OnnxGraph()
+    writer.output(
+        "pixels",
+        layers.tf1_bilinear(writer, writer.input("images", np.uint8, ["N", "H", "W", 3]), 299),
+        ["N", 3, 299, 299],
+    )
+    return writer.to_bytes({})
 
 
 @pytest.mark.parametrize(

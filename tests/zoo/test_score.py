@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,11 @@ import onnx
 import pytest
 from PIL import Image
 
-from igan_zoo.errors import DownloadError, InterfaceError
-from igan_zoo.serving.engine import SCORER_KEY, WEIGHTS_KEY, Engine
+from igan_zoo.errors import InterfaceError
+from igan_zoo.serving.engine import SCORER_KEY, Engine
 from igan_zoo.serving.scoring.frechet_distance import gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score_reference
 from igan_zoo.serving.scoring.network import open_network
-from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 from igan_zoo.serving.scoring.statistics import Facts
 from igan_zoo.serving.scoring.statistics_file import load_statistics, save_gaussian
 from tests.conftest import igan_zoo_process
@@ -463,61 +460,3 @@ def test_scoring_needs_no_pytorch(npz: Path, scorer: Path) -> None:
     result = without_torch("score", npz, "--scorer", scorer, "--metric", "is", "--metric", "fid", "--reference", npz)
     assert result.returncode == 0, result.stderr
     assert "classifier score (toy-" in result.stdout
-
-
-def test_the_2015_network_is_never_replaced_by_another(igan_zoo: Cli, npz: Path, tmp_path: Path) -> None:
-    refused(igan_zoo("score", npz), "The scorer inception-2015-12-05 is not on this machine yet: add --scorer")
-    result = without_torch("score", npz, "--scorer", "inception-2015-12-05")
-    assert result.returncode == 1
-    assert "Converting inception-2015-12-05 needs torch, once: pip install 'igan-zoo[train,cpu]'" in result.stderr
-    (tmp_path / "page.pth").write_bytes(b"<html>")
-    refused(
-        igan_zoo("score", npz, "--weights", tmp_path / "page.pth"), "page.pth is not the published file: its sha256"
-    )
-    refused(igan_zoo("score", npz, "--weights", tmp_path / "absent.pth"), "There is no file")
-
-
-def test_the_2015_network_is_fetched_and_converted_once(
-    igan_zoo: Cli, npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here with a toy in its place; afterwards neither a network nor PyTorch is needed."""
-    from igan_zoo.export import scorers
-
-    fetched: list[str] = []
-    graph = onnx.load_from_string(scorer_graph(["N", "H", "W", 3]))
-    for key, value in ((SCORER_KEY, INCEPTION), (WEIGHTS_KEY, INCEPTION_WEIGHTS)):
-        graph.metadata_props.add(key=key, value=value)
-
-    def download(url: str, path: Path, **_: Any) -> None:
-        fetched.append(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"weights")
-
-    def export_scorer(kind: Any, weights: Path, out: Path, **_: Any) -> tuple[Path, str]:
-        assert weights.read_bytes() == b"weights"
-        (out / f"{INCEPTION}.onnx").write_bytes(graph.SerializeToString())
-        return out / f"{INCEPTION}.onnx", INCEPTION
-
-    toy = replace(scorers.SCORERS["inception"], sha256=hashlib.sha256(b"weights").hexdigest())
-    monkeypatch.setitem(scorers.SCORERS, "inception", toy)
-    monkeypatch.setattr(scorers, "export_scorer", export_scorer)
-    monkeypatch.setattr("igan_zoo.downloads.download", download)
-    code, output, errors = igan_zoo(
-        "score", npz, "--scorer", INCEPTION, "--metric", "is", "--metric", "fid", "--reference", npz
-    )
-    assert code == 0, errors
-    assert fetched == [toy.source]
-    assert output.splitlines()[1].startswith("Inception score  is90 ")
-    assert output.splitlines()[4].startswith("FID ")
-    again = without_torch("score", npz, "--no-cache")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.splitlines()[1].startswith("Inception score  is90 ")
-
-
-def test_an_unreachable_network_says_how_to_go_on(igan_zoo: Cli, npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: Any, **__: Any) -> None:
-        raise DownloadError("Cannot fetch https://example.org/x (Name or service not known)")
-
-    monkeypatch.setattr("igan_zoo.downloads.download", unreachable)
-    result = igan_zoo("score", npz, "--scorer", INCEPTION)
-    refused(result, "not known): fetch it elsewhere and give it with --weights FILE.")

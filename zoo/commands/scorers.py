@@ -1,7 +1,8 @@
-"""Scorers: what ``export`` makes of published weights, and where ``score`` finds its network."""
+"""Scorers: what ``export`` makes of published weights, and the 8-bit previews that ``score`` takes."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,46 +10,96 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.options import missing_train
-from igan_zoo.errors import ChecksumError
 from igan_zoo.terminal import print_seconds_since
 
 if TYPE_CHECKING:
+    from igan_zoo.serving.scorers.converting import ScorerKind
+    from igan_zoo.serving.scorers.weights import WeightsFile
     from igan_zoo.serving.scoring.network import Network
     from igan_zoo.serving.stored_images import ImageSource
 
 SCORERS = ("inception", "efficientnet-lite0")
 
-# The published file has 95,628,359 bytes.
-_LARGEST_WEIGHTS = 200 * 2**20
-
 
 def export_scorer(
-    kind: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool, calibration: str | None = None
+    kind_name: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool, calibration: str | None = None
 ) -> None:
     """Turns published weights into an ONNX file that computes features and logits of images of any size.
 
-    ``calibration`` names images for which an 8-bit preview is written beside it.
+    ``out`` is a name that ends in ``.onnx``, or a folder. Where the train extra is installed, the file is compared with
+    PyTorch, and the report is written next to it. ``calibration`` names images for which an 8-bit preview is written.
     """
-    if kind not in SCORERS:
-        raise click.UsageError(f"--weights goes with {' or '.join(SCORERS)}, not with {kind}")
+    if kind_name not in SCORERS:
+        raise click.UsageError(f"--weights goes with {' or '.join(SCORERS)}, not with {kind_name}")
     if weights is None:
-        raise click.UsageError(f"{kind} wants --weights, the file of its published weights")
-    try:
-        from igan_zoo.export import scorers
-    except ImportError as error:
-        raise missing_train(error) from error
+        raise click.UsageError(f"{kind_name} needs --weights, the file of its published weights")
+    from igan_zoo.commands.records import refuse_existing
+    from igan_zoo.files import atomic_file
+    from igan_zoo.serving.scorers.converting import SCORERS as KINDS
+    from igan_zoo.serving.scorers.converting import convert, scorer_name
+    from igan_zoo.serving.scorers.weights import open_weights, require_sum
 
     began = time.perf_counter()
-    path, name = scorers.export_scorer(scorers.SCORERS[kind], weights, out, any_weights=any_weights, replace=force)
-    click.echo(f"{path}: the scorer {name}, compared with PyTorch; next to it {path.with_suffix('.parity.json').name}")
+    kind = KINDS[kind_name]
+    file = open_weights(weights)
+    if not file.is_graph and not any_weights:
+        require_sum(file, kind.sha256, kind.source)
+    name = scorer_name(kind, file)
+    path = out if out.suffix == ".onnx" else out / f"{name}.onnx"
+    report = path.with_suffix(".parity.json")
+    for target in (path, report):
+        refuse_existing(target, force)
+    content = convert(kind, file)
+    compared = _compared(kind, file, content)
+    with atomic_file(path) as graph:
+        graph.write_bytes(content)
+    if compared is None:
+        # A report of a file that is no longer there would be none.
+        report.unlink(missing_ok=True)
+        click.echo(f"{path}: the scorer {name}, not compared with PyTorch, which needs the train extra")
+    else:
+        with atomic_file(report) as facts:
+            facts.write_text(json.dumps(compared, indent=2) + "\n")
+        click.echo(f"{path}: the scorer {name}, compared with PyTorch; next to it {report.name}")
     if calibration is not None:
-        from igan_zoo.export.scorer_previews import write_int8_scorer
-        from igan_zoo.serving.image_sources import open_source
-
-        images = open_source(calibration, split=None)
-        preview, measured = write_int8_scorer(path, images, size=scorers.SCORERS[kind].size, replace=force)
-        click.echo(f"{preview}: the scorer {name}-int8, a preview: {measured}")
+        _export_preview(path, name, kind.size, calibration, force=force)
     print_seconds_since(began)
+
+
+def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> dict[str, Any] | None:
+    """Returns the report of the comparison with PyTorch, where that is installed."""
+    try:
+        from igan_zoo.export.scorer_parity import scorer_parity
+        from igan_zoo.export.torch_scorers import torch_scorer
+    except ImportError:
+        return None
+    from igan_zoo.serving.scorers.converting import scorer_name
+
+    parity = scorer_parity(content, torch_scorer(kind, file))
+    return {"scorer": scorer_name(kind, file), "weights_sha256": file.sha256, **parity}
+
+
+def _export_preview(path: Path, name: str, size: int, calibration: str, *, force: bool) -> None:
+    try:
+        from igan_zoo.export.scorer_previews import write_int8_scorer
+    except ImportError as error:
+        raise missing_train(error) from error
+    from igan_zoo.serving.image_sources import open_source
+
+    preview, measured = write_int8_scorer(path, open_source(calibration, split=None), size=size, replace=force)
+    click.echo(f"{preview}: the scorer {name}-int8, a preview: {measured}")
+
+
+def load_network(reference: str | None, weights: Path | None, *, device: Any, threads: int | None) -> Network:
+    """Returns the network to score with, and says on stderr what is fetched and made for it."""
+    from igan_zoo.serving.scorers.opening import open_scorer
+    from igan_zoo.serving.scoring.protocols import INCEPTION
+
+    if weights is not None and reference not in (None, INCEPTION):
+        raise click.UsageError(f"--weights are those of {INCEPTION}, not of {reference}")
+    return open_scorer(
+        reference, weights, device=device, threads=threads, say=lambda sentence: click.echo(sentence, err=True)
+    )
 
 
 def load_preview(exact: Network, reference: str | None, source: ImageSource, how: dict[str, Any]) -> Network:
@@ -57,15 +108,15 @@ def load_preview(exact: Network, reference: str | None, source: ImageSource, how
     Raises:
         ScoringError: there is none.
     """
-    from igan_zoo import store
     from igan_zoo.errors import ScoringError
+    from igan_zoo.serving.scorers.opening import scorers_folder
     from igan_zoo.serving.scoring.network import open_network
     from igan_zoo.serving.scoring.precision import preview_error
 
     if exact.shape is not None:
-        raise ScoringError(f"{exact.name} is a classifier, and --precision is of scorers; leave it out.")
+        raise ScoringError(f"--precision applies to scorers, but {exact.name} is a classifier. Remove it.")
     given = Path(reference or exact.name)
-    folder = given.parent if given.suffix == ".onnx" else store.home() / "scorers"
+    folder = given.parent if given.suffix == ".onnx" else scorers_folder()
     path = folder / f"{given.name.removesuffix('.onnx')}-int8.onnx"
     if not path.is_file():
         raise ScoringError(
@@ -75,69 +126,3 @@ def load_preview(exact: Network, reference: str | None, source: ImageSource, how
     preview = open_network(str(path), **how)
     click.echo(f"{preview.name} is a preview: {preview_error(exact, preview, source)}.", err=True)
     return preview
-
-
-def load_network(reference: str | None, weights: Path | None, *, device: Any, threads: int | None) -> Network:
-    """Returns the network to score with: the 2015 Inception, which is made once and kept, or another one by name."""
-    from igan_zoo import store
-    from igan_zoo.serving.scoring.network import open_network
-    from igan_zoo.serving.scoring.protocols import INCEPTION
-
-    if weights is not None and reference not in (None, INCEPTION):
-        raise click.UsageError(f"--weights are those of {INCEPTION}, not of {reference}")
-    if reference in (None, INCEPTION):
-        path = _inception(weights, fetch=reference is not None)
-    else:
-        path = store.home() / "scorers" / f"{reference}.onnx"
-    return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
-
-
-def _inception(weights: Path | None, *, fetch: bool) -> Path:
-    """Returns the converted network in the cache, making it where it is not there yet."""
-    from igan_zoo import store
-    from igan_zoo.errors import MissingExtraError
-    from igan_zoo.files import sha256_of
-    from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
-
-    folder = store.home() / "scorers"
-    path = folder / f"{INCEPTION}.onnx"
-    if path.is_file() and (weights is None or (weights.is_file() and sha256_of(weights) == INCEPTION_WEIGHTS)):
-        return path
-    if weights is None and not fetch:
-        raise MissingExtraError(
-            f"The scorer {INCEPTION} is not on this machine yet: add --scorer {INCEPTION} to fetch its weights "
-            "(96 MB, once), or --weights FILE if you have them, or name another network with --scorer."
-        )
-    try:
-        from igan_zoo.export import scorers
-        from igan_zoo.export.weights import open_weights
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Converting {INCEPTION} needs {error.name or error}, once: pip install 'igan-zoo[train,cpu]', or copy "
-            f"{path} from a machine that has it."
-        ) from error
-    kind = scorers.SCORERS["inception"]
-    file = open_weights(weights or _fetched(kind.source, kind.sha256, folder))
-    if not file.is_graph and file.sha256 != kind.sha256:
-        raise ChecksumError(
-            f"{file.name} is not the published file: its sha256 is {file.sha256}, not {kind.sha256}; for a network of "
-            "other weights use igan-zoo export inception --any-weights, and give what it writes with --scorer."
-        )
-    # TensorFlow's file becomes a scorer of another name, beside the published one.
-    path, name = scorers.export_scorer(kind, Path(file.name), folder, replace=True)
-    click.echo(f"{path}: the scorer {name}, compared with PyTorch", err=True)
-    return path
-
-
-def _fetched(url: str, sha256: str, folder: Path) -> Path:
-    from igan_zoo.downloads import download
-    from igan_zoo.errors import DownloadError
-
-    path = folder / Path(url).name
-    if not path.is_file():
-        click.echo(f"Fetching {url}", err=True)
-        try:
-            download(url, path, sha256=sha256, largest=_LARGEST_WEIGHTS)
-        except DownloadError as error:
-            raise DownloadError(f"{error}: fetch it elsewhere and give it with --weights FILE.") from error
-    return path

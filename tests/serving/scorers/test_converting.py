@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,32 +19,38 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo import store
-from igan_zoo.errors import ChecksumError, ParityError
-from igan_zoo.export import scorers
+from igan_zoo.errors import ParityError
 from igan_zoo.export.inception import Inception
 from igan_zoo.export.scorer_parity import comparison_images, scorer_parity
-from igan_zoo.export.scorers import SCORERS, Scorer, export_scorer
+from igan_zoo.export.torch_scorers import NETWORKS, TorchScorer
 from igan_zoo.files import sha256_of
 from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.scorers.converting import SCORERS, convert, scorer_name
+from igan_zoo.serving.scorers.inception import inception
+from igan_zoo.serving.scorers.weights import open_weights
 from igan_zoo.serving.scoring.conventions import decoded_bias
 from tests.export.calibrated import calibrate
-from tests.export.graph_def import inception_graph
+from tests.serving.scorers.converted import converted
+from tests.serving.scorers.graph_def import inception_graph
 
 Cli = Callable[..., tuple[int, str, str]]
 
-NARROW = replace(SCORERS["inception"], build=partial(Inception, divisor=16), size=139)
+NARROW = replace(SCORERS["inception"], network=partial(inception, divisor=16), size=139, features=128)
 
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCORERS, "inception", NARROW)
+    monkeypatch.setitem(NETWORKS, "inception", (partial(Inception, divisor=16), dict))
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state dict of calibrated random weights, and the same as a TensorFlow graph beside it."""
     folder = tmp_path_factory.mktemp("weights")
-    network = calibrate(NARROW.build(), torch.rand(4, 3, 139, 139, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    network = calibrate(
+        Inception(divisor=16), torch.rand(4, 3, 139, 139, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    )
     torch.save(network.state_dict(), folder / "w.pth")
     (folder / "w.pb").write_bytes(inception_graph(network.state_dict()).SerializeToString())
     return folder / "w.pth"
@@ -51,14 +58,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scorer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path, _ = export_scorer(NARROW, weights, tmp_path_factory.mktemp("scorer"), any_weights=True)
-    return path
+    return converted(NARROW, weights, tmp_path_factory.mktemp("scorer"))
 
 
-def reference(weights: Path) -> Scorer:
-    network = NARROW.build().eval().requires_grad_(False)
+def reference(weights: Path) -> TorchScorer:
+    network = Inception(divisor=16).eval().requires_grad_(False)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    return Scorer(network, NARROW.size, NARROW.offset)
+    return TorchScorer(network, NARROW.size, NARROW.offset)
 
 
 def test_the_file_says_what_it_is(scorer: Path, weights: Path) -> None:
@@ -66,7 +72,8 @@ def test_the_file_says_what_it_is(scorer: Path, weights: Path) -> None:
     assert scorer.name == f"inception-custom-{sha256[:8]}.onnx"
     graph = onnx.load(scorer)
     metadata = {prop.key: prop.value for prop in graph.metadata_props}
-    np.testing.assert_array_equal(decoded_bias(metadata.pop("igan_zoo.logit_bias")), reference(weights).network.fc.bias)
+    bias = decoded_bias(metadata.pop("igan_zoo.logit_bias"))
+    np.testing.assert_array_equal(bias, reference(weights).network.fc.bias)
     assert metadata == {
         "igan_zoo.scorer": scorer.stem,
         "igan_zoo.resize": "tf1-bilinear-139",
@@ -76,10 +83,18 @@ def test_the_file_says_what_it_is(scorer: Path, weights: Path) -> None:
     assert [dim.dim_param or dim.dim_value for dim in images.type.tensor_type.shape.dim] == ["N", "H", "W", 3]
     assert {entry.domain: entry.version for entry in graph.opset_import} == {"": 18}
     assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+    onnx.checker.check_model(graph, full_check=True)
 
 
-def test_the_report_covers_every_batch_and_size(scorer: Path, weights: Path) -> None:
-    report = json.loads(scorer.with_suffix(".parity.json").read_text())
+def test_the_same_weights_give_the_same_bytes(scorer: Path, weights: Path) -> None:
+    assert convert(NARROW, open_weights(weights)) == scorer.read_bytes()
+
+
+def test_the_report_covers_every_batch_and_size(igan_zoo: Cli, scorer: Path, weights: Path, tmp_path: Path) -> None:
+    assert igan_zoo("export", "inception", "--weights", weights, "--any-weights", "--out", tmp_path)[0] == 0
+    written = tmp_path / scorer.name
+    assert written.read_bytes() == scorer.read_bytes()
+    report = json.loads(written.with_suffix(".parity.json").read_text())
     assert report["sha256"] == sha256_of(scorer)
     assert report["weights_sha256"] == sha256_of(weights)
     assert report["scorer"] == scorer.stem
@@ -113,47 +128,43 @@ def test_the_onnx_reference_runtime_agrees(scorer: Path) -> None:
         np.testing.assert_allclose(output, reference_output, atol=3e-4)
 
 
-def test_a_tensorflow_graph_gives_the_same_network(
-    scorer: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The network read from the archive is compared with the file made from the state dict."""
+def test_a_tensorflow_graph_gives_the_same_network(scorer: Path, weights: Path, tmp_path: Path) -> None:
+    """Node for node and bit for bit, but for the metadata, which names the file."""
     content = weights.with_suffix(".pb").read_bytes()
     with tarfile.open(tmp_path / "inception.tgz", "w:gz") as archive:
         info = tarfile.TarInfo("classify_image_graph_def.pb")
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
-    monkeypatch.setattr(scorers, "to_onnx", lambda *module, **how: scorer.read_bytes())
-    path, name = export_scorer(NARROW, tmp_path / "inception.tgz", tmp_path)
-    assert name == f"inception-tensorflow-{sha256_of(weights.with_suffix('.pb'))[:8]}"
-    report = json.loads(path.with_suffix(".parity.json").read_text())
-    assert report["images"] == json.loads(scorer.with_suffix(".parity.json").read_text())["images"]
+    path = converted(NARROW, tmp_path / "inception.tgz", tmp_path)
+    assert path.stem == f"inception-tensorflow-{sha256_of(weights.with_suffix('.pb'))[:8]}"
+    assert onnx.load(path).graph == onnx.load(scorer).graph
 
 
-def count_padding(scorer: Scorer) -> None:
+def count_padding(scorer: TorchScorer) -> None:
     for layer in scorer.modules():
         if isinstance(layer, nn.AvgPool2d):
             layer.count_include_pad = True
 
 
-def average_at_the_end(scorer: Scorer) -> None:
+def average_at_the_end(scorer: TorchScorer) -> None:
     scorer.network.Mixed_7c.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
 
-def torchs_epsilon(scorer: Scorer) -> None:
+def torchs_epsilon(scorer: TorchScorer) -> None:
     for layer in scorer.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = 1e-5
 
 
-def other_scale(scorer: Scorer) -> None:
+def other_scale(scorer: TorchScorer) -> None:
     scorer.offset = 127.5
 
 
-def half_pixel(scorer: Scorer) -> None:
+def half_pixel(scorer: TorchScorer) -> None:
     scorer.register_forward_pre_hook(lambda _, given: (resized(given[0], align_corners=False),))
 
 
-def align_corners(scorer: Scorer) -> None:
+def align_corners(scorer: TorchScorer) -> None:
     scorer.register_forward_pre_hook(lambda _, given: (resized(given[0], align_corners=True),))
 
 
@@ -164,11 +175,11 @@ def resized(images: Tensor, *, align_corners: bool) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def bgr(scorer: Scorer) -> None:
+def bgr(scorer: TorchScorer) -> None:
     scorer.register_forward_pre_hook(lambda _, given: (given[0].flip(3),))
 
 
-def biased(scorer: Scorer) -> None:
+def biased(scorer: TorchScorer) -> None:
     scorer.network.register_forward_hook(lambda network, _, outputs: (outputs[0], outputs[1] + network.fc.bias))
 
 
@@ -177,7 +188,7 @@ def biased(scorer: Scorer) -> None:
     [count_padding, average_at_the_end, torchs_epsilon, other_scale, half_pixel, align_corners, bgr, biased],
 )
 def test_the_comparison_sees_every_known_mistake(
-    scorer: Path, weights: Path, mistake: Callable[[Scorer], None]
+    scorer: Path, weights: Path, mistake: Callable[[TorchScorer], None]
 ) -> None:
     module = reference(weights)
     mistake(module)
@@ -200,27 +211,40 @@ def test_the_command_line_knows_every_scorer() -> None:
 
 
 def test_the_published_sum_alone_gives_the_published_name(weights: Path) -> None:
-    file = scorers.open_weights(weights)
-    assert scorers.scorer_name(replace(NARROW, sha256=file.sha256), file) == "inception-2015-12-05"
-    assert scorers.scorer_name(NARROW, file) == f"inception-custom-{file.sha256[:8]}"
-    graph = scorers.open_weights(weights.with_suffix(".pb"))
-    assert scorers.scorer_name(NARROW, graph) == f"inception-tensorflow-{graph.sha256[:8]}"
+    file = open_weights(weights)
+    assert scorer_name(replace(NARROW, sha256=file.sha256), file) == "inception-2015-12-05"
+    assert scorer_name(NARROW, file) == f"inception-custom-{file.sha256[:8]}"
+    graph = open_weights(weights.with_suffix(".pb"))
+    assert scorer_name(NARROW, graph) == f"inception-tensorflow-{graph.sha256[:8]}"
 
 
 def test_weights_of_another_sum_are_refused_before_they_are_opened(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    igan_zoo: Cli, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch, "load", None)
-    with pytest.raises(ChecksumError, match="--any-weights"):
-        export_scorer(NARROW, weights, tmp_path / "out")
+    monkeypatch.setattr("igan_zoo.serving.scorers.weights.read_state_dict", None)
+    code, _, errors = igan_zoo("export", "inception", "--weights", weights, "--out", tmp_path / "out")
+    assert code == 1
+    assert "--any-weights" in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_without_pytorch_the_command_says_that_nothing_was_compared(
+    igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of the file that was there before goes with it."""
+    arguments = ("export", "inception", "--weights", weights, "--any-weights", "--force", "--out", tmp_path)
+    (tmp_path / f"{scorer.stem}.parity.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "igan_zoo.export.torch_scorers", None)
+    code, output, _ = igan_zoo(*arguments)
+    assert code == 0
+    assert "not compared with PyTorch, which needs the train extra" in output
+    assert [path.name for path in tmp_path.iterdir()] == [scorer.name]
 
 
 def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
     igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = scorer.read_bytes(), json.loads(scorer.with_suffix(".parity.json").read_text())
-    monkeypatch.setattr(scorers, "make_scorer", lambda kind, file: made)
+    monkeypatch.setattr("igan_zoo.export.scorer_parity.scorer_parity", lambda *_: {})
     out = tmp_path / "new" / "mine.onnx"
     arguments = ("export", "inception", "--weights", weights, "--any-weights", "--out")
     code, output, errors = igan_zoo(*arguments, out)
@@ -232,7 +256,7 @@ def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
     assert Engine({"scorer": out.read_bytes()}).graphs["scorer"].metadata["igan_zoo.scorer"] == scorer.stem
     code, output, errors = igan_zoo(*arguments, out)
     assert (code, output) == (1, "")
-    assert errors == f"Error: {out} already exists; choose another --out, or add --force to replace it.\n"
+    assert errors == f"Error: {out} already exists; choose another file, or add --force to replace it.\n"
     assert igan_zoo(*arguments, out, "--force")[0] == 0
     assert igan_zoo(*arguments, tmp_path)[0] == 0
     assert (tmp_path / scorer.name).exists()
@@ -241,7 +265,7 @@ def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["inception"], 2, "inception wants --weights"),
+        (["inception"], 2, "inception needs --weights"),
         (["runs/a", "--weights", "w.pth"], 2, "--weights goes with inception or efficientnet-lite0, not with runs/a"),
         (["inception", "--weights", "w.pth", "--data", "mnist"], 2, "a scorer takes --variant int8 with --data"),
         (["inception", "--weights", "w.pth", "--variant", "int8"], 2, "a scorer takes --variant int8 with --data"),
@@ -274,8 +298,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
 def test_an_int8_preview_stands_beside_the_scorer_and_says_what_it_is(
     igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = scorer.read_bytes(), json.loads(scorer.with_suffix(".parity.json").read_text())
-    monkeypatch.setattr(scorers, "make_scorer", lambda kind, file: made)
+    monkeypatch.setattr("igan_zoo.export.scorer_parity.scorer_parity", lambda *_: {})
     np.save(tmp_path / "few.npy", np.zeros((191, 4, 4, 3), np.uint8))
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (192, 9, 8, 3), np.uint8))
     arguments = ("export", "inception", "--weights", weights, "--any-weights", "--variant", "int8", "--out")

@@ -8,7 +8,7 @@ import numpy as np
 from tensorboard.compat.proto import graph_pb2
 from torch import Tensor
 
-from igan_zoo.export.frozen_graph import inception_names
+from igan_zoo.serving.scorers.tensorflow_graph import inception_names
 
 FLOAT, INT32 = 1, 3
 

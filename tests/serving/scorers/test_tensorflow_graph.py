@@ -11,9 +11,9 @@ from tensorboard.compat.proto import graph_pb2
 from torch import Tensor
 
 from igan_zoo.errors import WeightsError
-from igan_zoo.export.frozen_graph import inception_names, read_inception_graph
 from igan_zoo.export.inception import Inception
-from tests.export.graph_def import INT32, add_constant, inception_graph
+from igan_zoo.serving.scorers.tensorflow_graph import inception_names, read_inception_graph
+from tests.serving.scorers.graph_def import INT32, add_constant, inception_graph
 
 FIRST = "conv/conv2d_params"
 
@@ -56,7 +56,7 @@ def test_the_graph_gives_the_state_dict_it_was_made_of(graph: graph_pb2.GraphDef
     read = read_inception_graph(graph.SerializeToString(), "x.pb")
     assert read.keys() == weights.keys()
     for name, tensor in weights.items():
-        assert torch.equal(read[name], tensor), name
+        assert np.array_equal(read[name], tensor.numpy()), name
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.25]])

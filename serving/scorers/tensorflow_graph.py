@@ -7,13 +7,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from torch import Tensor
 
 from igan_zoo.errors import WeightsError
+from igan_zoo.serving.scorers.protobuf import message_class
 
 _FLOAT = 1  # DT_FLOAT of tensorflow/core/framework/types.proto
 _MOST_NUMBERS = 4_000_000  # The largest constant, softmax/weights, has 2,064,384.
@@ -126,8 +124,8 @@ def inception_names() -> dict[str, str]:
     return names | {"softmax/weights": "fc.weight", "softmax/biases": "fc.bias"}
 
 
-def read_inception_graph(content: bytes, name: str) -> dict[str, Tensor]:
-    """Returns the weights in the bytes of a ``classify_image_graph_def.pb`` as the state dict of ``Inception``.
+def read_inception_graph(content: bytes, name: str) -> dict[str, NDArray[np.float32]]:
+    """Returns the weights in the bytes of ``classify_image_graph_def.pb`` under the names of the published state dict.
 
     Kernels come as height, width, input, output and are turned to output, input, height, width.
 
@@ -140,7 +138,7 @@ def read_inception_graph(content: bytes, name: str) -> dict[str, Tensor]:
     except (DecodeError, ValueError):
         raise WeightsError(f"{name} is not a TensorFlow graph, or a truncated one; download it again.") from None
     names = inception_names()
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, NDArray[np.float32]] = {}
     for node in graph.node:
         if node.op != "Const" or node.name not in names:
             continue
@@ -152,7 +150,7 @@ def read_inception_graph(content: bytes, name: str) -> dict[str, Tensor]:
             array = array.transpose(3, 2, 0, 1)
         elif array.ndim == 2:
             array = array.T
-        weights[key] = torch.from_numpy(np.array(array, np.float32, order="C"))
+        weights[key] = np.array(array, np.float32, order="C")
     missing = [node for node, key in names.items() if key not in weights]
     if missing:
         raise WeightsError(
@@ -178,24 +176,4 @@ def _constant(node: Any, file: str) -> NDArray[np.float32]:
 
 @cache
 def _graph_class() -> Any:
-    """Returns the message class ``GraphDef``, made of the fields above."""
-    types = descriptor_pb2.FieldDescriptorProto
-    scalars = {
-        "string": types.TYPE_STRING,
-        "bytes": types.TYPE_BYTES,
-        "float": types.TYPE_FLOAT,
-        "int32": types.TYPE_INT32,
-        "int64": types.TYPE_INT64,
-    }
-    file = descriptor_pb2.FileDescriptorProto(name="igan_zoo/graph.proto", package="igan_zoo", syntax="proto3")
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for name, number, kind, repeats in fields:
-            field = described.field.add(name=name, number=number)
-            field.label = types.LABEL_REPEATED if repeats else types.LABEL_OPTIONAL
-            field.type = scalars.get(kind, types.TYPE_MESSAGE)
-            if kind not in scalars:
-                field.type_name = f".igan_zoo.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("igan_zoo.GraphDef"))
+    return message_class(_MESSAGES, "GraphDef")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from igan_zoo.errors import ChecksumError, WeightsError, first_line
-from igan_zoo.export.frozen_graph import read_inception_graph
+from igan_zoo.serving.scorers.state_dict import NotAStateDictError, NotTensorsError, read_state_dict
+from igan_zoo.serving.scorers.tensorflow_graph import read_inception_graph
 
 # The largest published file has 96 MB, its archive unpacked a little more.
 MAX_BYTES = 160_000_000
@@ -67,76 +68,69 @@ def require_sum(file: WeightsFile, sha256: str, url: str) -> None:
         page = "is a web page, not" if file.content.lstrip()[:1] == b"<" else "is not"
         raise ChecksumError(
             f"{file.name} {page} the published file: its sha256 is {file.sha256}, not {sha256}; get {url} again, or "
-            "add --any-weights if you mean this one."
+            "for other weights of the same network use igan-zoo export KIND --weights FILE --any-weights."
         )
 
 
-def read_weights(file: WeightsFile) -> dict[str, Tensor]:
+def read_weights(file: WeightsFile) -> dict[str, NDArray[Any]]:
     """Returns the tensors of a PyTorch state dict or of TensorFlow's Inception graph, by their names in a state dict.
 
-    Of a pickle only tensors and plain containers are loaded, and nothing is called.
+    Nothing in the file is executed.
 
     Raises:
-        WeightsError: the file is damaged, or holds anything else.
+        WeightsError: the file is damaged, or holds anything but tensors.
     """
     if file.is_graph:
-        return read_inception_graph(file.content, file.name)
-    _refuse_inflating(file)
+        return dict(read_inception_graph(file.content, file.name))
     try:
-        loaded = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
-    except Exception:
-        # torch's own message proposes to load the file unsafely.
+        return read_state_dict(file.content)
+    except NotTensorsError:
         raise WeightsError(
             f"{file.name} cannot be loaded as a state dict: it is damaged, or holds more than tensors, which is never "
             "loaded; download it again."
         ) from None
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in loaded.items()
-    ):
-        raise WeightsError(f"{file.name} is not a state dict, a mapping from names to tensors.")
-    return dict(loaded)
+    except NotAStateDictError:
+        raise WeightsError(f"{file.name} is not a state dict, a mapping from names to tensors.") from None
 
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], file: str) -> None:
-    """Puts ``weights`` into ``network``, every one of them and nothing else.
+class Weights:
+    """Tensors by name, each taken once with the shape that a network has; afterwards none may be left."""
 
-    How many batches a norm has seen does not matter and may be missing.
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], file: str) -> None:
+        # How many batches a norm has seen does not matter and may be missing.
+        self._left = {name: tensor for name, tensor in tensors.items() if not name.endswith(".num_batches_tracked")}
+        self._file = file
 
-    Raises:
-        WeightsError: a name is missing or unknown, a shape is another, or a number is not finite.
-    """
-    expected = {name: tensor for name, tensor in network.state_dict().items() if not _counts_batches(name)}
-    given = {name: tensor for name, tensor in weights.items() if not _counts_batches(name)}
-    missing = [name for name in expected if name not in given]
-    unknown = [name for name in given if name not in expected]
-    if missing or unknown:
-        parts = [f"lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
-        parts += [f"has {unknown[0]} and {len(unknown) - 1} more that do not belong there"] if unknown else []
-        raise WeightsError(f"{file} holds another network's weights: it {', and '.join(parts)}.")
-    for name, tensor in given.items():
-        if tensor.shape != expected[name].shape or not tensor.is_floating_point():
-            shapes = f"{list(tensor.shape)} {tensor.dtype}, not {list(expected[name].shape)} {expected[name].dtype}"
-            raise WeightsError(f"{file} holds another network's weights: {name} is {shapes}.")
-        if not tensor.isfinite().all():
-            raise WeightsError(f"{file} is damaged: {name} has numbers that are not finite.")
-    network.load_state_dict(given, strict=True)
+    def take(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """Returns a tensor of this shape.
 
+        Raises:
+            WeightsError: it is missing or has another shape, or a number that is not finite.
+        """
+        if name not in self._left:
+            raise WeightsError(f"{self._file} holds another network's weights: it lacks {name}.")
+        tensor = self._left.pop(name)
+        if tensor.shape != shape or tensor.dtype.kind != "f":
+            raise WeightsError(
+                f"{self._file} holds another network's weights: {name} is {list(tensor.shape)} {tensor.dtype}, not "
+                f"{list(shape)} float32."
+            )
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{self._file} is damaged: {name} has numbers that are not finite.")
+        return tensor.astype(np.float64)
 
-def _counts_batches(name: str) -> bool:
-    return name.endswith(".num_batches_tracked")
+    def require_all_taken(self) -> None:
+        """Refuses weights of which some belong to no layer.
 
-
-def _refuse_inflating(file: WeightsFile) -> None:
-    """Refuses an archive whose members claim more bytes than any of these weights have; torch stores them plainly."""
-    if not file.content.startswith(b"PK"):
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            claimed = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise WeightsError(f"{file.name} is damaged: {first_line(error)}") from error
-    if claimed > MAX_BYTES:
-        raise WeightsError(f"{file.name} would unpack to {claimed // 10**6} MB, too much for these weights.")
+        Raises:
+            WeightsError: names the first.
+        """
+        if self._left:
+            first, *others = self._left
+            more = f" and {len(others)} more tensors that" if others else ", which"
+            raise WeightsError(
+                f"{self._file} holds another network's weights: it has {first}{more} the network has no place for."
+            )
 
 
 def _graph_of_archive(path: Path, content: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Scorers made from published weights: files of PyTorch or TensorFlow become ONNX models without either."""

@@ -1,0 +1,73 @@
+"""What both published networks are made of, as ONNX nodes: TensorFlow 1's resize, convolutions with folded norms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
+from igan_zoo.serving.scorers.weights import Weights
+
+# TensorFlow's networks add it to a norm's variance.
+EPSILON = 1e-3
+
+
+def tf1_bilinear(graph: OnnxGraph, images: str, size: int) -> str:
+    """Returns images uint8 ``[N, H, W, C]`` as float32 ``[N, C, size, size]``, gray levels 0 to 255.
+
+    Output pixel i lies at i * H / size (``ResizeBilinear`` with ``align_corners=False``, before half-pixel centers
+    came), also when shrinking: nothing is averaged. The operations and their order, all in float32, are those of
+    TensorFlow and torch-fidelity, so that the result equals theirs bit by bit; ONNX's own Resize comes only near it.
+    """
+    pixels = graph.node("Cast", graph.node("Transpose", images, perm=[0, 3, 1, 2]), to=1)  # (N, C, H, W)
+    rows = _interpolated(graph, pixels, graph.node("Shape", images, start=2, end=3), size, axis=3)  # (N, C, H, size)
+    return _interpolated(graph, rows, graph.node("Shape", images, start=1, end=2), size, axis=2)
+
+
+def _interpolated(graph: OnnxGraph, pixels: str, extent: str, size: int, axis: int) -> str:
+    """Resizes one axis, whose ``extent`` is int64 ``[1]``."""
+    step = graph.node("Div", graph.node("Cast", extent, to=1), graph.constant(float(size)))
+    position = graph.node("Mul", graph.constant(np.arange(size, dtype=np.float32)), step)
+    low = graph.node("Cast", position, to=7)
+    last = graph.node("Sub", extent, graph.constant(1))
+    high = graph.node("Min", graph.node("Add", low, graph.constant(1)), last)
+    fraction = graph.node("Sub", position, graph.node("Cast", low, to=1))
+    if axis == 2:
+        fraction = graph.node("Unsqueeze", fraction, graph.constant([1]))  # (size, 1)
+    before = graph.node("Gather", pixels, low, axis=axis)
+    after = graph.node("Gather", pixels, high, axis=axis)
+    return graph.node("Add", before, graph.node("Mul", graph.node("Sub", after, before), fraction))
+
+
+def convolution(
+    graph: OnnxGraph,
+    weights: Weights,
+    x: str,
+    names: tuple[str, str],
+    shape: tuple[int, int, int, int],
+    *,
+    strides: int = 1,
+    pads: Sequence[int] = (0, 0, 0, 0),
+    group: int = 1,
+) -> str:
+    """Adds a convolution without a bias and the batch norm behind it, as one convolution.
+
+    ``names`` are the prefixes of its and of its norm's weights, ``shape`` is ``[outputs, inputs / group, height,
+    width]``, ``pads`` top, left, bottom, right. Folded in float64 and rounded once.
+    """
+    weight = weights.take(f"{names[0]}.weight", *shape)
+    scale, shift, mean, variance = (
+        weights.take(f"{names[1]}.{part}", shape[0]) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale /= np.sqrt(variance + EPSILON)
+    kernel = graph.constant(weight * scale[:, None, None, None])
+    bias = graph.constant(shift - mean * scale)
+    return graph.node(
+        "Conv", x, kernel, bias, kernel_shape=shape[2:], strides=[strides, strides], pads=pads, group=group
+    )
+
+
+def means(graph: OnnxGraph, x: str) -> str:
+    """Adds the means over all places of maps ``[N, C, H, W]``, ``[N, C]``."""
+    return graph.node("ReduceMean", x, graph.constant([2, 3]), keepdims=0)

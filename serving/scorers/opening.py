@@ -1,0 +1,116 @@
+"""Where ``score`` finds its network: the Inception of 2015, fetched and converted once, or another one by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from igan_zoo import store
+from igan_zoo.downloads import download
+from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
+from igan_zoo.files import atomic_file, sha256_of
+from igan_zoo.serving.engine import Device
+from igan_zoo.serving.scorers.converting import SCORERS, ScorerKind, convert, scorer_name
+from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
+from igan_zoo.serving.scoring.network import Network, open_network
+from igan_zoo.serving.scoring.protocols import INCEPTION
+
+# The published file has 95,628,359 bytes.
+_LARGEST_WEIGHTS = 200 * 2**20
+
+Say = Callable[[str], None]
+
+
+def open_scorer(
+    reference: str | None = None,
+    weights: Path | None = None,
+    *,
+    device: Device = "cpu",
+    threads: int | None = None,
+    say: Say = lambda _: None,
+) -> Network:
+    """Returns the network to score with: the 2015 Inception unless ``reference`` names another.
+
+    Inception is kept in the cache as an ONNX file, made of ``weights`` or of what is published, which is fetched then.
+    ``say`` takes sentences about that.
+
+    Raises:
+        DownloadError: the weights are neither here nor can they be fetched; the message says where to put them.
+        ChecksumError, WeightsError: they are not the published ones, or damaged.
+        ScoringError: ``weights`` are given for another network.
+        UnknownNameError, ModelDirectoryError, InterfaceError, DeviceError: as ``open_network``.
+    """
+    if reference in (None, INCEPTION):
+        path = _inception(weights, say)
+    else:
+        if weights is not None:
+            raise ScoringError(
+                f"Weights are given for {INCEPTION}, but the scorer is {reference}: leave one of them out."
+            )
+        path = scorers_folder() / f"{reference}.onnx"
+    return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
+
+
+def scorers_folder() -> Path:
+    """Returns where converted scorers are kept."""
+    return store.home() / "scorers"
+
+
+def _inception(weights: Path | None, say: Say) -> Path:
+    kind = SCORERS["inception"]
+    path = scorers_folder() / f"{kind.published}.onnx"
+    if path.is_file() and (weights is None or (weights.is_file() and sha256_of(weights) == kind.sha256)):
+        return path
+    with _alone(scorers_folder()):
+        if weights is None and path.is_file():
+            # Another process has made it meanwhile.
+            return path
+        file = _published(kind, say) if weights is None else open_weights(weights)
+        if not file.is_graph:
+            require_sum(file, kind.sha256, kind.source)
+        # TensorFlow's file becomes a scorer of another name, next to the published one.
+        path = path.with_name(f"{scorer_name(kind, file)}.onnx")
+        content = convert(kind, file)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    say(f"{path}: made of {file.name}")
+    return path
+
+
+def _published(kind: ScorerKind, say: Say) -> WeightsFile:
+    """Returns the published weights from the cache, where a person may have put them, or from where they are published.
+
+    Raises:
+        DownloadError: they cannot be fetched.
+        ChecksumError: the file in the cache is another one.
+    """
+    path = scorers_folder() / Path(kind.source).name
+    if not path.is_file():
+        say(f"Fetching the weights of {kind.published} (96 MB, once) from {kind.source}")
+        try:
+            if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+                raise DownloadError("HF_HUB_OFFLINE forbids to fetch it")
+            download(kind.source, path, sha256=kind.sha256, largest=_LARGEST_WEIGHTS)
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}: get {kind.source} on another machine and put it at {path}, or give it with --weights FILE."
+            ) from error
+    file = open_weights(path)
+    if file.sha256 != kind.sha256:
+        raise ChecksumError(
+            f"{path} is not the published file: its sha256 is {file.sha256}, not {kind.sha256}; delete it, and "
+            "the next run fetches it again."
+        )
+    return file
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds a lock on a folder, so that of several processes one fetches and converts."""
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(folder / ".lock"):
+        yield
