@@ -25,6 +25,11 @@ Array = NDArray[np.float64]
 
 _BLOCK = 256
 
+# Of the traces. Equal sides come out at up to 1e-9 of them.
+_ROUNDING = 1e-6
+# Of the largest entry: a covariance of few float32 features has eigenvalues as far below 0.
+_SHIFT = 1e-4
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -55,10 +60,10 @@ def gaussian(statistics: Statistics, *, ddof: int = 1) -> Gaussian:
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
-    """Returns the distance, 0 or more but for rounding.
+    """Returns the squared distance, 0 or more but for rounding.
 
     Raises:
-        ScoringError: the numbers of features differ.
+        ScoringError: the numbers of features differ, or a covariance is none, so that the distance is negative.
     """
     _check_features(one, other)
     return _distance(one, other, _trace_of_root(one, other))
@@ -71,6 +76,19 @@ def frechet_distance_reference(one: Gaussian, other: Gaussian) -> float:
     return _distance(one, other, float(np.sqrt(eigenvalues).real.sum()))
 
 
+def check_covariance(covariance: Array) -> str | None:
+    """Returns what keeps a matrix ``[F, F]`` from being a covariance, but for rounding; None if nothing does."""
+    scale = float(np.abs(covariance).max(initial=0.0))
+    if np.abs(covariance - covariance.T).max(initial=0.0) > _ROUNDING * scale:
+        return "is not symmetric"
+    try:
+        # Succeeds where no eigenvalue is below minus what is added: a fifth of the time of the eigenvalues.
+        np.linalg.cholesky((covariance + covariance.T) / 2 + np.eye(len(covariance)) * (_SHIFT * scale or 1.0))
+    except np.linalg.LinAlgError:
+        return "has negative eigenvalues"
+    return None
+
+
 def _check_features(one: Gaussian, other: Gaussian) -> None:
     if one.mean.shape != other.mean.shape:
         raise ScoringError(
@@ -80,7 +98,14 @@ def _check_features(one: Gaussian, other: Gaussian) -> None:
 
 def _distance(one: Gaussian, other: Gaussian, trace_of_root: float) -> float:
     difference = one.mean - other.mean
-    return float(difference @ difference + one.covariance.trace() + other.covariance.trace() - 2 * trace_of_root)
+    traces = one.covariance.trace() + other.covariance.trace()
+    distance = float(difference @ difference + traces - 2 * trace_of_root)
+    if not distance >= -_ROUNDING * abs(float(traces)):
+        raise ScoringError(
+            f"The squared Fréchet distance is {distance:.6g}, which no two Gaussians have: a side's mean and "
+            "covariance are damaged; compute them again."
+        )
+    return distance
 
 
 def _trace_of_root(one: Gaussian, other: Gaussian) -> float:

@@ -45,10 +45,15 @@ def kernel_distance(
 ) -> KernelDistance:
     """Returns the distance of features ``[N₁, F]`` from those of the reference ``[N₂, F]``, in float64.
 
+    Where a subset is the whole of both sets there is one only.
+
     Raises:
         ScoringError: a set is smaller than a subset, subsets are smaller than 2, or the numbers of features differ.
     """
     _check(features, reference, subset_size, subsets)
+    if subset_size == len(features) == len(reference):
+        # Every subset is the whole.
+        subsets = 1
     random = np.random.RandomState(seed)
     distances, spreads = np.empty(subsets), np.empty((subsets, 2))
     with Progress("kernel distance", subsets, unit="subsets") as bar:
@@ -105,9 +110,17 @@ def _check(features: NDArray[np.float32], reference: NDArray[np.float32], subset
         )
     if subset_size < 2 or subsets < 1:
         raise ScoringError(f"{subsets} subsets of {subset_size} images give no distance: take at least 1 of 2.")
-    fewest = min(len(features), len(reference))
+    check_subset_size(subset_size, min(len(features), len(reference)))
+
+
+def check_subset_size(subset_size: int, fewest: int) -> None:
+    """Refuses subsets larger than the smaller side.
+
+    Raises:
+        ScoringError: ``fewest`` images are fewer than a subset.
+    """
     if fewest < subset_size:
         raise ScoringError(
             f"A kernel distance takes subsets of {subset_size} images, and a side keeps the features of {fewest}: "
-            "score more images, or take smaller subsets."
+            f"score more images, or take smaller subsets with --subset-size."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import (
+    OF_SINGLE_IMAGES,
     Metric,
     Protocol,
     Record,
@@ -103,8 +104,11 @@ def find_or_gather(
     out: Path | None = None,
     replace_out: bool = False,
     gather: Gather = gather_statistics,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Statistics:
     """Returns statistics of these facts from ``out`` or the cache, else by ``gather``, and leaves them in both.
+
+    ``say`` takes a sentence where no image is scored.
 
     What an interrupted run knows lies beside the file it was to become, so that the same call goes on from there.
 
@@ -118,14 +122,16 @@ def find_or_gather(
     found = find_statistics(out, facts, shard) if out and not replace_out else None
     if out is not None and out.exists() and found is None and not replace_out:
         raise OutputError(f"{out} already exists and is of something else; choose another file, or add --force.")
+    place = out
     if found is None and kept is not None:
-        found = find_statistics(kept, facts)
+        found, place = find_statistics(kept, facts), kept
     if found is None:
         target = out or kept
         partial = target.with_name(f"{target.name}.{key[:8]}.partial") if target else None
         found = gather(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
     else:
         partial = None
+        say(f"{source.reference} was scored before: its statistics come from {place}.")
         if plan.manner.strict:
             refuse_skipped(found, source)
     if out is not None and find_statistics(out, facts, shard) is None:
@@ -162,7 +168,7 @@ def results(
     records = []
     for metric in metrics:
         protocol = protocol_of(metric, statistics)
-        if metric in ("kid", "pr") and protocol.images == 0:
+        if metric in OF_SINGLE_IMAGES and protocol.images == 0:
             raise ScoringError(
                 f"{statistics.name} keeps no features, which {metric} needs: score again with --metric {metric}."
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import msgspec
 
@@ -20,6 +20,9 @@ from igan_zoo.serving.scoring.precision_recall import precision_recall
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_complete
 
 Metric = Literal["is", "fid", "kid", "pr"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+# They look at the features of single images, which have to be kept.
+OF_SINGLE_IMAGES: frozenset[Metric] = frozenset({"kid", "pr"})
 _NAME = re.compile(r"(is|fid|kid|pr)([1-9][0-9]*)(k?)")
 
 
@@ -64,8 +67,8 @@ def images_needed(protocols: Sequence[Protocol], *, features: int) -> tuple[int,
     Raises:
         ScoringError: the protocols cannot be computed of the same statistics.
     """
-    sums = {protocol.images for protocol in protocols if protocol.metric in ("is", "fid")}
-    single = [protocol.images for protocol in protocols if protocol.metric in ("kid", "pr")]
+    sums = {protocol.images for protocol in protocols if protocol.metric not in OF_SINGLE_IMAGES}
+    single = [protocol.images for protocol in protocols if protocol.metric in OF_SINGLE_IMAGES]
     images = max([*sums, *single], default=0)
     if len(sums) > 1 or (sums and sums != {images}):
         names = ", ".join(protocol.name for protocol in protocols)
@@ -184,7 +187,7 @@ def score(
 
 def protocol_of(metric: Metric, statistics: Statistics) -> Protocol:
     """Returns the protocol of as many images as the statistics have for a metric: skipped ones are none."""
-    return Protocol(metric, statistics.count if metric in ("is", "fid") else len(statistics.kept_features))
+    return Protocol(metric, len(statistics.kept_features) if metric in OF_SINGLE_IMAGES else statistics.count)
 
 
 def check_features(metric: Metric, scorer: str, features: int) -> None:
@@ -225,7 +228,7 @@ def check_comparable(facts: Facts, reference: Reference) -> None:
 
 
 def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
-    of_all = protocol.metric in ("is", "fid")
+    of_all = protocol.metric not in OF_SINGLE_IMAGES
     there = protocol_of(protocol.metric, statistics).images
     if there != protocol.images:
         what = "is of" if of_all else "keeps the features of"

@@ -1,4 +1,4 @@
-"""Statistics as one safetensors file, arrays and JSON; and pytorch-fid's ``.npz`` of mean and covariance."""
+"""Statistics as one safetensors file, arrays and JSON; and other tools' ``.npz`` of mean and covariance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.files import atomic_file, reading
-from igan_zoo.serving.scoring.frechet_distance import Gaussian
+from igan_zoo.serving.scoring.frechet_distance import Gaussian, check_covariance
 from igan_zoo.serving.scoring.moments import check_total
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_facts, kept_images
 
@@ -125,44 +125,61 @@ def save_gaussian(one: Gaussian, path: Path) -> None:
         np.savez(file, mu=one.mean, sigma=one.covariance)
 
 
+# What tools call mean and covariance: pytorch-fid, clean-fid, TTUR and ADM; chainer-gan-lib; torchmetrics and others.
+_GAUSSIANS = (("mu", "sigma"), ("mean", "cov"), ("mean", "sigma"), ("ref_mu", "ref_sigma"))
+
+
 def holds_gaussian(path: Path) -> bool:
-    """Returns whether a file is a zip with ``mu`` and ``sigma``, and so no ``.npz`` of images."""
+    """Returns whether a file is a zip with a mean and a covariance, and so no ``.npz`` of images."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name, _ in _GAUSSIAN} <= set(archive.namelist())
+            return _names(archive) is not None
     except Exception:  # Whatever is wrong with it, it is no such file.
         return False
 
 
 def load_gaussian(path: Path) -> Gaussian:
-    """Returns the Gaussian of an ``.npz`` with ``mu`` ``[F]`` and ``sigma`` ``[F, F]``; unpickles nothing.
+    """Returns the Gaussian of an ``.npz`` with a mean ``[F]`` or ``[1, F]`` and a covariance ``[F, F]``.
 
-    Such a file does not say how many images, which scorer or which resize it is of.
+    They are called ``mu`` and ``sigma`` in pytorch-fid's files, ``mean`` and ``cov`` or ``ref_mu`` and ``ref_sigma`` in
+    others'. Nothing is unpickled. Such a file does not say how many images, which scorer or which resize it is of.
 
     Raises:
-        ScoringError: the file is missing or damaged, or its arrays are not these.
+        ScoringError: the file is missing or damaged, or its arrays are not these, or no covariance.
     """
     if not path.exists():
         raise ScoringError(f"There is no file {path}.")
     kind = "an .npz with float mu [F] and sigma [F, F] as pytorch-fid writes it"
     with reading(path, kind, ScoringError), zipfile.ZipFile(path) as archive:
-        mean, covariance = (_member(archive, f"{name}.npy", dimensions=rank) for name, rank in _GAUSSIAN)
-    if covariance.shape != (len(mean), len(mean)) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise ScoringError(f"mu and sigma in {path} do not fit each other, or hold what is no number.")
-    return Gaussian(mean.astype(np.float64), covariance.astype(np.float64))
+        names = _names(archive) or _GAUSSIANS[0]
+        mean = _member(archive, f"{names[0]}.npy", shapes=(1, 2))
+        covariance = _member(archive, f"{names[1]}.npy", shapes=(2,))
+    mean = mean.reshape(-1) if mean.shape[:-1] in ((), (1,)) else mean
+    if covariance.shape != (mean.size, mean.size) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ScoringError(
+            f"{names[0]} {list(mean.shape)} and {names[1]} {list(covariance.shape)} in {path} do not fit each other, "
+            "or hold what is no number."
+        )
+    covariance = covariance.astype(np.float64)
+    damage = check_covariance(covariance)
+    if damage is not None:
+        raise ScoringError(f"{names[1]} in {path} {damage}, so it is no covariance: compute the file again.")
+    return Gaussian(mean.astype(np.float64), covariance)
 
 
-_GAUSSIAN = (("mu", 1), ("sigma", 2))
+def _names(archive: zipfile.ZipFile) -> tuple[str, str] | None:
+    members = set(archive.namelist())
+    return next((names for names in _GAUSSIANS if {f"{name}.npy" for name in names} <= members), None)
 
 
-def _member(archive: zipfile.ZipFile, name: str, *, dimensions: int) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, name: str, *, shapes: tuple[int, ...]) -> NDArray[Any]:
     """Returns an array of a zip, its header checked before room is made for it."""
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"format {version}")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if len(shape) != dimensions or dtype.kind != "f" or any(not 1 <= size <= _LARGEST_SIZE for size in shape):
+    if len(shape) not in shapes or dtype.kind != "f" or any(not 1 <= size <= _LARGEST_SIZE for size in shape):
         raise ValueError(f"shape {shape}, type {dtype}")
     with archive.open(name) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))

@@ -283,7 +283,7 @@ def test_a_reference_is_images_or_statistics_or_pytorch_fids_file(
     code, output, _ = igan_zoo(*command[:4], "--metric", "kid", "--subset-size", 40, "--reference", saved)
     assert code == 0
     assert "kernel distance" in output
-    refused(igan_zoo(*command[:4], "--metric", "pr", "--reference", exported), "features of reference images")
+    refused(igan_zoo(*command[:4], "--metric", "pr", "--reference", exported), "has a mean and a covariance only")
     refused(igan_zoo("score", "merge", saved, "--metric", "fid", "--reference", npz), "no file of statistics", 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +32,40 @@ if TYPE_CHECKING:
 
 _MODEL_IMAGES = 50_000
 
+_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr")
+
+
+def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the metrics of ``is,fid`` and repeated options, each once; ``all`` stays as it is."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    for name in names:
+        if name not in (*_METRICS, "all"):
+            known = ", ".join(map(repr, (*_METRICS, "all")))
+            raise click.BadParameter(f"{name!r} is not one of {known}.", context, option)
+    return ("all",) if "all" in names else tuple(dict.fromkeys(names))
+
+
 _metric_option = click.option(
     "--metric",
     "metrics",
-    type=click.Choice(["is", "fid", "kid", "pr"]),
+    callback=_metrics,
     multiple=True,
-    default=["is"],
-    show_default=True,
-    help="Any number of them.",
+    metavar="is|fid|kid|pr|all",
+    help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
 )
 _format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
 _subset_option = click.option(
-    "--subset-size", type=click.IntRange(min=2), default=1000, show_default=True, help="Of the kernel distance."
+    "--subset-size",
+    type=click.IntRange(min=2),
+    help="Of the kernel distance.  [default: 1000; with --metric all no more than there are images]",
 )
 _save_option = click.option(
     "--save-statistics",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also keep the statistics: a reference for later.",
+    metavar="X.safetensors|X.npz",
+    help="Also keep the statistics, a reference for later; .npz is pytorch-fid's mean and covariance.",
 )
 
 
@@ -77,6 +93,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     cls=_WithMerge, epilog="igan-zoo score merge A B ... gives the numbers of one run from the files of its shards."
 )
 @click.argument("source")
+@click.argument("other", required=False, metavar="[REFERENCE]")
 @_metric_option
 @click.option("--reference", help="What to compare with: images, saved statistics, or pytorch-fid's .npz.")
 @click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
@@ -110,7 +127,8 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @force_option
 def score(
     source: str,
-    metrics: tuple[Metric, ...],
+    other: str | None,
+    metrics: tuple[Any, ...],
     reference: str | None,
     scorer: str | None,
     weights: Path | None,
@@ -120,7 +138,7 @@ def score(
     splits: int,
     seed: int,
     model_seed: int,
-    subset_size: int,
+    subset_size: int | None,
     shard: tuple[int, int] | None,
     out: Path | None,
     save_statistics: Path | None,
@@ -140,27 +158,43 @@ def score(
 ) -> None:
     """Score images: Inception score, FID, KID, precision and recall.
 
-    SOURCE is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose samples are scored as they are
-    drawn. Killed, the same command goes on where it was; images that were scored before are not scored again.
+    SOURCE, and what it is compared with, is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose
+    samples are scored as they are drawn. An interrupted command resumes when it is run again; images that were scored
+    before are not scored again.
     """
     from igan_zoo.commands.scorers import load_network, load_preview
     from igan_zoo.errors import ScoringError
     from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.scoring import comparing
     from igan_zoo.serving.scoring import plan as plans
+    from igan_zoo.serving.scoring.caveats import caveats
+    from igan_zoo.serving.scoring.frechet_distance import gaussian
     from igan_zoo.serving.scoring.gathering import Gather, Manner, gather_statistics, skipped_images
-    from igan_zoo.serving.scoring.protocols import Reference, check_comparable
+    from igan_zoo.serving.scoring.protocols import Reference, check_features
+    from igan_zoo.serving.scoring.statistics import Facts
+    from igan_zoo.serving.scoring.statistics_file import save_gaussian
     from igan_zoo.serving.shards.ranks import OtherRankMergesError
 
     began = time.perf_counter()
     manner = Manner(batch_size=batch_size, threads=threads, strict=strict, save_every=save_every)
-    plan = plans.Plan(tuple(dict.fromkeys(metrics)), splits, seed, not no_cache, manner)
+    if other is not None and reference is not None:
+        raise click.UsageError("give the reference once: as a second argument or with --reference")
+    reference = reference or other
+    everything = metrics == ("all",)
+    metrics = _default_metrics(metrics, reference)
+    plan = plans.Plan(metrics, splits, seed, not no_cache, manner)
     _check_usage(plan.comparing, reference, shard, out, save_statistics)
+    saved = plans.saved_reference(reference) if reference is not None else None
     shared = executor(engine, workers, shard_size)
     if shared is not None and (shard is not None or compare_conventions):
         raise click.UsageError("--engine cuts the work itself; leave --shard and --compare-conventions out")
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or engine == "ranks" else out, force)
+    exported = save_statistics if save_statistics is not None and save_statistics.suffix == ".npz" else None
+    refuse_existing(exported, force)
+    if engine == "ranks" and reference is not None and saved is None:
+        raise click.UsageError("with --engine ranks, --reference is a file of --save-statistics")
     if precision == "bf16":
         raise ScoringError(
             "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
@@ -179,7 +213,7 @@ def score(
         click.echo(f"{network.name} on {network.provider}: {facts.images:,} images of {images.reference}", err=True)
         gather = gather_statistics if shared is None else sharded(shared, name, part)
         statistics = plans.find_or_gather(
-            plan, images, network, facts, shard=shard, out=kept, replace_out=force, gather=gather
+            plan, images, network, facts, shard=shard, out=kept, replace_out=force, gather=gather, say=_say
         )
         name_skipped(skipped_images(statistics, images, most=MOST_NAMED), int(statistics.skipped.sum()))
         return statistics
@@ -196,27 +230,40 @@ def score(
     if compare_conventions:
         print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
         return
+    if everything:
+        possible = comparing.possible_metrics(network.features, saved, compared=reference is not None)
+        plan = replace(plan, metrics=possible)
+    if exported is not None:
+        check_features("fid", network.name, network.features)
     facts = plan.facts(images, network, count)
-    compared = None
-    if reference is not None:
-        compared = plans.saved_reference(reference)
-        if compared is None:
-            others = opened(reference, reference_split)
-            if engine == "ranks":
-                raise click.UsageError("with --engine ranks, --reference is a file of --save-statistics")
-            found = gathered(others, reference, reference_split, plan.reference_facts(others, network), None)
-            compared = Reference(reference, statistics=found)
-        check_comparable(facts, compared)
+    others = opened(reference, reference_split) if reference is not None and saved is None else None
+    expected: Reference | Facts | None = saved if others is None else plan.reference_facts(others, network)
+    if expected is not None:
+        if everything and subset_size is None:
+            subset_size = comparing.largest_subset(facts, expected)
+        comparing.check_before_scoring(plan.metrics, facts, expected, subset_size)
+    computed = [metric for metric in plan.metrics if expected is not None or metric not in plan.comparing]
+    for sentence in caveats(computed, network, images, facts, expected):
+        _say(f"Note: {sentence}")
+    compared = saved
+    if reference is not None and others is not None and isinstance(expected, Facts):
+        compared = Reference(reference, statistics=gathered(others, reference, reference_split, expected, None))
+    kept = out if shard else None if exported else save_statistics
     try:
-        statistics = gathered(images, source, split, facts, out if shard else save_statistics)
+        statistics = gathered(images, source, split, facts, kept)
     except OtherRankMergesError:
         click.echo(f"{shared}: its images are scored; the last rank gives the numbers", err=True)
         return
     if shard is not None:
         click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {statistics.count:,} images")
     else:
-        records = plans.results(plan.metrics, statistics, compared, subset_size=subset_size)
-        print_records(records, form, out, provider=network.provider)
+        if exported is not None:
+            save_gaussian(gaussian(statistics), exported)
+        if save_statistics is not None:
+            _say(f"{save_statistics}: statistics of {statistics.count:,} images")
+        if computed:
+            records = plans.results(computed, statistics, compared, subset_size=subset_size)
+            print_records(records, form, out, provider=network.provider)
     print_seconds_since(began)
 
 
@@ -231,20 +278,23 @@ def score(
 @force_option
 def merge(
     files: tuple[Path, ...],
-    metrics: tuple[Metric, ...],
+    metrics: tuple[Any, ...],
     reference: str | None,
-    subset_size: int,
+    subset_size: int | None,
     out: Path | None,
     save_statistics: Path | None,
     form: str,
     force: bool,
 ) -> None:
     """Give the numbers of one run from the statistics of its shards."""
+    from igan_zoo.serving.scoring import comparing, statistics_file
     from igan_zoo.serving.scoring import plan as plans
     from igan_zoo.serving.scoring import statistics as sums
-    from igan_zoo.serving.scoring import statistics_file
+    from igan_zoo.serving.scoring.frechet_distance import gaussian
+    from igan_zoo.serving.scoring.protocols import OF_SINGLE_IMAGES
 
-    plan = plans.Plan(tuple(dict.fromkeys(metrics)))
+    everything = metrics == ("all",)
+    plan = plans.Plan(_default_metrics(metrics, reference))
     _check_usage(plan.comparing, reference, None, out, save_statistics)
     keep_inputs([out, save_statistics], [*files, reference])
     refuse_existing(out, force)
@@ -253,11 +303,31 @@ def merge(
     compared = plans.saved_reference(reference) if reference is not None else None
     if reference is not None and compared is None:
         raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
+    if everything:
+        possible = comparing.possible_metrics(merged.facts.features, compared, compared=compared is not None)
+        plan = plans.Plan(tuple(metric for metric in possible if metric not in OF_SINGLE_IMAGES or merged.facts.kept))
+        if compared is not None and subset_size is None:
+            subset_size = comparing.largest_subset(merged.facts, compared)
     name_skipped([], int(merged.skipped.sum()))
-    records = plans.results(plan.metrics, merged, compared, subset_size=subset_size)
-    if save_statistics is not None:
+    computed = [metric for metric in plan.metrics if compared is not None or metric not in plan.comparing]
+    records = plans.results(computed, merged, compared, subset_size=subset_size)
+    if save_statistics is not None and save_statistics.suffix == ".npz":
+        statistics_file.save_gaussian(gaussian(merged), save_statistics)
+    elif save_statistics is not None:
         statistics_file.save_statistics(merged, save_statistics)
-    print_records(records, form, out)
+    if records:
+        print_records(records, form, out)
+
+
+def _default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
+    """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
+    if metrics == ("all",):
+        return _METRICS if reference is not None else ("is",)
+    return metrics or ("fid" if reference is not None else "is",)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
 
 
 def _check_usage(
@@ -268,12 +338,14 @@ def _check_usage(
     save_statistics: Path | None,
 ) -> None:
     """Refuses options that do not belong together."""
+    if save_statistics is not None and save_statistics.suffix not in (".safetensors", ".npz"):
+        raise click.UsageError(f"--save-statistics takes a name in .safetensors or .npz, not {save_statistics.name}")
     if shard is not None:
         if out is None:
             raise click.UsageError("--shard writes the statistics of its part: name their file with --out")
         if reference is not None or save_statistics is not None:
             raise click.UsageError("--reference and --save-statistics go with igan-zoo score merge, not with --shard")
-    elif comparing and reference is None:
+    elif comparing and reference is None and save_statistics is None:
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
         raise click.UsageError("--reference is for --metric fid, kid and pr")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.frechet_distance import (
     Gaussian,
+    check_covariance,
     frechet_distance,
     frechet_distance_reference,
     gaussian,
@@ -123,3 +124,32 @@ def test_impossible_distances_are_refused() -> None:
         gaussian(shards(3)[0])
     with pytest.raises(ScoringError, match="more than 200 images"):
         gaussian(WHOLE, ddof=200)
+
+
+def test_a_distance_below_zero_is_an_error() -> None:
+    one = gaussian_of(some_features(400, 24, 1))
+    with pytest.raises(ScoringError, match=r"The squared Fréchet distance is -\d"):
+        frechet_distance(one, Gaussian(one.mean, -2 * one.covariance))
+    with pytest.raises(ScoringError, match="is nan"):
+        frechet_distance(one, Gaussian(one.mean, one.covariance * np.nan, one.covariance))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "kind"), [(400, 24, np.float64), (10, 64, np.float64), (10, 64, np.float32), (2, 300, np.float32)]
+)
+def test_every_covariance_passes_for_one(count: int, size: int, kind: type) -> None:
+    """Of fewer images than features too, and in float32."""
+    for scale in (1e-3, 1, 100):
+        covariance = np.cov(some_features(count, size, 1) * scale, rowvar=False).astype(kind).astype(np.float64)
+        assert check_covariance(covariance) is None
+
+
+def test_what_is_no_covariance_is_said() -> None:
+    covariance = np.cov(some_features(400, 24, 1), rowvar=False)
+    assert check_covariance(-covariance) == "has negative eigenvalues"
+    values, vectors = np.linalg.eigh(covariance)
+    assert (
+        check_covariance((vectors * np.where(np.arange(24) == 5, -0.01 * values[-1], values)) @ vectors.T) is not None
+    )
+    covariance[3, 4] *= 1.01
+    assert check_covariance(covariance) == "is not symmetric"

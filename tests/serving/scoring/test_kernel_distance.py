@@ -78,3 +78,17 @@ def test_merged_shards_give_the_same_distance_to_the_last_bit() -> None:
 def test_impossible_distances_are_refused(size: int, subsets: int, subset_size: int, message: str) -> None:
     with pytest.raises(ScoringError, match=message):
         kernel_distance(ONE, OTHER[:, :size], subsets=subsets, subset_size=subset_size)
+
+
+def test_where_a_subset_is_the_whole_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from igan_zoo.serving.scoring import kernel_distance as module
+
+    computed = []
+    plain = module._discrepancy
+    monkeypatch.setattr(module, "_discrepancy", lambda *sets: computed.append(sets) or plain(*sets))
+    result = kernel_distance(ONE[:50], OTHER, subset_size=50)
+    assert len(computed) == 1
+    assert result.deviation == 0
+    assert result.standard_error > 0
+    expected = discrepancy_reference(ONE[:50].astype(np.float64), OTHER.astype(np.float64))
+    assert result.value == pytest.approx(expected, rel=1e-12)

@@ -1,0 +1,72 @@
+"""What a person should know about a score before it is computed: where a metric of these images means little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from igan_zoo.errors import ImageError
+from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.protocols import INCEPTION, Metric, Protocol, Reference
+from igan_zoo.serving.scoring.statistics import Facts
+from igan_zoo.serving.stored_images import ImageSource
+
+# The split mean's bias is about (classes - 1) / (2 images of a split) nats; published scores are of 50,000 images.
+_FEWEST_FOR_SCORES = 5_000
+_IMAGES_A_CLASS = 5
+_LOOKED_AT = 16
+
+
+def caveats(
+    metrics: Sequence[Metric], network: Network, source: ImageSource, facts: Facts, reference: Reference | Facts | None
+) -> list[str]:
+    """Returns a sentence for each reason why a metric of these images means little.
+
+    ``facts`` are those of ``source``; ``reference`` is what it is compared with, or the facts of images yet to score.
+    """
+    sentences = []
+    enough = min(_FEWEST_FOR_SCORES, _IMAGES_A_CLASS * facts.classes)
+    if "is" in metrics and facts.images < enough:
+        sentences.append(
+            f"{Protocol('is', facts.images).name} is biased low with fewer than {enough:,} images: compare it only "
+            "with scores of as many images, or read the corrected value."
+        )
+    if "fid" in metrics:
+        sizes = [facts.images, _images_of(reference) or facts.images]
+        if min(sizes) <= facts.features:
+            sentences.append(
+                f"{Protocol('fid', facts.images).name} is biased high with {min(sizes):,} images, no more than the "
+                f"{facts.features:,} features: compare it only with distances of as many images, or take --metric kid, "
+                "which has no such bias."
+            )
+        if network.name == INCEPTION and isinstance(reference, Reference) and reference.gaussian is not None:
+            sentences.append(
+                f"{reference.name} does not say how it was made: pytorch-fid scales pixels to x / 127.5 - 1 and "
+                "resizes with half-pixel centers, which moves FID by some percent; score the reference images here to "
+                "be sure."
+            )
+    if network.name == INCEPTION and _all_gray(source):
+        sentences.append(
+            f"{source.reference} looks gray throughout: Inception knows color photos, and its scores of digits or "
+            "scans say little; take a classifier of such images as --scorer."
+        )
+    return sentences
+
+
+def _images_of(reference: Reference | Facts | None) -> int | None:
+    if isinstance(reference, Reference):
+        return None if reference.statistics is None else reference.statistics.count
+    return None if reference is None else reference.images
+
+
+def _all_gray(source: ImageSource) -> bool:
+    """Whether none of the first images has a color."""
+    looked = 0
+    for image in source.fetch(range(min(_LOOKED_AT, len(source)))):
+        try:
+            pixels = image.decode(3)
+        except ImageError:
+            continue
+        looked += 1
+        if (pixels != pixels[..., :1]).any():
+            return False
+    return looked > 0

@@ -1,0 +1,66 @@
+"""The two sides of a comparison before any image is scored: which metrics they allow, and what would fail later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from igan_zoo.errors import ScoringError
+from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, check_subset_size
+from igan_zoo.serving.scoring.protocols import METRICS, OF_SINGLE_IMAGES, Metric, Reference, check_comparable
+from igan_zoo.serving.scoring.statistics import Facts
+
+
+def possible_metrics(features: int, reference: Reference | None, *, compared: bool) -> tuple[Metric, ...]:
+    """Returns every metric of a scorer of so many features; ``reference`` is None where that is images or nothing."""
+    if not compared or features == 0:
+        return ("is",)
+    if reference is not None and (reference.statistics is None or not len(reference.statistics.kept_features)):
+        return tuple(metric for metric in METRICS if metric not in OF_SINGLE_IMAGES)
+    return METRICS
+
+
+def largest_subset(facts: Facts, reference: Reference | Facts) -> int:
+    """Returns the size of KID's subsets where it need not be the usual one: no more than either side has."""
+    return max(2, min(DEFAULT_SUBSET_SIZE, facts.kept, _kept(reference)))
+
+
+def check_before_scoring(
+    metrics: Sequence[Metric], facts: Facts, reference: Reference | Facts, subset_size: int | None
+) -> None:
+    """Refuses what could not be computed once every image is scored; a reference may be facts of images yet to score.
+
+    Raises:
+        ScoringError: the two sides do not compare, or a metric looks at single images that a side has too few of.
+    """
+    if isinstance(reference, Reference):
+        check_comparable(facts, reference)
+        if reference.gaussian is not None and len(reference.gaussian.mean) != facts.features:
+            raise ScoringError(
+                f"{reference.name} has {len(reference.gaussian.mean)} features and the scorer {facts.scorer} "
+                f"{facts.features}: score both with the same scorer."
+            )
+    for metric in metrics:
+        if metric in OF_SINGLE_IMAGES:
+            if isinstance(reference, Reference):
+                _check_keeps_features(metric, reference)
+            if metric == "kid":
+                fewest = min(facts.kept, _kept(reference))
+                check_subset_size(DEFAULT_SUBSET_SIZE if subset_size is None else subset_size, fewest)
+
+
+def _check_keeps_features(metric: Metric, reference: Reference) -> None:
+    if reference.statistics is None:
+        raise ScoringError(
+            f"{metric} compares the features of single images, and {reference.name} has a mean and a covariance only: "
+            "name the reference images, or take --metric fid."
+        )
+    if len(reference.statistics.kept_features) == 0:
+        raise ScoringError(
+            f"{reference.name} keeps no features, which {metric} needs: score it again with --metric {metric}."
+        )
+
+
+def _kept(reference: Reference | Facts) -> int:
+    if isinstance(reference, Facts):
+        return reference.kept
+    return 0 if reference.statistics is None else len(reference.statistics.kept_features)
