@@ -280,8 +280,11 @@ def _session(
             raise DeviceError(f"CUDA cannot be used: {first_line(error)}") from error
         raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {first_line(error)}") from error
     try:
+        given = {node.name for node in session.get_outputs()} if role == "scorer" else set()
+        # A scorer gives features, logits, or both.
+        expected = {name: kind for name, kind in OUTPUTS[role].items() if name in given} or OUTPUTS[role]
         _check("inputs", role, session.get_inputs(), INPUTS[role])
-        _check("outputs", role, session.get_outputs(), OUTPUTS[role])
+        _check("outputs", role, session.get_outputs(), expected)
         _ = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError as error:
         raise InterfaceError(f"The {role} has names or metadata that are not UTF-8; export it again.") from error
@@ -303,7 +306,8 @@ def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
 def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
     (input_name,), free_axes = INPUTS[role], _FREE_AXES.get(role, ())
-    taken, given = shapes[input_name], shapes[next(iter(OUTPUTS[role]))]
+    outputs = {name: shapes[name] for name in OUTPUTS[role] if name in shapes}
+    taken, given = shapes[input_name], next(iter(outputs.values()))
     free, fixed = taken[: len(free_axes)], taken[len(free_axes) :]
     for shape, sizes in ((taken, fixed), (given, given)):
         if not all(isinstance(size, int) for size in sizes):
@@ -314,12 +318,12 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
         raise InterfaceError(f"The {role} has images [H, W, C] of {list(image)}; C is 1 or 3.")
     if any(isinstance(size, int) for size in free):
         raise InterfaceError(f"The {role} takes images of one size only, not of any: {['N', *taken]}.")
-    outputs = {name: tuple(size if isinstance(size, int) else -1 for size in shapes[name]) for name in OUTPUTS[role]}
-    if "probabilities" in outputs:
+    sizes = {name: tuple(size if isinstance(size, int) else -1 for size in shape) for name, shape in outputs.items()}
+    if "probabilities" in sizes:
         # There are as many as logits, whether the file says so or not.
-        outputs["probabilities"] = outputs["logits"]
+        sizes["probabilities"] = sizes["logits"]
     metadata = session.get_modelmeta().custom_metadata_map
-    return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), outputs, metadata)
+    return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), sizes, metadata)
 
 
 def _effective_provider(sessions: Any, device: Device) -> str:

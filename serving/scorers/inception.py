@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from igan_zoo.serving.scorers.layers import convolution, means
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
@@ -198,7 +199,7 @@ class _Network:
         return ends
 
     def pool(self, x: str, operator: str) -> str:
-        how = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
+        how: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
         if operator == MAX:
             return self.graph.node(MAX, x, **how)
         # TensorFlow averages over the pixels there are; torchvision counts the padding's zeros too.

@@ -40,6 +40,62 @@ def _interpolated(graph: OnnxGraph, pixels: str, extent: str, size: int, axis: i
     return graph.node("Add", before, graph.node("Mul", graph.node("Sub", after, before), fraction))
 
 
+def pillow_resize(graph: OnnxGraph, images: str, sizes: str, *, cubic: bool) -> str:
+    """Returns images uint8 ``[N, H, W, C]`` as whole levels, float32 ``[N, C, *sizes]``; ``sizes`` is int64 ``[2]``.
+
+    As Pillow and torchvision's transforms of its images do it: antialiased, columns first, each pass rounded. ONNX's
+    own ``Resize`` with ``antialias`` is off by up to 12 levels in onnxruntime 1.31.
+    """
+    pixels = graph.node("Cast", graph.node("Transpose", images, perm=[0, 3, 1, 2]), to=1)  # (N, C, H, W)
+    height, width = (graph.node("Gather", graph.node("Shape", images), graph.constant(axis), axis=0) for axis in (1, 2))
+    rows, columns = (graph.node("Gather", sizes, graph.constant(axis), axis=0) for axis in (0, 1))
+    across = graph.node("Transpose", _pillow_weights(graph, width, columns, cubic=cubic), perm=[1, 0])
+    narrow = _levels(graph, graph.node("MatMul", pixels, across))  # (N, C, H, columns)
+    return _levels(graph, graph.node("MatMul", _pillow_weights(graph, height, rows, cubic=cubic), narrow))
+
+
+def _pillow_weights(graph: OnnxGraph, extent: str, size: str, *, cubic: bool) -> str:
+    """Returns how much of each of ``extent`` pixels is in each of ``size``, ``[size, extent]``; both are scalars."""
+    zero, one, half = graph.constant(0), graph.constant(1), graph.constant(0.5)
+    scale = graph.node("Div", graph.node("Cast", extent, to=1), graph.node("Cast", size, to=1))
+
+    def middles(count: str) -> str:
+        return graph.node("Add", graph.node("Cast", graph.node("Range", zero, count, one), to=1), half)
+
+    centers = graph.node("Unsqueeze", graph.node("Mul", middles(size), scale), graph.constant([1]))
+    distances = graph.node("Abs", graph.node("Sub", middles(extent), centers))
+    # When shrinking, the filter is as wide as the pixels that become one.
+    x = graph.node("Div", distances, graph.node("Max", scale, graph.constant(1.0)))
+    weights = _keys_cubic(graph, x) if cubic else _triangle(graph, x)
+    return graph.node("Div", weights, graph.node("ReduceSum", weights, graph.constant([1]), keepdims=1))
+
+
+def _triangle(graph: OnnxGraph, x: str) -> str:
+    return graph.node("Relu", graph.node("Sub", graph.constant(1.0), x))
+
+
+def _keys_cubic(graph: OnnxGraph, x: str) -> str:
+    """Keys' cubic with a = -1/2: ``(1.5 x - 2.5) x² + 1`` below 1, ``((-0.5 x + 2.5) x - 4) x + 2`` below 2."""
+
+    def polynomial(*coefficients: float) -> str:
+        value = graph.constant(coefficients[0])
+        for coefficient in coefficients[1:]:
+            value = graph.node("Add", graph.node("Mul", value, x), graph.constant(coefficient))
+        return value
+
+    def where_below(limit: float, value: str, otherwise: str) -> str:
+        return graph.node("Where", graph.node("Less", x, graph.constant(limit)), value, otherwise)
+
+    outer = where_below(2.0, polynomial(-0.5, 2.5, -4.0, 2.0), graph.constant(0.0))
+    return where_below(1.0, polynomial(1.5, -2.5, 0.0, 1.0), outer)
+
+
+def _levels(graph: OnnxGraph, x: str) -> str:
+    # Pillow rounds halves up.
+    rounded = graph.node("Floor", graph.node("Add", x, graph.constant(0.5)))
+    return graph.node("Clip", rounded, graph.constant(0.0), graph.constant(255.0))
+
+
 def convolution(
     graph: OnnxGraph,
     weights: Weights,

@@ -44,7 +44,9 @@ _MESSAGES: Mapping[str, Sequence[Field]] = {
     ),
     "AttributeProto": (
         ("name", 1, "string", False),
+        ("f", 2, "float", False),
         ("i", 3, "int64", False),
+        ("s", 4, "bytes", False),
         ("ints", 8, "int64", True),
         ("type", 20, "int32", False),
     ),
@@ -60,16 +62,20 @@ _MESSAGES: Mapping[str, Sequence[Field]] = {
     "TensorShapeProto": (("dim", 1, "Dimension", True),),
     "Dimension": (("dim_value", 1, "int64", False), ("dim_param", 2, "string", False)),
 }
-_INT, _INTS = 2, 7  # AttributeProto.AttributeType
+_FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 # TensorProto.DataType
 DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7}
 
 
 class OnnxGraph:
-    """Nodes and constants of a graph under construction. What adds one returns the name of its output."""
+    """Nodes and constants of a graph under construction. What adds one returns the name of its output.
 
-    def __init__(self) -> None:
+    ``prefix`` begins the names of all tensors but inputs and outputs.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
         self._model = _model_class()()
+        self._prefix = prefix
         self._graph = self._model.graph
         self._graph.name = "main"
 
@@ -87,7 +93,7 @@ class OnnxGraph:
         """Adds a constant, stored as float32 or int64."""
         array = np.asarray(value)
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        name = f"constant{len(self._graph.initializer)}"
+        name = f"{self._prefix}constant{len(self._graph.initializer)}"
         self._graph.initializer.add(
             name=name,
             dims=array.shape,
@@ -96,14 +102,20 @@ class OnnxGraph:
         )
         return name
 
-    def node(self, operator: str, *inputs: str, **attributes: int | Sequence[int]) -> str:
-        """Adds a node of the standard's operators with one output."""
-        name = f"{operator}{len(self._graph.node)}"
+    def node(
+        self, operator: str, *inputs: str, output: str | None = None, **attributes: float | str | Sequence[int]
+    ) -> str:
+        """Adds a node of the standard's operators with one output, by a name of its own unless ``output`` is one."""
+        name = output or f"{self._prefix}{operator}{len(self._graph.node)}"
         node = self._graph.node.add(op_type=operator, name=name, input=inputs, output=[name])
         for key, value in attributes.items():
             attribute = node.attribute.add(name=key)
             if isinstance(value, int):
                 attribute.type, attribute.i = _INT, value
+            elif isinstance(value, float):
+                attribute.type, attribute.f = _FLOAT, value
+            elif isinstance(value, str):
+                attribute.type, attribute.s = _STRING, value.encode()
             else:
                 attribute.type = _INTS
                 attribute.ints.extend(value)
@@ -118,6 +130,39 @@ class OnnxGraph:
             self._model.metadata_props.add(key=key, value=value)
         content: bytes = self._model.SerializeToString(deterministic=True)
         return content
+
+    def around(self, model: Any, metadata: Mapping[str, str]) -> bytes:
+        """Returns ``model`` with this graph's inputs, outputs and metadata; changes ``model``.
+
+        The graph's nodes come before those of the model, but for those of its outputs, which come after.
+        """
+        outer, inner = self._graph, model.graph
+        outputs = {value.name for value in outer.output}
+        before = [node for node in outer.node if node.output[0] not in outputs]
+        after = [node for node in outer.node if node.output[0] in outputs]
+        nodes = [*before, *inner.node, *after]
+        constants = {tensor.name for tensor in inner.initializer}
+        kept = [value for value in inner.input if value.name in constants]
+        merged = type(model)()
+        merged.CopyFrom(model)
+        del merged.graph.node[:], merged.graph.input[:], merged.graph.output[:], merged.metadata_props[:]
+        merged.graph.node.extend(nodes)
+        merged.graph.initializer.extend(outer.initializer)
+        merged.graph.input.extend([*outer.input, *kept])
+        merged.graph.output.extend(outer.output)
+        for key, value in metadata.items():
+            merged.metadata_props.add(key=key, value=value)
+        content: bytes = merged.SerializeToString(deterministic=True)
+        return content
+
+
+def parse_model(content: bytes) -> Any:
+    """Returns the message of an ONNX model; what is no field here is kept and written again as it is.
+
+    Raises:
+        google.protobuf.message.DecodeError: the bytes are none.
+    """
+    return _model_class().FromString(content)
 
 
 def _declare(value: Any, name: str, dtype: DTypeLike, shape: Sequence[int | str]) -> None:

@@ -13,6 +13,7 @@ from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
 from igan_zoo.files import atomic_file, sha256_of
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.scorers.converting import SCORERS, ScorerKind, convert, scorer_name
+from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file
 from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.protocols import INCEPTION
@@ -34,6 +35,7 @@ def open_scorer(
     """Returns the network to score with: the 2015 Inception unless ``reference`` names another.
 
     Inception is kept in the cache as an ONNX file, made of ``weights`` or of what is published, which is fetched then.
+    An encoder ``X.onnx`` with settings in ``X.json`` is made a scorer, which is kept too.
     ``say`` takes sentences about that.
 
     Raises:
@@ -49,7 +51,11 @@ def open_scorer(
             raise ScoringError(
                 f"Weights are given for {INCEPTION}, but the scorer is {reference}: leave one of them out."
             )
-        path = scorers_folder() / f"{reference}.onnx"
+        given = Path(str(reference))
+        if given.suffix == ".onnx" and given.is_file() and settings_file(given).is_file():
+            path = encoder_as_scorer(given, scorers_folder())
+        else:
+            path = scorers_folder() / f"{reference}.onnx"
     return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
 
 

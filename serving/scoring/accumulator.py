@@ -133,6 +133,9 @@ def probabilities_and_entropies(logits: NDArray[np.float64]) -> tuple[NDArray[np
 
     Each row is computed by itself, so the result does not depend on the batch; p = 0 adds 0.
     """
+    if logits.shape[1] == 0:
+        # An encoder without classes.
+        return logits, np.zeros(len(logits))
     shifted = logits - logits.max(axis=1, keepdims=True)
     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     probabilities = np.exp(logarithms)

@@ -10,13 +10,17 @@ from igan_zoo.serving.scoring.protocols import METRICS, OF_SINGLE_IMAGES, Metric
 from igan_zoo.serving.scoring.statistics import Facts
 
 
-def possible_metrics(features: int, reference: Reference | None, *, compared: bool) -> tuple[Metric, ...]:
-    """Returns every metric of a scorer of so many features; ``reference`` is None where that is images or nothing."""
+def possible_metrics(features: int, classes: int, reference: Reference | None, *, compared: bool) -> tuple[Metric, ...]:
+    """Returns every metric of a scorer of so many features and classes.
+
+    ``reference`` is None where images are compared with, or nothing.
+    """
+    unfit: set[Metric] = set() if classes else {"is"}
     if not compared or features == 0:
-        return ("is",)
-    if reference is not None and (reference.statistics is None or not len(reference.statistics.kept_features)):
-        return tuple(metric for metric in METRICS if metric not in OF_SINGLE_IMAGES)
-    return METRICS
+        unfit |= set(METRICS) - {"is"}
+    elif reference is not None and (reference.statistics is None or not len(reference.statistics.kept_features)):
+        unfit |= OF_SINGLE_IMAGES
+    return tuple(metric for metric in METRICS if metric not in unfit)
 
 
 def largest_subset(facts: Facts, reference: Reference | Facts) -> int:

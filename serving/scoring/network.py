@@ -53,9 +53,9 @@ class Shape:
 class Network:
     """Features and logits of images, and everything about their origin that a score depends on.
 
-    ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits. ``shape`` is None where images
-    of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a time. ``content``
-    gives the bytes of the graph, for those who are to run it elsewhere.
+    ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits, 0 of an encoder. ``shape`` is
+    None where images of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a
+    time. ``content`` gives the bytes of the graph, for those who are to run it elsewhere.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class Network:
             InterfaceError: the graph does not take them.
         """
         outputs = self.engine.run(self._role, {"images": images})
-        return outputs.get("features", np.zeros((len(images), 0), np.float32)), outputs["logits"]
+        none = np.zeros((len(images), 0), np.float32)
+        return outputs.get("features", none), outputs.get("logits", none)
 
     def decode(self, image: StoredImage) -> Pixels:
         """Returns the pixels of an image as this network takes it, uint8 ``[H, W, channels]``.
@@ -139,7 +140,10 @@ def _engine(model: store.Model, content: bytes, device: Device, threads: int | N
         try:
             return Engine({"classifier": content}, device=device, threads=threads)
         except InterfaceError:
-            raise InterfaceError(f"{model.path} is no scorer and no classifier. {error}") from error
+            hint = ""
+            if "tensor(float) of rank 4" in str(error):
+                hint = f" For an encoder of float images, write its size, mean and deviation to {model.path.stem}.json."
+            raise InterfaceError(f"{model.path} is no scorer and no classifier. {error}{hint}") from error
 
 
 def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:

@@ -17,6 +17,7 @@ from igan_zoo.serving.scoring.protocols import (
     Protocol,
     Record,
     Reference,
+    check_classes,
     check_features,
     images_needed,
     protocol_of,
@@ -59,7 +60,7 @@ class Plan:
             DataError: there are not so many images.
             ScoringError: so many images allow no score, or the scorer not these metrics.
         """
-        return self._facts(source, network, self.metrics, self.splits, count)
+        return self._facts(source, network, self.metrics, self.splits if "is" in self.metrics else None, count)
 
     def reference_facts(self, source: ImageSource, network: Network) -> Facts:
         """Returns the same for all images of a source that others are compared with, which need not fill the splits.
@@ -67,13 +68,16 @@ class Plan:
         Raises:
             ScoringError: so many images allow no score, or the scorer not these metrics.
         """
-        return self._facts(source, network, self.comparing, min(self.splits, len(source)), None)
+        return self._facts(source, network, self.comparing, None, None)
 
     def _facts(
-        self, source: ImageSource, network: Network, metrics: Sequence[Metric], splits: int, count: int | None
+        self, source: ImageSource, network: Network, metrics: Sequence[Metric], splits: int | None, count: int | None
     ) -> Facts:
+        """``splits`` None is as many as usual, or as there are images: no metric asks for them."""
         for metric in self.comparing:
             check_features(metric, network.name, network.features)
+        if "is" in self.metrics:
+            check_classes(network.name, network.classes)
         images = len(choose_images(len(source), count, self.seed))
         _, kept = images_needed([Protocol(metric, images) for metric in metrics], features=network.features)
         facts = Facts(
@@ -86,7 +90,7 @@ class Plan:
             features=network.features,
             classes=network.classes,
             kept=kept,
-            splits=splits,
+            splits=min(self.splits, images) if splits is None else splits,
             seed=self.seed,
         )
         check_facts(facts)

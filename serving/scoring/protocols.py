@@ -39,6 +39,12 @@ class Protocol:
         thousands, rest = divmod(self.images, 1000)
         return f"{self.metric}{self.images}" if rest else f"{self.metric}{thousands}k"
 
+    def name_with(self, scorer: str) -> str:
+        """The name with a scorer: ``fid50k`` and ``kid50k`` are Inception's alone, another's are ``fd50k-SCORER``."""
+        if scorer == INCEPTION or self.metric not in _DISTANCES:
+            return self.name
+        return f"{_DISTANCES[self.metric]}{self.name.removeprefix(self.metric)}-{scorer}"
+
     @property
     def needs_reference(self) -> bool:
         """Whether the metric compares with other images."""
@@ -113,6 +119,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 INCEPTION = "inception-2015-12-05"
 INCEPTION_WEIGHTS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
+# What the protocols of distances are called with another scorer.
+_DISTANCES: Mapping[Metric, str] = {"fid": "fd", "kid": "kd"}
+
 # What a metric is called with that scorer, and with another one.
 _LABELS: Mapping[Metric, tuple[str, str]] = {
     "is": ("Inception score", "classifier score"),
@@ -158,11 +167,13 @@ def score(
     _check_numbers(protocol, statistics)
     if protocol.needs_reference:
         check_features(protocol.metric, statistics.facts.scorer, statistics.facts.features)
+    else:
+        check_classes(statistics.facts.scorer, statistics.facts.classes)
     comparison = _Comparison(statistics, reference, subset_size or DEFAULT_SUBSET_SIZE)
     facts = statistics.facts
     return [
         Record(
-            protocol=protocol.name,
+            protocol=protocol.name_with(facts.scorer),
             metric=metric_label(protocol.metric, facts.scorer, facts.precision),
             quantity=number.quantity,
             value=number.value,
@@ -200,6 +211,19 @@ def check_features(metric: Metric, scorer: str, features: int) -> None:
         raise ScoringError(
             f"{metric} compares features, and the classifier {scorer} gives only classes: take a scorer with features, "
             "or --metric is."
+        )
+
+
+def check_classes(scorer: str, classes: int) -> None:
+    """Refuses to score the classes of a scorer that gives none.
+
+    Raises:
+        ScoringError: it has no logits.
+    """
+    if not classes:
+        raise ScoringError(
+            f"is scores classes, and the encoder {scorer} gives only features: take a scorer with logits, or "
+            "--metric fid."
         )
 
 

@@ -24,8 +24,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What statistics must have in common to be merged.
 
     ``images`` is the number of images of the whole, not of a shard; ``kept`` of them keep their features. ``features``
-    is 0 for a classifier that gives none. ``source`` is what messages call the images; what they are says
-    ``fingerprint``, where it is known.
+    is 0 for a classifier that gives none, ``classes`` for an encoder. ``source`` is what messages call the images; what
+    they are says ``fingerprint``, where it is known.
     """
 
     scorer: str
@@ -104,7 +104,7 @@ def check_facts(facts: Facts) -> None:
     # The largest split's Σ Σₖ pₖ log pₖ in steps of 2⁻⁴⁰ must fit int64.
     if -(-facts.images // facts.splits) * max(1.0, np.log(max(facts.classes, 1))) >= 2**22:
         raise ScoringError(f"{facts.images} images are too many for {facts.splits} splits: take more splits.")
-    for size, least, what in ((facts.features, 0, "features"), (facts.classes, 1, "classes")):
+    for size, least, what in ((facts.features, 0, "features"), (facts.classes, 0, "classes")):
         if not least <= size <= _LARGEST_SIZE:
             raise ScoringError(
                 f"The scorer {facts.scorer} has {size} {what}; {least} to {_LARGEST_SIZE} can be summed."

@@ -244,7 +244,7 @@ def _inputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
 
 def _outputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
     sizes = engine.graphs[role].outputs
-    return tuple(_tensor(name, kind, (-1, *sizes[name])) for name, (kind, _) in OUTPUTS[role].items())
+    return tuple(_tensor(name, kind, (-1, *sizes[name])) for name, (kind, _) in OUTPUTS[role].items() if name in sizes)
 
 
 def _tensor(name: str, kind: str, shape: tuple[int, ...]) -> TensorSpec:

@@ -231,7 +231,7 @@ def score(
         print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
         return
     if everything:
-        possible = comparing.possible_metrics(network.features, saved, compared=reference is not None)
+        possible = comparing.possible_metrics(network.features, network.classes, saved, compared=reference is not None)
         plan = replace(plan, metrics=possible)
     if exported is not None:
         check_features("fid", network.name, network.features)
@@ -304,10 +304,11 @@ def merge(
     if reference is not None and compared is None:
         raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
     if everything:
-        possible = comparing.possible_metrics(merged.facts.features, compared, compared=compared is not None)
-        plan = plans.Plan(tuple(metric for metric in possible if metric not in OF_SINGLE_IMAGES or merged.facts.kept))
+        facts = merged.facts
+        possible = comparing.possible_metrics(facts.features, facts.classes, compared, compared=compared is not None)
+        plan = plans.Plan(tuple(metric for metric in possible if metric not in OF_SINGLE_IMAGES or facts.kept))
         if compared is not None and subset_size is None:
-            subset_size = comparing.largest_subset(merged.facts, compared)
+            subset_size = comparing.largest_subset(facts, compared)
     name_skipped([], int(merged.skipped.sum()))
     computed = [metric for metric in plan.metrics if compared is not None or metric not in plan.comparing]
     records = plans.results(computed, merged, compared, subset_size=subset_size)

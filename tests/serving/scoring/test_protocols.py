@@ -102,8 +102,8 @@ def test_every_metric_that_compares_names_its_reference() -> None:
         *score(find_protocol("pr40"), WHOLE, REFERENCE),
     ]
     assert [(record.protocol, record.quantity, record.reference) for record in records] == [
-        ("fid200", "distance", "photos"),
-        ("kid40", "distance", "photos"),
+        ("fd200-toy", "distance", "photos"),
+        ("kd40-toy", "distance", "photos"),
         ("pr40", "precision", "photos"),
         ("pr40", "recall", "photos"),
     ]
