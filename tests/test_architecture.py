@@ -37,7 +37,7 @@ OUTSIDE = {
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL"},
     "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
-    "scorers": {"numpy", "google", "huggingface_hub"},
+    "scorers": {"numpy", "msgspec", "google", "huggingface_hub"},
     "server": {
         "numpy",
         "msgspec",

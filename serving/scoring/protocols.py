@@ -13,17 +13,18 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from igan_zoo.errors import ScoringError, UnknownNameError
+from igan_zoo.serving.scoring.density_coverage import density_coverage
 from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score
 from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, kernel_distance
 from igan_zoo.serving.scoring.precision_recall import precision_recall
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_complete
 
-Metric = Literal["is", "fid", "kid", "pr"]
+Metric = Literal["is", "fid", "kid", "pr", "dc"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 # They look at the features of single images, which have to be kept.
-OF_SINGLE_IMAGES: frozenset[Metric] = frozenset({"kid", "pr"})
-_NAME = re.compile(r"(is|fid|kid|pr)([1-9][0-9]*)(k?)")
+OF_SINGLE_IMAGES: frozenset[Metric] = frozenset({"kid", "pr", "dc"})
+_NAME = re.compile(r"(is|fid|kid|pr|dc)([1-9][0-9]*)(k?)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_protocol(name: str) -> Protocol:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UnknownNameError(f"There is no protocol {name!r}: write is, fid, kid or pr and a number, as is50k.")
+        raise UnknownNameError(f"There is no protocol {name!r}: write is, fid, kid, pr or dc and a number, as is50k.")
     metric, number, thousands = match.groups()
     return Protocol(cast("Metric", metric), int(number) * (1000 if thousands else 1))
 
@@ -128,6 +129,7 @@ _LABELS: Mapping[Metric, tuple[str, str]] = {
     "fid": ("FID", "Fréchet distance"),
     "kid": ("KID", "kernel distance"),
     "pr": ("precision and recall", "precision and recall"),
+    "dc": ("density and coverage", "density and coverage"),
 }
 
 
@@ -314,4 +316,18 @@ def _pr(comparison: _Comparison) -> list[_Number]:
     ]
 
 
-_METRICS: Mapping[Metric, Callable[[_Comparison], list[_Number]]] = {"is": _is, "fid": _fid, "kid": _kid, "pr": _pr}
+def _dc(comparison: _Comparison) -> list[_Number]:
+    result = density_coverage(comparison.statistics.kept_features, comparison.other().kept_features)
+    return [
+        _Number("density", result.density, result.density_standard_error),
+        _Number("coverage", result.coverage, result.coverage_standard_error),
+    ]
+
+
+_METRICS: Mapping[Metric, Callable[[_Comparison], list[_Number]]] = {
+    "is": _is,
+    "fid": _fid,
+    "kid": _kid,
+    "pr": _pr,
+    "dc": _dc,
+}

@@ -109,6 +109,8 @@ def check_facts(facts: Facts) -> None:
             raise ScoringError(
                 f"The scorer {facts.scorer} has {size} {what}; {least} to {_LARGEST_SIZE} can be summed."
             )
+    if facts.features == facts.classes == 0:
+        raise ScoringError(f"The scorer {facts.scorer} gives neither features nor classes.")
     if not 0 <= facts.kept <= facts.images:
         raise ScoringError(f"The features of {facts.kept} images cannot be kept of {facts.images} images.")
     if not 0 <= facts.seed < 2**32:

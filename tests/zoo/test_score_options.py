@@ -75,7 +75,7 @@ def test_all_is_what_both_sides_allow(
     def protocols(*arguments: object) -> set[str]:
         return {name.split()[0].split("-")[0] for name in numbers(igan_zoo("score", *arguments, *common))}
 
-    assert protocols(*sets, "--scorer", scorer) == {"is60", "fd60", "kd60", "pr60"}
+    assert protocols(*sets, "--scorer", scorer) == {"is60", "fd60", "kd60", "pr60", "dc60"}
     assert protocols(sets[0], "--scorer", scorer) == {"is60"}
     assert protocols(*sets, "--scorer", model) == {"is60"}
     theirs = tmp_path / "theirs.npz"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MODEL_IMAGES = 50_000
 
-_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr")
+_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr", "dc")
 
 
 def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ _metric_option = click.option(
     "metrics",
     callback=_metrics,
     multiple=True,
-    metavar="is|fid|kid|pr|all",
+    metavar="is|fid|kid|pr|dc|all",
     help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
 )
 _format_option = click.option(
@@ -156,7 +156,7 @@ def score(
     form: str,
     force: bool,
 ) -> None:
-    """Score images: Inception score, FID, KID, precision and recall.
+    """Score images: Inception score, FID, KID, precision and recall, density and coverage.
 
     SOURCE, and what it is compared with, is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose
     samples are scored as they are drawn. An interrupted command resumes when it is run again; images that were scored
@@ -349,4 +349,4 @@ def _check_usage(
     elif comparing and reference is None and save_statistics is None:
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
-        raise click.UsageError("--reference is for --metric fid, kid and pr")
+        raise click.UsageError("--reference is for --metric fid, kid, pr and dc")
