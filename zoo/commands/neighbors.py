@@ -1,0 +1,91 @@
+"""The command that shows samples next to their nearest training images: neighbors."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from igan_zoo.commands.options import SEED, device_option, force_option
+from igan_zoo.terminal import print_seconds_since
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.scoring.statistics import Statistics
+    from igan_zoo.serving.stored_images import ImageSource
+
+
+@click.command()
+@click.argument("samples")
+@click.option("--reference", required=True, help="The training images.")
+@click.option("--scorer", help="A network's name or .onnx file.  [default: inception-2015-12-05]")
+@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
+@click.option("--out", type=click.Path(path_type=Path), default="neighbors", show_default=True, help="A new folder.")
+@click.option("--n", "count", type=click.IntRange(min=2), default=1000, show_default=True, help="Of a model's images.")
+@click.option("--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Samples in the picture.")
+@click.option("--split", help="Which part of a data set.")
+@click.option("--reference-split", help="Which part of the reference.")
+@click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
+@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@device_option
+@force_option
+def neighbors(
+    samples: str,
+    reference: str,
+    scorer: str | None,
+    weights: Path | None,
+    out: Path,
+    count: int,
+    rows: int,
+    split: str | None,
+    reference_split: str | None,
+    model_seed: int,
+    threads: int | None,
+    device: Any,
+    force: bool,
+) -> None:
+    """Show samples next to their nearest training images, and count near copies.
+
+    A near copy is closer to a training image than that one is to any other. Compare the share with that of held-out
+    images: igan-zoo neighbors TEST --reference TRAIN. The folder --out gets neighbors.jsonl and neighbors.png, the
+    closest samples first.
+    """
+    from igan_zoo.commands.scorers import load_network
+    from igan_zoo.files import atomic_directory, refuse_full
+    from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.neighbors import find_neighbors, write_neighbors
+    from igan_zoo.serving.scoring import plan as plans
+    from igan_zoo.serving.scoring.gathering import Manner, choose_images
+
+    began = time.perf_counter()
+    refuse_full(out, replace=force)
+
+    def opened(name: str, part: str | None) -> ImageSource:
+        how: dict[str, Any] = {"seed": model_seed, "device": device, "threads": threads}
+        return open_source(name, split=part, count=count if is_model(name) else None, **how)
+
+    made, true = opened(samples, split), opened(reference, reference_split)
+    network = load_network(scorer, weights, device=device, threads=threads)
+    # Precision and recall keep every image's features, and statistics scored for them are found again.
+    plan = plans.Plan(("pr",), manner=Manner(threads=threads))
+    expected = plan.facts(made, network), plan.reference_facts(true, network)
+
+    def gathered(source: ImageSource, side: int) -> Statistics:
+        click.echo(f"{network.name} on {network.provider}: {len(source):,} images of {source.reference}", err=True)
+        return plans.find_or_gather(
+            plan, source, network, expected[side], say=lambda sentence: click.echo(sentence, err=True)
+        )
+
+    sides = gathered(made, 0), gathered(true, 1)
+    found = find_neighbors(sides[0].kept_features, sides[1].kept_features)
+    indices = [
+        choose_images(len(source), None, plan.seed)[statistics.covered]
+        for source, statistics in zip((made, true), sides, strict=True)
+    ]
+    with atomic_directory(out, replace=force) as folder:
+        write_neighbors(folder, found, made, true, (indices[0], indices[1]), rows=rows)
+    near = int(found.copies.sum())
+    click.echo(f"{near:,} of {len(found.copies):,} samples ({near / len(found.copies):.1%}) are near copies")
+    click.echo(f"{out / 'neighbors.png'}, {out / 'neighbors.jsonl'}", err=True)
+    print_seconds_since(began)
