@@ -246,7 +246,7 @@ def wrong_requests(given: Given) -> None:
         f"{GENERATOR} takes latent of shape [-1, 100], not [{len(given.z)}, 99].",
     )
     given.refused(asked(given.latent(), "nothing"), missing, "No model 'nothing' is served")
-    given.refused(asked(given.latent(given.z.astype(np.float64), "FP64")), bad, "as FP32 (float32), not float64")
+    given.refused(asked(given.latent(given.z.astype(np.float64), "FP64")), bad, "as FP32, not FP64")
     renamed = given.kind.InferInput("z", list(given.z.shape), "FP32")
     renamed.set_data_from_numpy(given.z)
     given.refused(asked(renamed), bad, "takes the input latent and no other; it was given z.")
@@ -257,13 +257,13 @@ def wrong_requests(given: Given) -> None:
 def half_precision(given: Given) -> None:
     bad = "400" if given.http else "INVALID_ARGUMENT"
     tensor = given.latent(given.z.astype(np.float16), "FP16")
-    given.refused(lambda: given.client.infer(GENERATOR, [tensor]), bad, "takes latent as FP32 (float32), not float16.")
+    given.refused(lambda: given.client.infer(GENERATOR, [tensor]), bad, "takes latent as FP32, not FP16.")
 
 
 def text_elements(given: Given) -> None:
     bad = "400" if given.http else "INVALID_ARGUMENT"
     tensor = given.latent(np.array([[b"a", b"bc"]], np.object_), "BYTES")
-    given.refused(lambda: given.client.infer(GENERATOR, [tensor]), bad, "takes latent as FP32 (float32), not object.")
+    given.refused(lambda: given.client.infer(GENERATOR, [tensor]), bad, "takes latent as FP32, not BYTES.")
 
 
 def shared_memory(given: Given) -> None:
