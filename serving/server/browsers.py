@@ -1,4 +1,4 @@
-"""What keeps pages of other sites from using a server through the browser of somebody who can reach it."""
+"""Protection against pages of other sites that use a server through a visitor's browser."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Browsers:
     """ASGI middleware: refuses foreign hosts, which DNS rebinding brings, and writes from pages of foreign origins.
 
-    A server that listens on a loopback address knows its own names; any other takes every host but where
-    ``allow_host`` names some. Health answers under every name: probes ask by address, and it tells nothing.
+    A server that listens on a loopback address knows its own names. Any other takes every host unless its settings name
+    some. Health answers under every name: probes ask by address, and it reveals nothing.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
@@ -31,9 +31,8 @@ class Browsers:
         if scope["type"] == "http":
             host = _one_host(scope)
             if not rule_of(scope).always and not self.is_ours(host):
-                raise RefusedError(
-                    f"This server is not {host.decode('latin-1')[:200]}; --allow-host gives it another name."
-                )
+                name = _name(host.decode("latin-1"))[:200]
+                raise RefusedError(f"This server is not called {name!r}; --allow-host adds a name.")
             if scope["method"] not in _SAFE:
                 self._check_origin(dict(reversed(scope["headers"])), host)
         await self._app(scope, receive, send)
@@ -43,7 +42,7 @@ class Browsers:
         return not self._hosts or _name(host.decode("latin-1")) in self._hosts
 
     def _check_origin(self, headers: dict[bytes, bytes], host: bytes) -> None:
-        """Judges as browsers do where they say it themselves, and by the names where they are too old to."""
+        """Goes by Sec-Fetch-Site where the browser sends it, else by Origin and Host."""
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if origin is None and site is None:
             return  # not a browser

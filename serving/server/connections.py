@@ -1,6 +1,6 @@
-"""Open connections: no more than there is room for, and none that is kept by not reading.
+"""A limit on open connections.
 
-The one that is closed to make room is of the address that has most, and the oldest on which no request is worked on.
+When there are too many, one is closed: of the address that has most, the oldest without a request in progress.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decoding uploaded images away from the event loop, a few ahead of whoever takes them.
 
-Small images and large ones are decoded in threads of their own: who sends bombs of 16 million pixels waits for his own,
-and one at a time of these is all the memory that they take.
+Large images have a thread of their own: an upload of images of 16 million pixels delays only other large images, and
+one of them at a time is in memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Decoder:
         try:
             async for image in images:
                 large = is_large(image)
-                # Of large images none is decoded ahead, so that a request holds one, and others take turns with it.
+                # Large images are not decoded ahead: a request holds one, and takes turns with others.
                 while waiting and (large or len(waiting) > self._ahead):
                     first, future = waiting.popleft()
                     yield first, await future

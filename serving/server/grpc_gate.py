@@ -1,7 +1,7 @@
 """What comes before every gRPC method: the tokens, limits and log of the HTTP server; errors become status codes.
 
-All methods are registered as if they took streams of undecoded messages: tokens are asked for before the message has
-come, and a message that is none is an answer with a code of its own.
+All methods are registered as if they took streams of undecoded messages, so that tokens are checked before the message
+has arrived, and a message that cannot be parsed gets a status code.
 """
 
 from __future__ import annotations

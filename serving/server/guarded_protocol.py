@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol with what it has no limits for: heads, bodies that nobody reads any more, unread answers."""
+"""Uvicorn's HTTP protocol with limits that it lacks: on heads, bodies that were answered early, and unread answers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Ends a connection whose client lets the server wait for ``patience`` seconds.
+    """Closes a connection whose client keeps the server waiting for ``patience`` seconds.
 
-    That is for the head of a request, for the rest of a body that was answered before its end, or for room to write
-    the next piece of an answer.
+    It may wait for the head of a request, for the rest of a body that was answered before its end, or for room to
+    write the next piece of an answer.
     """
 
     patience: float

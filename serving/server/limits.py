@@ -28,7 +28,8 @@ class Limits:
         self._app, self._repository, self._settings = app, repository, settings
         self.slots = Slots(settings.concurrency, settings.per_address)
         self.turns = Turns(max(2, settings.max_bodies // settings.max_body))
-        self.memory = Share(settings.max_bodies, settings.max_bodies // 2, "bytes of requests and answers")
+        each = settings.max_bodies // 2 if settings.per_address else 0
+        self.memory = Share(settings.max_bodies, each, "bytes of requests and answers")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or rule_of(scope).always:
@@ -99,7 +100,7 @@ class LimitedBody:
     """A ``receive`` that raises once the body has more than ``most`` bytes or makes the server wait for too long.
 
     A ``streamed`` body may take long in all, but must come at the least rate. ``unread`` says whether more of it may
-    come. Only the time is counted that somebody waits here: a server that is busy must not blame the client.
+    come. Only time spent waiting here counts: a busy server must not blame the client.
     """
 
     def __init__(

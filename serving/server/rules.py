@@ -1,7 +1,7 @@
 """What every route and gRPC method is: who may call it, what body it takes, and how long it keeps the server busy.
 
-The one table that tokens and limits go by, by the route that matched and never by a pattern of paths. A route that
-is missing here is for administrators alone and takes no body worth mentioning.
+Tokens and limits go by this table and by the route that matched, never by a pattern of paths. A route that is missing
+here is for administrators and takes only a small body.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HEALTH = Rule(Access.OPEN, always=True)
 _WORK = Rule(Access.USER, works=True)
 _LARGE = Rule(Access.USER, Body.LARGE, works=True)
 _STREAM = Rule(Access.USER, Body.STREAMED, works=True)
-# A path that matches nothing tells nothing, but not even that to strangers.
+# Strangers are not even told that a path does not exist.
 _NOWHERE = _USER
 
 _MODEL, _VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"

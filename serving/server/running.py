@@ -35,10 +35,10 @@ _SWITCH_INTERVAL = 0.0005
 _FAREWELL = 0.25
 # Files of a process that are no connections: models, temporary files, the connections of gRPC.
 _OTHER_FILES = 256
-# A terminal that is closed stops the server as SIGTERM does; what others send to rotate logs is no reason to end.
+# SIGHUP, from a closed terminal, stops the server as SIGTERM does; SIGUSR1 and SIGUSR2, from log rotation, do nothing.
 _SIGNALS = [signal.SIGTERM, signal.SIGINT, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
 _IGNORED = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-# Seconds in which connections that the kernel has accepted are taken over, and say what they came for.
+# Seconds for taking over connections that the kernel has accepted, and for their first requests to be read.
 _BACKLOG, _FIRST_WORD = 1.0, 0.05
 
 

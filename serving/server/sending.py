@@ -1,4 +1,4 @@
-"""Answers in pieces that are counted, so that clients that do not read them never hold more than a part of memory."""
+"""Large answers, counted and sent in pieces, so that clients that do not read them hold a bounded part of memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from starlette.types import Message, Send
 
 from igan_zoo.serving.server.shares import Held
 
-# Bytes that are handed to a connection at a time; the next wait until most of them are gone. What waits for longer than
-# a body may take is given up by ``connections``, so this is also the least rate of reading.
+# Bytes that are handed to a connection at a time; the next ones wait until most of these are sent. ``guarded_protocol``
+# closes a connection that waits for too long, so that this is also the least rate of reading.
 PIECE = 256 * 1024
 
 

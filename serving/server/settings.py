@@ -37,7 +37,7 @@ class ServerSettings:
     min_rate: int = 4096
     # Requests at a time, whatever they ask for; of one address those whose body is on its way, 0 is no limit.
     concurrency: int = 512
-    per_address: int = 64
+    per_address: int = 256
     # Of all requests: bytes of bodies and answers in memory, and of archives in temporary files.
     max_bodies: int = 256 * MEGABYTE
     max_spool: int = 1024 * MEGABYTE

@@ -51,7 +51,7 @@ class Share:
             QueueFullError: there are not so many left, or not for this address.
         """
         if self._now + count > self._most or (self._each and self._by_address[address] + count > self._each):
-            raise QueueFullError(f"The server has as many {self._what} as it takes; try again in a second.")
+            raise QueueFullError(f"The server already has as many {self._what} as it allows; try again in a second.")
         self._now += count
         self._by_address[address] += count
 
@@ -69,11 +69,13 @@ class Slots:
     def __init__(self, concurrency: int, each: int) -> None:
         self._most, self._for_work = concurrency, concurrency - concurrency // _KEPT
         self._now = 0
-        # Apart, so that who sends much and slowly keeps nobody from asking little.
+        small, large = max(1, concurrency // 4), max(1, self._for_work * 3 // 4)
+        streams = max(1, concurrency // _STREAMS)
+        # Counted separately: slow uploads must not keep anybody from sending short requests.
         self.arriving = {
-            Body.SMALL: Share(max(1, concurrency // 4), each, "requests on their way"),
-            Body.LARGE: Share(max(1, self._for_work * 3 // 4), each, "bodies on their way"),
-            Body.STREAMED: Share(max(1, concurrency // _STREAMS), max(1, each // _KEPT) if each else 0, "streams"),
+            Body.SMALL: Share(small, min(each, max(1, small // 2)), "requests on their way"),
+            Body.LARGE: Share(large, each, "bodies on their way"),
+            Body.STREAMED: Share(streams, min(each, max(1, streams // 4)), "streams"),
         }
 
     def take(self, *, works: bool) -> None:
@@ -92,7 +94,7 @@ class Slots:
 
 
 class Turns:
-    """At most ``most`` at a time, half of them of one address; who comes later waits."""
+    """At most ``most`` at a time, half of them of one address; later ones wait for their turn."""
 
     def __init__(self, most: int) -> None:
         self._all, self._each = asyncio.Semaphore(most), most // 2

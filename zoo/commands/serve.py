@@ -49,7 +49,7 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--per-address",
     type=click.IntRange(min=0),
-    default=64,
+    default=256,
     show_default=True,
     help="Bodies on their way from one address; 0 is no limit.",
 )

@@ -422,3 +422,18 @@ def test_a_server_without_the_extra_says_which_it_is(monkeypatch: pytest.MonkeyP
         MissingExtraError, match=r"gRPC needs grpc, of the grpc extra: pip install 'igan-zoo\[grpc,cpu\]'"
     ):
         serve(Repository([], options), options, host="127.0.0.1", port=0, announce=lambda _: None, grpc_port=0)
+
+
+def test_a_name_of_a_million_letters_is_not_sent_back() -> None:
+    async def work(call: Call, *_: Any) -> None:
+        code, sentence = await refused(call("ModelMetadata", {"name": "x" * 10**6}))
+        assert code == "NOT_FOUND"
+        assert len(sentence) < 1000
+
+    exchange(work)
+
+
+def test_empty_contents_may_come_along_with_raw_ones() -> None:
+    request = infer_request()
+    request.inputs[0].contents.SetInParent()
+    assert list(read_inputs(request)) == ["latent"]
