@@ -37,8 +37,13 @@ class Limits:
             return
         rule, address = rule_of(scope), neighborhood((scope.get("client") or ("", 0))[0])
         held = scope[HELD] = Held(self.memory, address)
-        send = in_pieces(send, held)
         with self.entered(rule), contextlib.ExitStack() as stack:
+
+            def departs() -> None:
+                self.slots.departing.take(address)
+                stack.callback(self.slots.departing.give, address)
+
+            send = in_pieces(send, held, departs)
             stack.callback(held.release)
             if scope["method"] not in _WITHOUT_BODY:
                 limit = self._settings.body_limit(rule.body)

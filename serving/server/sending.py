@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from starlette.types import Message, Send
 
@@ -13,11 +13,13 @@ from igan_zoo.serving.server.shares import Held
 PIECE = 256 * 1024
 
 
-def in_pieces(send: Send, held: Held) -> Send:
+def in_pieces(send: Send, held: Held, departs: Callable[[], None]) -> Send:
     """Returns a ``send`` that counts an answer as held until the end of the request, and splits it.
 
+    ``departs`` is called before an answer that has several pieces.
+
     Raises:
-        QueueFullError: the server holds as many bytes as it may; no answer has begun yet.
+        QueueFullError: the server holds as many bytes as it may, or as ``departs``; no answer has begun yet.
     """
     start: Message | None = None
 
@@ -27,7 +29,10 @@ def in_pieces(send: Send, held: Held) -> Send:
             start = message
             return
         if start is not None:
-            held.take(len(message.get("body", b"")))
+            size = len(message.get("body", b""))
+            held.take(size)
+            if size > PIECE or message.get("more_body", False):
+                departs()
             first, start = start, None
             await send(first)
         follows = message.get("more_body", False)

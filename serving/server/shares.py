@@ -71,6 +71,8 @@ class Slots:
         self._now = 0
         small, large = max(1, concurrency // 4), max(1, self._for_work * 3 // 4)
         streams = max(1, concurrency // _STREAMS)
+        # Answers that take time to be read hold a slot as bodies do that take time to be sent.
+        self.departing = Share(large, each, "large answers on their way")
         # Counted separately: slow uploads must not keep anybody from sending short requests.
         self.arriving = {
             Body.SMALL: Share(small, min(each, max(1, small // 2)), "requests on their way"),

@@ -148,6 +148,21 @@ def test_a_client_that_never_reads_is_given_up() -> None:
         assert well(port)
 
 
+@pytest.mark.parametrize("path", ["/sample?n=4096&format=npz", f"/models/{MODEL}/files/onnx/classifier.onnx"])
+def test_answers_that_are_not_read_take_few_slots(path: str) -> None:
+    with running(opened(), concurrency=8, per_address=2, body_timeout=300) as port, ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(head("GET", path))
+        # Until the answers are computed, their slots are rightly taken.
+        deadline = time.monotonic() + 60
+        while not well(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
 def numbers(count: int, shape: list[int]) -> bytes:
     start = json.dumps({"inputs": [{"name": "latent", "datatype": "FP32", "shape": shape}]})[:-3]
     return start.encode() + b', "data": [' + b"1," * (count - 1) + b"1]}]}"
