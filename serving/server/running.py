@@ -35,6 +35,8 @@ _SWITCH_INTERVAL = 0.0005
 _FAREWELL = 0.25
 # Files of a process that are no connections: models, temporary files, the connections of gRPC.
 _OTHER_FILES = 256
+# Bytes of answers that the kernel takes for a connection before they are on their way.
+_UNSENT = 128 * 1024
 # SIGHUP, from a closed terminal, stops the server as SIGTERM does; SIGUSR1 and SIGUSR2, from log rotation, do nothing.
 _SIGNALS = [signal.SIGTERM, signal.SIGINT, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
 _IGNORED = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
@@ -184,10 +186,14 @@ def _companion(repository: Repository, settings: ServerSettings, app: App, host:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
+        listener = socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise IganZooError(f"Cannot listen at {host}, port {port}: {reason}.") from error
+    # Its connections inherit this: unread answers must not fill the memory that the kernel has for all connections.
+    with contextlib.suppress(OSError, AttributeError):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    return listener
 
 
 def _redirect_logging(log: Log) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 from starlette.types import Message, Send
@@ -10,7 +11,7 @@ from igan_zoo.serving.server.shares import Held
 
 # Bytes that are handed to a connection at a time; the next ones wait until most of these are sent. ``guarded_protocol``
 # closes a connection that waits for too long, so that this is also the least rate of reading.
-PIECE = 256 * 1024
+PIECE = 64 * 1024
 
 
 def in_pieces(send: Send, held: Held, departs: Callable[[], None]) -> Send:
@@ -38,6 +39,9 @@ def in_pieces(send: Send, held: Held, departs: Callable[[], None]) -> Send:
         follows = message.get("more_body", False)
         for piece, last in pieces(message.get("body", b"")):
             await send({**message, "body": piece, "more_body": follows or not last})
+            if follows or not last:
+                # The kernel may take all pieces at once; others have their turn between them nevertheless.
+                await asyncio.sleep(0)
 
     return sending
 

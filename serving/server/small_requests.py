@@ -217,6 +217,7 @@ def protocol_for(app: App, repository: Repository, settings: ServerSettings) -> 
                     if flight.disconnected:
                         break
                     self.transport.write(piece)
+                    await asyncio.sleep(0)
                 else:
                     self._end_answer(flight)
             finally:
