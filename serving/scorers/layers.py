@@ -44,7 +44,7 @@ def pillow_resize(graph: OnnxGraph, images: str, sizes: str, *, cubic: bool) -> 
     """Returns images uint8 ``[N, H, W, C]`` as whole levels, float32 ``[N, C, *sizes]``; ``sizes`` is int64 ``[2]``.
 
     As Pillow and torchvision's transforms of its images do it: antialiased, columns first, each pass rounded. ONNX's
-    own ``Resize`` with ``antialias`` is off by up to 12 levels in onnxruntime 1.31.
+    own ``Resize`` with ``antialias`` is off by up to 20 levels in onnxruntime 1.31.
     """
     pixels = graph.node("Cast", graph.node("Transpose", images, perm=[0, 3, 1, 2]), to=1)  # (N, C, H, W)
     height, width = (graph.node("Gather", graph.node("Shape", images), graph.constant(axis), axis=0) for axis in (1, 2))
