@@ -243,7 +243,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_decoding(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 0, 30 * 16 * 16 * 3 - 1))
     decoded = count_decoding(monkeypatch)
-    with pytest.raises(OutputError, match="choose another --out"):
+    with pytest.raises(OutputError, match="choose another place"):
         prepare(small, tmp_path / "shards")
     assert decoded == []
 
