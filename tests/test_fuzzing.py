@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.serving.scoring.test_statistics_file import WHOLE
 
 HOSTILE = REPOSITORY / "tests" / "hostile"
-BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl-warm"
+BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl"
 
 settings.register_profile("long", max_examples=20_000)
 

@@ -14,9 +14,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 FILES = REPOSITORY / "tests" / "hostile"
-BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl-warm"
+BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl"
 DIGIT = str(REPOSITORY / "docs" / "digits" / "7.png")
-MODEL = "mnist-ssl-warm"
+MODEL = "mnist-ssl"
 SECONDS, BYTES = 5, 10**9
 
 CASES = {

@@ -50,7 +50,7 @@ def left_in(folder: Path) -> list[Path]:
 
 @needs_strace
 def test_sampling_asks_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    command, trace, environment = traced(tmp_path, "sample", "mnist-ssl-warm", "--n", "100", "--out", "x.npz")
+    command, trace, environment = traced(tmp_path, "sample", "mnist-ssl", "--n", "100", "--out", "x.npz")
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert to_others(trace) == []
     assert left_in(tmp_path) == []
@@ -59,7 +59,7 @@ def test_sampling_asks_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
 @needs_strace
 def test_a_server_asks_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
     pytest.importorskip("starlette", reason="needs the serve extra")
-    command, trace, environment = traced(tmp_path, "serve", "mnist-ssl-warm", "--port", "0")
+    command, trace, environment = traced(tmp_path, "serve", "mnist-ssl", "--port", "0")
     log = tmp_path / "log"
     with log.open("wb") as stderr, subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=stderr) as strace:
         try:

@@ -107,7 +107,7 @@ def test_the_format_of_onnxruntime_which_is_not_looked_through_is_refused(tmp_pa
     options.log_severity_level = 4
     options.optimized_model_filepath = str(tmp_path / "x.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
-    graph = REPOSITORY / "zoo" / "bundled" / "mnist-ssl-warm" / "onnx" / "generator.onnx"
+    graph = REPOSITORY / "zoo" / "bundled" / "mnist-ssl" / "onnx" / "generator.onnx"
     onnxruntime.InferenceSession(graph.read_bytes(), options, providers=["CPUExecutionProvider"])
     content = (tmp_path / "x.ort").read_bytes()
     assert onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs()

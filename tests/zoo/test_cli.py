@@ -198,7 +198,7 @@ def test_a_sentence_stays_one_line_of_some_length(igan_zoo: Cli, tmp_path: Path)
 
 def test_a_sample_larger_than_the_disk_is_refused_at_once(igan_zoo: Cli, tmp_path: Path) -> None:
     for out in ("a.npz", "a.tar", "folder"):
-        answer = igan_zoo("sample", "mnist-ssl-warm", "--n", 2**31, "--out", tmp_path / out)
+        answer = igan_zoo("sample", "mnist-ssl", "--n", 2**31, "--out", tmp_path / out)
         if answer[0] == 0:
             pytest.skip("needs a disk that is smaller")
         fails(answer, 1, "This needs", "free some space")

@@ -14,7 +14,7 @@ from igan_zoo.errors import OutputError
 from igan_zoo.files import keep_inputs
 
 Cli = Callable[..., tuple[int, str, str]]
-MODEL = "mnist-ssl-warm"
+MODEL = "mnist-ssl"
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -53,6 +53,8 @@ def place(tmp_path: Path, model: Path) -> Path:
         "sample tiny --out tiny",
         "sample tiny/onnx/generator.onnx --out tiny",
         "pull tiny --from tiny --to tiny/..",
+        "train custom --data all/photos --out all/photos",
+        "train custom --data all/photos --out all",
     ],
 )
 def test_no_command_destroys_what_it_reads(
@@ -62,7 +64,7 @@ def test_no_command_destroys_what_it_reads(
     if "s.safetensors" in command:
         Path("s.safetensors").write_bytes(b"statistics")
     before = contents(place)
-    force = [] if command.startswith("pull") else ["--force"]
+    force = [] if command.startswith(("pull", "train")) else ["--force"]
     code, said, errors = igan_zoo(*command.replace("MODEL", MODEL).split(), *force)
     assert (code, said) == (1, "")
     assert "would destroy" in errors or "already exists" in errors

@@ -18,7 +18,7 @@ from igan_zoo.images import read_image
 from igan_zoo.spec import CONFIG
 from tests.conftest import REPOSITORY
 
-BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl-warm"
+BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl"
 GRAPH = Path("onnx") / "classifier.onnx"
 
 
@@ -61,10 +61,10 @@ def test_no_command_waits_for_an_image_or_array_that_never_ends(kind: str, tmp_p
     result = run("classify", folder)
     assert (result.returncode, result.stderr.count("Error: ")) == (1, 1)
     assert f"{folder / 'c.png'} cannot be read: It is no regular file." in result.stderr
-    result = run("score", folder, "--scorer", "mnist-ssl-warm", "--splits", "1")
+    result = run("score", folder, "--scorer", "mnist-ssl", "--splits", "1")
     assert (result.returncode, "Left out:" in result.stderr) == (0, True)
     for suffix in (".npz", ".npy", ".tar", ".parquet"):
-        result = run("score", endless(tmp_path / f"x{suffix}", kind), "--scorer", "mnist-ssl-warm")
+        result = run("score", endless(tmp_path / f"x{suffix}", kind), "--scorer", "mnist-ssl")
         assert (result.returncode, result.stderr.count("Error: ")) == (1, 1)
         assert "it is no regular file" in result.stderr
 

@@ -16,7 +16,7 @@ def test_a_score_is_printed_where_nothing_can_be_kept(
     save_every: float, tmp_path: Path, igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 256, (500, 28, 28, 1), np.uint8))
-    command = ["score", tmp_path / "x.npz", "--scorer", "mnist-ssl-warm", "--save-every", save_every, "--format", "csv"]
+    command = ["score", tmp_path / "x.npz", "--scorer", "mnist-ssl", "--save-every", save_every, "--format", "csv"]
     code, expected, _ = igan_zoo(*command, "--no-cache")
     assert code == 0
     monkeypatch.setenv("IGAN_ZOO_HOME", "/proc/none")
@@ -29,7 +29,7 @@ def test_a_score_is_printed_where_nothing_can_be_kept(
 
 def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path, igan_zoo: Cli) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((20, 28, 28, 1), np.uint8))
-    command = ["score", tmp_path / "x.npz", "--scorer", "mnist-ssl-warm", "--splits", 1, "--save-statistics"]
+    command = ["score", tmp_path / "x.npz", "--scorer", "mnist-ssl", "--splits", 1, "--save-statistics"]
     code, said, errors = igan_zoo(*command, "/proc/none/x.safetensors")
     assert (code, said) == (1, "")
     assert "Cannot write /proc/none/x.safetensors" in errors

@@ -64,7 +64,7 @@ def export(
 
     keep_inputs([out], [data])
     # Of a run some files are read; a model may be inside of its folder.
-    files.keep_inputs([out], [run, labels_file, weights])
+    files.keep_inputs([out], [run, generator_run, labels_file, weights])
     if weights is not None or (str(run) in SCORERS and not run.exists()):
         of_a_run = any((name, weakness, note, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
         if of_a_run or (data is not None) != bool(variants):

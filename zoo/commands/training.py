@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import THREADS, Seconds, device_option, missing_train
+from igan_zoo.commands.options import THREADS, Seconds, device_option, keep_inputs, missing_train
 from igan_zoo.errors import TrainingError
 from igan_zoo.terminal import print_json
 
@@ -99,6 +99,7 @@ def train(
     source = data or recipe.dataset
     members = f"ensemble{ensemble}" if ensemble else f"seed{recipe.seed}"
     path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-{members}"
+    keep_inputs([path], [source])
     how: dict[str, Any] = {
         "resume": resume,
         "threads": threads,
