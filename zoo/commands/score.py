@@ -184,11 +184,11 @@ def score(
     metrics = _default_metrics(metrics, reference)
     plan = plans.Plan(metrics, splits, seed, not no_cache, manner)
     _check_usage(plan.comparing, reference, shard, out, save_statistics)
+    keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     saved = plans.saved_reference(reference) if reference is not None else None
     shared = executor(engine, workers, shard_size)
     if shared is not None and (shard is not None or compare_conventions):
         raise click.UsageError("--engine cuts the work itself; leave --shard and --compare-conventions out")
-    keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or engine == "ranks" else out, force)
     exported = save_statistics if save_statistics is not None and save_statistics.suffix == ".npz" else None
