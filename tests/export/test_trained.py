@@ -21,7 +21,8 @@ def test_a_file_of_an_earlier_version_loads_to_the_same_function(tmp_path: Path)
     assert isinstance(game.generator, MultiScaleGenerator)
     game.generator.measure()
     path = tmp_path / "model.safetensors"
-    networks = TrainedNetworks(recipe, ("a", "b", "c"), game.latent_size, game.generator, (game.discriminator,))
+    players = game.generator, (game.discriminator,)
+    networks = TrainedNetworks(recipe, ("a", "b", "c"), game.latent_size, *players, recipe)
     save_networks(path, networks)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
