@@ -63,17 +63,24 @@ def words(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     }
 
 
+# The memory of a process counts that of its parent when it was started, which must be a small one.
+_MEASURE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
+
 def run(arguments: list[str], folder: Path) -> tuple[int, str, float, int]:
     """Exit code, what it said on stderr, CPU seconds and the most memory of a command."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _MEASURE, sys.executable, "-m", "igan_zoo", *arguments]
     with (folder / "said").open("w+") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "igan_zoo", *arguments], stdout=subprocess.DEVNULL, stderr=said, env=environment
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        measured = subprocess.run(command, stdout=subprocess.PIPE, stderr=said, env=environment, check=True).stdout
         said.seek(0)
-        return process.returncode, said.read(), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+        code, seconds, kilobytes = measured.split()
+        return int(code), said.read(), float(seconds), int(kilobytes) * 1024
 
 
 def check(answer: tuple[int, str, float, int], part: str) -> None:

@@ -330,14 +330,15 @@ def train(
                 if board is not None:
                     board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})
 
-            # Save and draw, unless that was done a moment ago: a resumed run does the epochs since then again.
+            # Draw and save, unless that was done a moment ago: a resumed run does the epochs since then again. The
+            # checkpoint comes last, or a run that is killed between the two would have no pictures of its last epoch.
             if training.world.decide(position.epoch == recipe.epochs or training.clock.due_after_epoch()):
                 with training.clock.saving():
-                    training.save()
                     if leads:
                         samples = game.samples(grid_images(recipe)) if game.generator is not None else None
                         run.draw(samples)
                         if board is not None and samples is not None:
                             board.image(position.epoch, "samples", grid(samples))
+                    training.save()
     if board is not None:
         board.close()
