@@ -57,8 +57,9 @@ class Processes:
         try:
             while waiting or running:
                 while waiting and len(running) < _AHEAD * self.workers:
-                    number = waiting.popleft()
-                    running[pool.submit(task, number)] = number
+                    # A pool that has just broken refuses the shard, which then still waits.
+                    running[pool.submit(task, waiting[0])] = waiting[0]
+                    waiting.popleft()
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     done = future.result()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +33,25 @@ def test_the_shard_of_a_killed_process_is_done_again(tmp_path: Path) -> None:
     in_shards(losing, tmp_path / "many.npz")
     assert losing.lost == 2
     assert content(tmp_path / "many.npz") == undivided(tmp_path / "one.npz")
+
+
+def test_a_shard_that_a_broken_pool_refuses_is_done_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaking(ThreadPoolExecutor):
+        """Breaks once, between two submissions."""
+
+        submissions = 0
+
+        def __init__(self, workers: int, *_: object) -> None:
+            super().__init__(workers)
+
+        def submit(self, *task: Any) -> Future[Any]:
+            Breaking.submissions += 1
+            if Breaking.submissions == 3:
+                raise BrokenProcessPool
+            return super().submit(*task)
+
+    monkeypatch.setattr("igan_zoo.serving.shards.processes.ProcessPoolExecutor", Breaking)
+    assert set(Processes(2).run(lambda number: number, range(8))) == set(range(8))  # type: ignore[arg-type,return-value]
 
 
 def test_a_shard_that_kills_every_process_is_given_up_and_the_others_stay(tmp_path: Path) -> None:
