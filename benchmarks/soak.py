@@ -42,7 +42,8 @@ BODY_TIMEOUT = 3.0
 BUSY = {503, 504}
 # Another batch is another order of sums: relative to the largest number, and in levels of a pixel.
 TOLERANCE, LEVELS = 1e-4, 1
-# The server may grow by so much after the first fifth, in parts of what it had and in bytes.
+# The server may grow by so much after the first half, in parts of what it had and in bytes. In a run of seconds it
+# takes that long to meet every kind of client.
 GROWTH, SLACK = 0.05, 16 * 2**20
 
 
@@ -402,7 +403,7 @@ def report(tally: Tally, seconds: float) -> bool:
     total = sum(tally.statuses.values())
     print(f"{total:,} requests in {seconds:.0f} s ({total / seconds:,.0f} a second)")
     print("memory: " + " ".join(f"{size / 2**20:.0f}" for size in tally.memory) + " MB")
-    settled = max(tally.memory[: max(1, len(tally.memory) // 5) + 1])
+    settled = max(tally.memory[: max(1, len(tally.memory) // 2) + 1])
     grown = tally.memory[-1] > settled * (1 + GROWTH) + SLACK
     for wrong in tally.wrong[:20]:
         print(f"WRONG {wrong}")
