@@ -89,6 +89,11 @@ class Discriminator(nn.Module):
         return torch.split(self.head(features), sizes)
 
 
+def scaled(filters: int, width: float) -> int:
+    """Returns ``filters`` times ``width``, a multiple of 8."""
+    return max(8, round(filters * width / 8) * 8)
+
+
 def mnist_generator(latent_size: int, pixels: int, output: str) -> Generator:
     """The MNIST generator: two dense layers of 500 softplus units with batch norm, an l2-normalised output layer.
 

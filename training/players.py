@@ -7,7 +7,7 @@ from torch import Tensor
 
 from igan_zoo.latents import latents
 from igan_zoo.training.convolutional_networks import convolutional_discriminator, convolutional_generator
-from igan_zoo.training.networks import Discriminator, Generator, mnist_discriminator, mnist_generator
+from igan_zoo.training.networks import Discriminator, Generator, mnist_discriminator, mnist_generator, scaled
 from igan_zoo.training.residual_network import residual_discriminator
 from igan_zoo.training.settings import Recipe
 
@@ -50,11 +50,6 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
         minibatch_discrimination=recipe.minibatch_discrimination,
         logit_stddev=recipe.logit_stddev,
     )
-
-
-def scaled(filters: int, width: float) -> int:
-    """Returns ``filters`` times ``width``, a multiple of 8."""
-    return max(8, round(filters * width / 8) * 8)
 
 
 def _reference(recipe: Recipe) -> Tensor:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.training.networks import Discriminator
+from igan_zoo.training.networks import Discriminator, scaled
 from igan_zoo.training.normalization import RealBatchNorm
 
 # Filters of the stem and of each stage. Every stage halves height and width.
@@ -85,7 +85,7 @@ def residual_discriminator(*, size: int, channels: int, classes: int, width: flo
     ``width`` multiplies the filters of ``STAGES``; images larger than 40 pixels are halved once more after the stem for
     each doubling. The means over space are the matched features.
     """
-    stem, *stages = (max(8, round(filters * width / 8) * 8) for filters in STAGES)
+    stem, *stages = (scaled(filters, width) for filters in STAGES)
     layers: list[nn.Module] = [NormalizedConvolution(channels, stem)]
     while size > 40:
         layers.append(NormalizedConvolution(stem, stem, halves=True))
