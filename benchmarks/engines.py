@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from igan_zoo import store
+from igan_zoo.models import store
 from igan_zoo.serving.engine import latent_distribution, load_engine
 from igan_zoo.serving.sample_writers import write_samples
 from igan_zoo.serving.sampling import sample

@@ -27,9 +27,9 @@ from igan_zoo.export.freeze import ImageGenerator, StableSoftplus, frozen_genera
 from igan_zoo.export.graphs import to_onnx
 from igan_zoo.export.rewriting import rewritten
 from igan_zoo.latents import latents
-from igan_zoo.training.convolutional_networks import convolutional_generator
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
-from igan_zoo.training.networks import mnist_generator
+from igan_zoo.training.networks.convolutional import convolutional_generator
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
+from igan_zoo.training.networks.players import mnist_generator
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.latents import latents
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import ModelSpec
 from igan_zoo.serving.engine import Engine
-from igan_zoo.spec import ModelSpec
 from igan_zoo.training.data.sources import load_images
 
 WINDOW = 6

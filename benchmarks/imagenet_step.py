@@ -16,8 +16,8 @@ import time
 def measure(recipe_name: str, size: int, threads: int) -> None:
     import torch
 
-    from igan_zoo.training.game import Batches
-    from igan_zoo.training.games import new_game
+    from igan_zoo.training.games.choice import new_game
+    from igan_zoo.training.games.game import Batches
     from igan_zoo.training.recipes import find_recipe
     from igan_zoo.training.settings import customize
 

@@ -35,7 +35,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from igan_zoo import store
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Arrays, Engine, load_engine
 
 HERE = Path(__file__).parent

@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo import store
 from igan_zoo.latents import latents
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Arrays, Engine, load_engine
 
 BODY_TIMEOUT = 3.0

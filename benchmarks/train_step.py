@@ -22,10 +22,10 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
-from igan_zoo.training.game import Batches
-from igan_zoo.training.games import new_game
-from igan_zoo.training.networks import scaled
-from igan_zoo.training.players import GENERATOR_FILTERS
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.games.game import Batches
+from igan_zoo.training.games.players import GENERATOR_FILTERS
+from igan_zoo.training.networks.players import scaled
 from igan_zoo.training.precision import multiplies_in_bfloat16
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe, customize

@@ -14,8 +14,6 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import nn
 
-from igan_zoo import cards
-from igan_zoo.directory import ModelDirectory, seal
 from igan_zoo.errors import TrainingError
 from igan_zoo.export.freeze import (
     ImageClassifier,
@@ -36,11 +34,12 @@ from igan_zoo.export.trained import (
     with_generator_of,
 )
 from igan_zoo.export.variants import make_variants, variants_report
-from igan_zoo.files import atomic_directory
-from igan_zoo.images import grid, write_image
+from igan_zoo.images.pixels import grid, write_image
 from igan_zoo.latents import latents
-from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, Engine
-from igan_zoo.spec import (
+from igan_zoo.machine.files import atomic_directory
+from igan_zoo.models import cards
+from igan_zoo.models.directory import ModelDirectory, seal
+from igan_zoo.models.spec import (
     PARITY,
     ROLES,
     SAMPLES,
@@ -55,6 +54,7 @@ from igan_zoo.spec import (
     graph_file,
     is_name,
 )
+from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, Engine
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.departures import departures, experiment_of
 from igan_zoo.training.loop import grid_images

@@ -16,26 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo import latents
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
-from igan_zoo.training.layers import (
+from igan_zoo.training.networks.layers import (
     BatchNormShift,
     GaussianNoise,
     L2NormLinear,
     WeightNormLinear,
     set_population_statistics,
 )
-from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
-from igan_zoo.training.networks import Discriminator, Generator
-from igan_zoo.training.normalization import VirtualBatchNorm
-from igan_zoo.training.residual_network import NormalizedConvolution, Residual
-from igan_zoo.training.settings import PIXEL_RANGES, Recipe
-from igan_zoo.training.training_set import to_network, views
-from igan_zoo.training.weight_norm import (
+from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
+from igan_zoo.training.networks.normalization import VirtualBatchNorm
+from igan_zoo.training.networks.players import Discriminator, Generator
+from igan_zoo.training.networks.residual import NormalizedConvolution, Residual
+from igan_zoo.training.networks.weight_norm import (
     WeightNormConv2d,
     WeightNormConvTranspose2d,
     WeightNormDense,
     normalized_weight,
 )
+from igan_zoo.training.settings import PIXEL_RANGES, Recipe
+from igan_zoo.training.training_set import to_network, views
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 

@@ -23,7 +23,7 @@ from igan_zoo.errors import (
 )
 from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Engine
 from igan_zoo.training.data.sources import LabelledImages
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from igan_zoo.errors import ParityError
 from igan_zoo.export.parity import conditions
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import Engine
 
 BATCHES = (1, 2, 7)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.export.graphs import metadata_of, to_bytes
 from igan_zoo.export.quantization import quantized
-from igan_zoo.files import atomic_file
-from igan_zoo.images import conform, to_pillow
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import conform, to_pillow
+from igan_zoo.machine.files import atomic_file
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import PRECISION_KEY, SCORER_KEY
 from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.scoring.network import open_network

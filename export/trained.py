@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from igan_zoo.errors import ModelDirectoryError, TrainingError, first_line
 from igan_zoo.export.freeze import measure_population
-from igan_zoo.training.games import new_game
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
+from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.loop import open_game
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Recipe
 

@@ -21,9 +21,9 @@ from igan_zoo.export.parity import (
     outputs_of_both,
 )
 from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
-from igan_zoo.images import ImageArray
+from igan_zoo.images.pixels import ImageArray
+from igan_zoo.models.spec import Variant, graph_file
 from igan_zoo.serving.engine import Engine
-from igan_zoo.spec import Variant, graph_file
 
 # The largest difference allowed between a variant and the float32 torch module, by output and measure. Images are grey
 # levels after rounding. What 8 bits cost depends on the model, so their limit only keeps out what cannot work.

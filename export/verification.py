@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ParityError
 from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.parity import TestImages, check_same_files, parity_report
 from igan_zoo.export.trained import load_networks
 from igan_zoo.export.variants import VariantGraph, variants_report
-from igan_zoo.spec import PARITY, WEIGHTS, graph_file
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import PARITY, WEIGHTS, graph_file
 
 
 def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import IO
 import numpy as np
 
 from igan_zoo.errors import DataError, OutputError, first_line
-from igan_zoo.files import reading, refuse_small_disk, sha256_of
-from igan_zoo.images import MAX_PIXELS
+from igan_zoo.images.pixels import MAX_PIXELS
+from igan_zoo.machine.files import reading, refuse_small_disk, sha256_of
 from igan_zoo.serving.stored_images import StoredImage, check_indices, consecutive_runs
 
 _IMAGES = "images"

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError
 from igan_zoo.latents import latents
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
+from igan_zoo.models.spec import Form, ModelSpec, graph_file
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Arrays, Device, Engine, Graph, check_specification
-from igan_zoo.spec import Form, ModelSpec, graph_file
-from igan_zoo.store import Model
 
 ROUNDS = 7
 _ROLES = ("generator", "classifier")

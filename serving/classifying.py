@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import WORTH_THREADS, ImageArray, image_files, quiet_pillow, read_image
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import WORTH_THREADS, ImageArray, image_files, quiet_pillow, read_image
+from igan_zoo.machine.progress import Progress
+from igan_zoo.machine.threads import map_ahead
 from igan_zoo.serving.engine import Arrays, Engine
-from igan_zoo.threads import map_ahead
 
 # How many files are one piece of work for a thread.
 _FILES_AT_ONCE = 8

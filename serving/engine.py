@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
-from igan_zoo.images import MAX_PIXELS
+from igan_zoo.images.pixels import MAX_PIXELS
 from igan_zoo.latents import Distribution
+from igan_zoo.models.spec import ModelSpec, Variant
+from igan_zoo.models.store import Model
 from igan_zoo.serving.onnx_file import check_onnx_file
-from igan_zoo.spec import ModelSpec, Variant
-from igan_zoo.store import Model
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igan_zoo.errors import DataError
-from igan_zoo.files import sha256_of
-from igan_zoo.images import image_files
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import image_files
+from igan_zoo.machine.files import sha256_of
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.stored_images import StoredImage, check_indices
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.cores import cores
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.files import open_regular
-from igan_zoo.images import MAX_PIXELS, quiet_pillow
+from igan_zoo.images.pixels import MAX_PIXELS, quiet_pillow
+from igan_zoo.machine.cores import cores
+from igan_zoo.machine.files import open_regular
+from igan_zoo.machine.threads import thread_pool
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
-from igan_zoo.threads import thread_pool
 
 # Images wait for others of their size until so many batches have come meanwhile, or so many bytes wait.
 _BATCHES_MEANWHILE = 8

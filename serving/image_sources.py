@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from igan_zoo import store
 from igan_zoo.errors import DataError, UnknownNameError
-from igan_zoo.hub_layout import download_parquet, has_hub_layout, parquet_files
+from igan_zoo.images.hub_layout import download_parquet, has_hub_layout, parquet_files
+from igan_zoo.models import store
+from igan_zoo.models.spec import CONFIG
 from igan_zoo.serving.array_source import open_npy, open_npz
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.folder_source import open_folder
@@ -14,7 +15,6 @@ from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.parquet_source import open_parquet
 from igan_zoo.serving.stored_images import ImageSource
 from igan_zoo.serving.tar_source import open_tar
-from igan_zoo.spec import CONFIG
 
 _KINDS = "a folder, .npz, .npy, .tar or .parquet file, a model, or a Hub id such as uoft-cs/cifar10"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")

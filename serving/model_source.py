@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.latents import Distribution, latents
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Device, Engine, check_specification, latent_distribution
 from igan_zoo.serving.stored_images import StoredImage, check_indices
-from igan_zoo.store import Model
 
 # Differs from `sample`, whose batches have any size: matrix products of another size round differently, which can tip
 # a grey level. Drawn in whole blocks of one size, an image is the same bits in every shard and after every restart.

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.files import atomic_file
-from igan_zoo.images import conform, encode_png, grid, to_pillow
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import conform, encode_png, grid, to_pillow
+from igan_zoo.machine.files import atomic_file
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.moments import FEATURE_STEPS
 from igan_zoo.serving.scoring.nearest import blocks, exact_steps, radii, squared_distances
 from igan_zoo.serving.stored_images import ImageSource, read

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
-from igan_zoo.files import reading, sha256_of
+from igan_zoo.machine.files import reading, sha256_of
 from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
 
 _ROWS_AT_ONCE = 64

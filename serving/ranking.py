@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.charts import captioned, histogram
 from igan_zoo.errors import ScoringError
-from igan_zoo.files import atomic_directory
-from igan_zoo.images import conform, encode_png, grid, to_pillow
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import conform, encode_png, grid, to_pillow
+from igan_zoo.machine.files import atomic_directory
+from igan_zoo.machine.progress import Progress
+from igan_zoo.models.charts import captioned, histogram
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import class_names
 from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import metric_label
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
-from igan_zoo.store import Model
 
 # How many images the picture of best and worst shows of each, in rows of so many, and the side of one in pixels.
 _SHOWN, _COLUMNS, _SIDE = 16, 8, 96

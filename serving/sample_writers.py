@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
-from igan_zoo.images import decode_image, encode_png
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import decode_image, encode_png
+from igan_zoo.machine.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
+from igan_zoo.machine.progress import Progress
 
 _ROWS_PER_GROUP = 1000
 _SMALLEST_PNG = 57

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images import decode_image, read_image, with_channels
+from igan_zoo.images.pixels import decode_image, read_image, with_channels
 
 # An encoded image of 16 million pixels with every bit of 16-bit RGBA and nothing compressed.
 MAX_ENCODED_BYTES = 128 * 2**20

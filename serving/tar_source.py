@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.files import reading, sha256_of
-from igan_zoo.images import SUFFIXES
+from igan_zoo.images.pixels import SUFFIXES
+from igan_zoo.machine.files import reading, sha256_of
 from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
 
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -197,7 +197,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 
-    from igan_zoo import hub_errors
+    from igan_zoo.hub import errors as hub_errors
     from tests.hub_standin.server import running
 
     with running(tmp_path / "xet") as server:

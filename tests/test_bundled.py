@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igan_zoo import cards, catalogue, store
-from igan_zoo.directory import ModelDirectory
-from igan_zoo.files import sha256_of
-from igan_zoo.images import write_image
+from igan_zoo.hub.publishable import check_publishable
+from igan_zoo.images.pixels import write_image
 from igan_zoo.latents import latents
-from igan_zoo.publishable import check_publishable
+from igan_zoo.machine.files import sha256_of
+from igan_zoo.models import cards, catalogue, store
+from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.reproduction.evidence import recipe_of_command
 from igan_zoo.serving.classifying import Classification, classify, count_errors
 from igan_zoo.serving.engine import load_engine

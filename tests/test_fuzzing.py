@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import IganZooError
+from igan_zoo.models.spec import read_spec
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.onnx_file import check_onnx_file
 from igan_zoo.serving.scoring.statistics_file import holds_gaussian, load_gaussian, load_statistics, save_statistics
 from igan_zoo.serving.stored_images import read
-from igan_zoo.spec import read_spec
 from igan_zoo.training.data.label_files import read_labels
 from tests.conftest import REPOSITORY
 from tests.serving.scoring.test_statistics_file import WHOLE

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo.errors import TrainingError, first_line
-from igan_zoo.files import atomic_file, open_regular
+from igan_zoo.machine.files import atomic_file, open_regular
 from igan_zoo.training.historical import HistoricalAverage
 from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from igan_zoo.training.data.sources import LabelledImages
-from igan_zoo.training.game import answer_batches
+from igan_zoo.training.games.game import answer_batches
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.training_set import to_network, views

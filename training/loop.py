@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from igan_zoo.errors import OutOfTimeError, TrainingError
-from igan_zoo.images import grid
-from igan_zoo.progress import Progress
+from igan_zoo.images.pixels import grid
+from igan_zoo.machine.progress import Progress
 from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.data.subsets import epoch_order
 from igan_zoo.training.distributed import World
 from igan_zoo.training.epoch_batches import EpochBatches, epoch_length
-from igan_zoo.training.game import Game, Losses, answer_batches
-from igan_zoo.training.games import new_game
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.games.game import Game, Losses, answer_batches
 from igan_zoo.training.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs import Run
 from igan_zoo.training.saving import SaveClock

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from igan_zoo.errors import ImageError, first_line
-from igan_zoo.files import atomic_file
-from igan_zoo.images import MAX_PIXELS
+from igan_zoo.images.pixels import MAX_PIXELS
+from igan_zoo.machine.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import SpecificationError, TrainingError
-from igan_zoo.files import alone, atomic_file, open_regular
-from igan_zoo.images import grid, write_image
+from igan_zoo.images.pixels import grid, write_image
+from igan_zoo.machine.files import alone, atomic_file, open_regular
 from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.pictures import draw_curves, draw_progress
 from igan_zoo.training.recipes import find_recipe

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igan_zoo.files import atomic_file
+from igan_zoo.machine.files import atomic_file
 from igan_zoo.training.historical import HistoricalAverage
 
 EQUILIBRIUM = (1.0, 1.0)

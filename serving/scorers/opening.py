@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from igan_zoo import store
-from igan_zoo.downloads import download
 from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
-from igan_zoo.files import atomic_file, sha256_of
+from igan_zoo.machine.downloads import download
+from igan_zoo.machine.files import atomic_file, sha256_of
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.scorers.converting import SCORERS, ScorerKind, convert, scorer_name
 from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, ScoringError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.image_batches import Batch, ImageBatches
 from igan_zoo.serving.scoring.accumulator import Accumulator
 from igan_zoo.serving.scoring.network import Network, Scores

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import OutputError, ScoringError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.image_batches import ImageBatches, Pixels, Skipped
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.stored_images import ImageSource, consecutive_runs

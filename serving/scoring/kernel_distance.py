@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
 
 DEFAULT_SUBSETS = 100

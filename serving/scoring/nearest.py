@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.moments import feature_steps
 
 # Squared norms below this in steps: a squared distance, at most four times as large, is then exact in float64.

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo import store
 from igan_zoo.errors import ImageError, InterfaceError
-from igan_zoo.images import conform, decode_image, read_image, to_pillow, with_channels
+from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow, with_channels
+from igan_zoo.models import store
 from igan_zoo.serving.engine import (
     PRECISION_KEY,
     RESIZE_KEY,

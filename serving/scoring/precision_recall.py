@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.nearest import blocks, exact_steps, radii, squared_distances
 
 DEFAULT_NEIGHBOURS = 3

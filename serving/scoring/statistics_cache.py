@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from igan_zoo import store
 from igan_zoo.errors import ScoringError
+from igan_zoo.machine.versions import installed_versions
+from igan_zoo.models import store
 from igan_zoo.serving.scoring.protocols import Record
 from igan_zoo.serving.scoring.statistics import Facts, Statistics
 from igan_zoo.serving.scoring.statistics_file import load_statistics
-from igan_zoo.versions import installed_versions
 
 # What decodes images and computes answers, so that another version may give other bits. onnxruntime's package has other
 # names for other devices.

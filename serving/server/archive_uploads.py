@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from igan_zoo.errors import ImageError, StorageError, UploadError, UploadSizeError, first_line
-from igan_zoo.images import SUFFIXES
+from igan_zoo.images.pixels import SUFFIXES
 from igan_zoo.serving.server.multipart_uploads import sized
 from igan_zoo.serving.server.shares import Room
 from igan_zoo.serving.server.upload_body import Body

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import numpy as np
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images import decode_image
+from igan_zoo.images.pixels import decode_image
 from igan_zoo.serving.classifying import Classification, answer
 from igan_zoo.serving.engine import class_names, crops
 from igan_zoo.serving.server.decoding import Decoder, Pixels

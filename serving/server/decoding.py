@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.cores import cores
 from igan_zoo.errors import ImageError
+from igan_zoo.machine.cores import cores
 from igan_zoo.serving.stored_images import StoredImage
 
 Pixels = NDArray[np.uint8]

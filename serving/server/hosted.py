@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import IganZooError, InterfaceError
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
 from igan_zoo.serving.server.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.datatypes import datatype_of
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.store import Model
 
 # Takes a request back; False if it runs or has run already.
 Withdraw = Callable[[], bool]

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from igan_zoo.errors import NotReadyError, UnknownNameError
+from igan_zoo.models.spec import CONFIG, ModelSpec
 from igan_zoo.serving.server.hosted import HostedModel
 from igan_zoo.serving.server.sending import PIECE
-from igan_zoo.spec import CONFIG, ModelSpec
 
 CARD = "README.md"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import PARITY
 from igan_zoo.serving.engine import class_names, crops, latent_distribution
 from igan_zoo.serving.server.hosted import HostedModel
-from igan_zoo.spec import PARITY
 
 _SUMMARY = "A single ONNX file"
 

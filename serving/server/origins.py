@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from igan_zoo import store
 from igan_zoo.errors import InterfaceError, ModelDirectoryError
+from igan_zoo.models import store
+from igan_zoo.models.spec import CONFIG, ROLES, Variant, graph_file
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Device, Engine, load_engine
-from igan_zoo.spec import CONFIG, ROLES, Variant, graph_file
-from igan_zoo.store import Model
 
 # What a single file may be; a classifier and a discriminator have the same interface.
 _SINGLE = ("generator", "classifier", "scorer")

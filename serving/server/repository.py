@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from igan_zoo import store
-from igan_zoo.cores import cores
 from igan_zoo.errors import IganZooError, NotReadyError, SpecificationError, UnknownNameError
+from igan_zoo.machine.cores import cores
+from igan_zoo.models import store
 from igan_zoo.names import nearest
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.server.hosted import HostedGraph, HostedModel

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ProtocolError
-from igan_zoo.images import encode_png, grid
+from igan_zoo.images.pixels import encode_png, grid
 from igan_zoo.latents import latents
 from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.sample_writers import Samples, npz_archive

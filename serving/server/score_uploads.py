@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from igan_zoo.errors import ImageError, QueueFullError
+from igan_zoo.models.spec import Variant, graph_file
 from igan_zoo.serving.image_batches import Batch, WaitingImages
 from igan_zoo.serving.scoring.network import Network, network_of
 from igan_zoo.serving.server.decoding import Decoder, Pixels
 from igan_zoo.serving.server.hosted import HostedGraph
 from igan_zoo.serving.server.running_score import RunningScore
 from igan_zoo.serving.stored_images import StoredImage
-from igan_zoo.spec import Variant, graph_file
 
 # While the model's queue is full, a batch comes back this often, in seconds.
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)

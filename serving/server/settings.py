@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from igan_zoo.errors import SpecificationError
+from igan_zoo.models.spec import Variant
 from igan_zoo.serving.server.rules import Body
-from igan_zoo.spec import Variant
 
 MEGABYTE = 2**20
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import conform, to_pillow
+from igan_zoo.images.pixels import conform, to_pillow
 from igan_zoo.serving.server.turing import Round
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import DataError, OutputError
+from igan_zoo.models.spec import Strict
 from igan_zoo.serving.server.turing import Kind, TuringTest, wilson_interval
-from igan_zoo.spec import Strict
 
 # Of tests that were begun, those that are remembered until they end.
 _UNFINISHED_KEPT = 10_000

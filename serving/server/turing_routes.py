@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
 from igan_zoo.latents import latents
+from igan_zoo.models.spec import Strict
 from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.server.answers import json_answer
@@ -38,7 +39,6 @@ from igan_zoo.serving.server.turing import (
 )
 from igan_zoo.serving.server.turing_images import RealImages, arrange, encode_alike, prepare
 from igan_zoo.serving.server.turing_results import append_answer, last_answer, prepare_results, read_results
-from igan_zoo.spec import Strict
 
 _UNCACHED = {"Cache-Control": "no-store"}
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from igan_zoo.errors import ShardError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.performing import Perform
 from igan_zoo.serving.shards.ranks import Ranks

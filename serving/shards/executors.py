@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
-from igan_zoo.cores import cores
 from igan_zoo.errors import MissingExtraError, UnknownNameError
+from igan_zoo.machine.cores import cores
 from igan_zoo.serving.shards.work_folder import Done
 
 # How often a shard whose worker was lost is begun again: a shard that kills its workers must come to an end.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from igan_zoo import store
 from igan_zoo.errors import DataError, ShardError
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import ModelSource

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.files import atomic_file
+from igan_zoo.machine.files import atomic_file
 from igan_zoo.serving.sample_writers import encoded
 
 SAMPLES = ".npy"

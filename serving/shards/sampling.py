@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ShardError
+from igan_zoo.models.spec import Variant
+from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Device, Engine, latent_distribution
 from igan_zoo.serving.sample_writers import check_output, holds_png, write_samples
 from igan_zoo.serving.scoring.statistics_cache import versions
@@ -17,8 +19,6 @@ from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.jobs import SampleJob, sample_shard_size
 from igan_zoo.serving.shards.sample_files import SAMPLES, read_files, read_pixels
 from igan_zoo.serving.shards.work_folder import WorkFolder
-from igan_zoo.spec import Variant
-from igan_zoo.store import Model
 
 
 def sample_in_shards(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igan_zoo.errors import ChecksumError, ScoringError, ShardError
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model_source import ModelSource
 from igan_zoo.serving.scoring.gathering import Manner

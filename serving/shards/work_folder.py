@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import ChecksumError, ShardError
-from igan_zoo.files import atomic_file, sha256_of
+from igan_zoo.machine.files import atomic_file, sha256_of
 from igan_zoo.serving.shards.jobs import Job, difference
 
 _JOB, _MERGED, _LOCK, _GRAPHS, _SHARDS = "job.json", "merged.json", "lock", "graphs", "shards"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from igan_zoo.export.efficientnet import EfficientNetLite0, SameConvolution, renamed
-from igan_zoo.images import read_image
+from igan_zoo.images.pixels import read_image
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import nn
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import OutputError, ParityToleranceError, TrainingError
 from igan_zoo.export.exporter import export_run
 from igan_zoo.export.freeze import (
@@ -27,9 +26,10 @@ from igan_zoo.export.freeze import (
 )
 from igan_zoo.export.parity import Subject, parity_report
 from igan_zoo.latents import latents
+from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.data.sources import load_images
-from igan_zoo.training.networks import mnist_discriminator, mnist_generator
+from igan_zoo.training.networks.players import mnist_discriminator, mnist_generator
 from igan_zoo.training.recipes import MNIST_SSL
 
 PLAIN = {nn.Linear, nn.ReLU, nn.Sigmoid, StableSoftplus}
@@ -60,7 +60,7 @@ def test_a_frozen_discriminator_equals_the_trained_one_in_evaluation_mode() -> N
 
 
 def test_batch_normalization_behind_anything_but_a_plain_dense_layer_is_refused() -> None:
-    from igan_zoo.training.layers import BatchNormShift
+    from igan_zoo.training.networks.layers import BatchNormShift
 
     with pytest.raises(TypeError, match="cannot be folded"):
         frozen_generator(nn.Sequential(nn.Linear(2, 2), BatchNormShift(2)))

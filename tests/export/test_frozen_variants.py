@@ -13,7 +13,6 @@ import onnxruntime
 import pytest
 import torch
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ParityToleranceError, TrainingError
 from igan_zoo.export.exporter import export_run, parity_subjects
 from igan_zoo.export.freeze import (
@@ -29,9 +28,10 @@ from igan_zoo.export.graphs import to_onnx
 from igan_zoo.export.parity import parity_report
 from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.latents import latents
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
-from igan_zoo.training.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
-from igan_zoo.training.players import build_generator
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.training.games.players import build_generator
+from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.recipes import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
 from igan_zoo.training.settings import Recipe
 from tests.training.test_experiments import Cli, arguments

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate, linear
 
 from igan_zoo.export.inception import Inception
 from igan_zoo.export.resize import tf1_bilinear
-from igan_zoo.images import read_image
+from igan_zoo.images.pixels import read_image
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY

@@ -16,7 +16,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
-from igan_zoo import store
 from igan_zoo.errors import InterfaceError
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator
 from igan_zoo.export.graphs import to_onnx
@@ -25,10 +24,11 @@ from igan_zoo.export.phases import Axis, transposed_convolution_by_phases
 from igan_zoo.export.rewriting import rewritten
 from igan_zoo.export.winograd import transposed_convolution_by_winograd, weight_matrix
 from igan_zoo.latents import latents
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
-from igan_zoo.training.convolutional_networks import convolutional_generator
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
-from igan_zoo.training.layers import set_population_statistics
+from igan_zoo.training.networks.convolutional import convolutional_generator
+from igan_zoo.training.networks.layers import set_population_statistics
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
 
@@ -224,7 +224,7 @@ def test_the_engine_takes_the_rewritten_graph_for_batches_on_a_cpu(
 
 
 def test_a_model_gives_its_rewritten_graph_to_cpus_alone(model: Path) -> None:
-    from igan_zoo.directory import ModelDirectory, seal
+    from igan_zoo.models.directory import ModelDirectory, seal
 
     chosen = store.resolve(str(model))
     assert chosen.graph_for_cpus("generator") is None

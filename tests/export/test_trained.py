@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 from igan_zoo.export.trained import TrainedNetworks, load_networks, save_networks
-from igan_zoo.training.games import new_game
-from igan_zoo.training.imagenet_networks import MultiScaleGenerator
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.recipes import IMAGENET128
 from igan_zoo.training.settings import customize
 

@@ -17,8 +17,6 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from igan_zoo import store
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ModelDirectoryError, ParityError, TrainingError
 from igan_zoo.export.freeze import ImageClassifier, ImageGenerator
 from igan_zoo.export.graphs import to_onnx
@@ -27,9 +25,11 @@ from igan_zoo.export.parity import Subject
 from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.export.variants import calibration_images, make_variants, variant_parity
 from igan_zoo.latents import latents
+from igan_zoo.models import store
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import ResultSpec, graph_file
 from igan_zoo.serving.engine import Engine, load_engine
-from igan_zoo.spec import ResultSpec, graph_file
-from igan_zoo.training.imagenet_networks import MultiScaleDiscriminator, MultiScaleGenerator
+from igan_zoo.training.networks.multi_scale import MultiScaleDiscriminator, MultiScaleGenerator
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import customize
 from tests.conftest import synthetic_digits

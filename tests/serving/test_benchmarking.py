@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from igan_zoo import store
+from igan_zoo.models import store
 from igan_zoo.serving.benchmarking import conditions, load_candidates, measure_speeds
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -22,7 +22,7 @@ def with_variant(model: Path) -> Path:
     """The model with a variant of its classifier: the same graph, named in config.json."""
     import shutil
 
-    from igan_zoo.directory import ModelDirectory, seal
+    from igan_zoo.models.directory import ModelDirectory, seal
 
     spec = ModelDirectory.open(model).spec
     shutil.copy(model / "onnx" / "classifier.onnx", model / "onnx" / "classifier_int8.onnx")
@@ -128,8 +128,8 @@ def test_pytorch_is_measured_beside_the_graphs(model: Path, igan_zoo: Cli) -> No
 def test_what_pytorch_runs_is_what_the_graph_computes(model: Path) -> None:
     import numpy as np
 
-    from igan_zoo.directory import ModelDirectory
     from igan_zoo.export.torch_engine import TorchEngine
+    from igan_zoo.models.directory import ModelDirectory
 
     plain = load_candidates(store.resolve(str(model)), "cpu", 1)[1].engine
     engine = TorchEngine(ModelDirectory.open(model), plain.graphs)

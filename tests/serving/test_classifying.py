@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igan_zoo import store
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import WORTH_THREADS
+from igan_zoo.images.pixels import WORTH_THREADS
+from igan_zoo.models import store
 from igan_zoo.serving.classifying import Classification, classify, count_errors, find_images
 from igan_zoo.serving.engine import Engine, load_engine
 from tests.conftest import synthetic_digits

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from igan_zoo import store
 from igan_zoo.errors import DeviceError, InterfaceError
 from igan_zoo.latents import latents
+from igan_zoo.models import store
+from igan_zoo.models.spec import CONFIG, ImageSpec, LatentSpec, encode_spec, read_spec
 from igan_zoo.serving.engine import Engine, class_names, latent_distribution, load_engine
-from igan_zoo.spec import CONFIG, ImageSpec, LatentSpec, encode_spec, read_spec
 
 
 def identity_graph(name: str, kind: int, shape: list[object], out: str) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import write_image
+from igan_zoo.images.pixels import write_image
 from igan_zoo.serving import image_batches
 from igan_zoo.serving.image_batches import Batch, ImageBatches, Skipped, decode_ahead, decode_plainly
 from igan_zoo.serving.image_sources import open_source

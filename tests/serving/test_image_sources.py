@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import DataError, IganZooError, ImageError, MissingExtraError, OutputError, UnknownNameError
-from igan_zoo.images import write_image
+from igan_zoo.images.pixels import write_image
 from igan_zoo.serving.image_batches import ImageBatches, decode_ahead
 from igan_zoo.serving.image_sources import is_model, open_source
 from igan_zoo.serving.stored_images import ImageSource, consecutive_runs, read
@@ -206,7 +206,7 @@ def test_a_model_draws_the_same_bits_whatever_is_asked_for_and_how_many(exported
 
 
 def test_a_model_draws_what_sample_draws(exported_model: Path) -> None:
-    from igan_zoo import store
+    from igan_zoo.models import store
     from igan_zoo.serving.engine import load_engine
     from igan_zoo.serving.sampling import sample
 
@@ -572,7 +572,7 @@ def test_a_header_that_numpy_stumbles_over_is_damage(old: bytes, new: bytes, tmp
 
 def test_an_archive_larger_than_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("igan_zoo.files.shutil.disk_usage", lambda place: usage)
+    monkeypatch.setattr("igan_zoo.machine.files.shutil.disk_usage", lambda place: usage)
     with pytest.raises(OutputError, match=r"needs 0\.0 GB in .*, which has 0\.0 GB free"):
         open_source(str(with_array(tmp_path / "it.npz", zipfile.ZIP_DEFLATED)))
 

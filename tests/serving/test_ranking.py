@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import OutputError, ScoringError
-from igan_zoo.images import read_image, write_image
+from igan_zoo.images.pixels import read_image, write_image
 from igan_zoo.serving.ranking import Ranking, how_many, rank, rank_reference
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import open_network

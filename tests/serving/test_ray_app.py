@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from igan_zoo import store
 from igan_zoo.errors import MissingExtraError, SpecificationError
 from igan_zoo.latents import latents
+from igan_zoo.models import store
 from igan_zoo.serving import ray_app
 from igan_zoo.serving.engine import load_engine
 from tests.serving.local_ray import local_ray

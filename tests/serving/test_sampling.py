@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from igan_zoo import store
 from igan_zoo.errors import OutputError
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.serving.sample_writers import write_samples
 from igan_zoo.serving.sampling import sample

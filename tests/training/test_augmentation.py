@@ -10,9 +10,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from igan_zoo.training.alternating import AlternatingGame
 from igan_zoo.training.augmentation import cut_out, mirrored, recolored, shifted, strong_view, warped, weak_view
-from igan_zoo.training.game import Batches
+from igan_zoo.training.games.alternating import AlternatingGame
+from igan_zoo.training.games.game import Batches
 from igan_zoo.training.recipes import CIFAR10_SSL, MNIST_SSL
 
 

@@ -12,10 +12,10 @@ from torch import nn
 from igan_zoo.errors import OutOfTimeError
 from igan_zoo.export.exporter import export_run
 from igan_zoo.training.checkpoints import checkpoint_facts
-from igan_zoo.training.game import Batches, Game
-from igan_zoo.training.games import new_game
-from igan_zoo.training.layers import GaussianNoise
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.games.game import Batches, Game
 from igan_zoo.training.loop import Options
+from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.precision import use_precision
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run

@@ -14,10 +14,10 @@ from torch import Tensor, multiprocessing, nn
 from igan_zoo.training.checkpoints import load_checkpoint
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.distributed import World
-from igan_zoo.training.game import Batches, Game
-from igan_zoo.training.games import new_game
-from igan_zoo.training.layers import GaussianNoise
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.games.game import Batches, Game
 from igan_zoo.training.loop import Options, Training
+from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import customize

@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.progress import Progress
+from igan_zoo.machine.progress import Progress
 from igan_zoo.training import training_set
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.distributed import World
 from igan_zoo.training.epoch_batches import EpochBatches
-from igan_zoo.training.game import Batches, answer_batches
+from igan_zoo.training.games.game import Batches, answer_batches
 from igan_zoo.training.loop import Options, Training
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.utils._pytree import tree_leaves
 
-from igan_zoo.training.game import Batches, Game, Losses
-from igan_zoo.training.games import new_game
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.games.game import Batches, Game, Losses
 from igan_zoo.training.loop import Position
 from igan_zoo.training.recipes import RECIPES, find_recipe
 from igan_zoo.training.runs import Run

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ImageError, OutputError
-from igan_zoo.images import write_image
+from igan_zoo.images.pixels import write_image
 from igan_zoo.training.pictures import draw_curves, draw_progress
-from tests.zoo.test_images import png_header
+from tests.zoo.images.test_pixels import png_header
 
 
 class Drawing:

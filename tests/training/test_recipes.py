@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
-from igan_zoo.training.players import build_discriminator, build_generator
+from igan_zoo.training.games.players import build_discriminator, build_generator
 from igan_zoo.training.recipes import (
     CIFAR10_SSL,
     CIFAR10_SSL_HALF_WIDTH,

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 
 from igan_zoo.errors import OutOfTimeError, SpecificationError, TrainingError
 from igan_zoo.training import saving
-from igan_zoo.training.alternating import AlternatingGame
 from igan_zoo.training.checkpoints import checkpoint_facts
-from igan_zoo.training.game import Losses
+from igan_zoo.training.games.alternating import AlternatingGame
+from igan_zoo.training.games.game import Losses
 from igan_zoo.training.loop import Options, Training, open_game
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run

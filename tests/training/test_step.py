@@ -13,8 +13,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.training.alternating import AlternatingGame
-from igan_zoo.training.layers import GaussianNoise
+from igan_zoo.training.games.alternating import AlternatingGame
+from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_SOFTPLUS
 from igan_zoo.training.settings import Recipe, customize
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.zoo.test_directory import flip_one_bit
-from tests.zoo.test_images import png_header
+from tests.zoo.images.test_pixels import png_header
+from tests.zoo.models.test_directory import flip_one_bit
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -168,7 +168,7 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_and_with_debug_a_traceback
         def resolve(reference: str | None) -> None:
             raise error
 
-        monkeypatch.setattr("igan_zoo.store.resolve", resolve)
+        monkeypatch.setattr("igan_zoo.models.store.resolve", resolve)
 
     monkeypatch.delenv("IGAN_ZOO_DEBUG")
     for error in (OverflowError("too\nlarge"), RecursionError(), KeyError("x"), UnicodeError("x"), AssertionError()):
@@ -182,7 +182,7 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_and_with_debug_a_traceback
 
 
 def test_tests_see_bugs_as_they_are(igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igan_zoo.store.resolve", lambda reference: {}[reference])
+    monkeypatch.setattr("igan_zoo.models.store.resolve", lambda reference: {}[reference])
     with pytest.raises(KeyError):
         igan_zoo("info", "x")
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
-from igan_zoo.images import WORTH_THREADS, quiet_pillow
-from igan_zoo.progress import Progress
-from igan_zoo.threads import map_ahead
+from igan_zoo.images.pixels import WORTH_THREADS, quiet_pillow
+from igan_zoo.machine.progress import Progress
+from igan_zoo.machine.threads import map_ahead
 from igan_zoo.training.data.labelled_images import Decoded, Listing, Picture, Shape
 
 _CHUNK = 32

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.images import image_files
+from igan_zoo.images.pixels import image_files
 from igan_zoo.training.data.label_files import number_labels, read_labels
 from igan_zoo.training.data.labelled_images import Picture, labelled_indices
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.files import open_regular
+from igan_zoo.machine.files import open_regular
 
 _FILE_COLUMNS = ("file", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")

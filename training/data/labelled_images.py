@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images import ImageArray, conform, decode_image, read_image, refuse_small
+from igan_zoo.images.pixels import ImageArray, conform, decode_image, read_image, refuse_small
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ChecksumError, DataError, OutputError
-from igan_zoo.files import alone, atomic_file, refuse_small_disk, sha256_of
-from igan_zoo.progress import Progress
+from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, sha256_of
+from igan_zoo.machine.progress import Progress
 from igan_zoo.training.data.decoding import UsableImages, report_skipped
 from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape
 from igan_zoo.training.data.listing import list_images

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from igan_zoo.errors import DataError
-from igan_zoo.images import ImageArray
+from igan_zoo.images.pixels import ImageArray
 from igan_zoo.training.data.decoding import UsableImages, report_skipped
 from igan_zoo.training.data.image_folders import FolderListing, split_names
 from igan_zoo.training.data.labelled_images import LabelledImages, Listing, Shape

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.files import reading
+from igan_zoo.machine.files import reading
 from igan_zoo.training.data.labelled_images import Picture
 from igan_zoo.training.data.matlab_file import NUMBERS, LaterMatlabError, Variable, list_variables, read_variable
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import THREADS, Seconds, json_option, missing_train, resolve
-from igan_zoo.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_table
 
 
 def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -44,8 +44,8 @@ def bench(
     """Measure how many images a second every graph of a model runs here, variants beside the plain one."""
     from dataclasses import asdict
 
+    from igan_zoo.models.spec import graph_file
     from igan_zoo.serving.benchmarking import conditions, measure_speeds
-    from igan_zoo.spec import graph_file
 
     chosen = resolve(model)
     click.echo(f"{chosen.name} ({chosen.path})", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from igan_zoo.commands.options import json_option
-from igan_zoo.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_table
 
 
 @click.group()
@@ -18,7 +18,7 @@ def cache() -> None:
 @json_option
 def list_cache(patterns: tuple[str, ...], as_json: bool) -> None:
     """List pulled models, those whose names match a pattern such as 'mnist-*'."""
-    from igan_zoo.hub_cache import list_cached
+    from igan_zoo.hub.cache import list_cached
 
     models = list_cached(patterns)
     if as_json:
@@ -36,7 +36,7 @@ def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
 
     What was pulled stays usable, unless its name matches a PATTERN: then it is removed, too. '*' removes all.
     """
-    from igan_zoo.hub_cache import removable, remove
+    from igan_zoo.hub.cache import removable, remove
 
     found = removable(patterns)
     for path, size in found:
@@ -49,6 +49,6 @@ def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
 @cache.command()
 def path() -> None:
     """Print the directory of pulled models (IGAN_ZOO_HOME says where)."""
-    from igan_zoo.store import cache_store
+    from igan_zoo.models.store import cache_store
 
     click.echo(cache_store().root)

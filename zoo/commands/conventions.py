@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from igan_zoo.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.network import Network

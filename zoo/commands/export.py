@@ -60,7 +60,7 @@ def export(
 
     RUN may hold an ensemble: its members become one classifier, the mean of their probabilities.
     """
-    from igan_zoo import files
+    from igan_zoo.machine import files
 
     keep_inputs([out], [data])
     # Of a run some files are read; a model may be inside of its folder.

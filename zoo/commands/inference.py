@@ -25,8 +25,8 @@ from igan_zoo.commands.options import (
     resolve,
     variant_option,
 )
+from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
 from igan_zoo.errors import IganZooError
-from igan_zoo.terminal import print_json, print_seconds_since, print_table
 
 
 @click.command()
@@ -64,8 +64,8 @@ def sample(
 
     With --engine the same file is written by many workers; killed, the same command goes on where it was.
     """
-    from igan_zoo.files import refuse_full
-    from igan_zoo.images import grid, write_image
+    from igan_zoo.images.pixels import grid, write_image
+    from igan_zoo.machine.files import refuse_full
     from igan_zoo.serving import engine as engines
     from igan_zoo.serving import sampling
     from igan_zoo.serving.sample_writers import check_output, write_samples
@@ -208,8 +208,8 @@ def _evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) -
 
 def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
     """Tells an optional MODEL before the images apart from them: it is none itself, and something follows it."""
-    from igan_zoo.images import SUFFIXES
-    from igan_zoo.spec import CONFIG
+    from igan_zoo.images.pixels import SUFFIXES
+    from igan_zoo.models.spec import CONFIG
 
     first, rest = Path(arguments[0]), [Path(argument) for argument in arguments[1:]]
     is_image = first.suffix.lower() in SUFFIXES or (first.exists() and first.suffix != ".onnx")

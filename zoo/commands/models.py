@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.options import json_option, token_option, variant_option
-from igan_zoo.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_table
 
 if TYPE_CHECKING:
-    from igan_zoo.directory import ModelDirectory
-    from igan_zoo.listing import ListedModel
-    from igan_zoo.spec import ModelSpec
+    from igan_zoo.hub.listing import ListedModel
+    from igan_zoo.models.directory import ModelDirectory
+    from igan_zoo.models.spec import ModelSpec
 
 
 @click.command("list")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @token_option
 def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: str | None) -> None:
     """List the models that are known, and where each one is; those whose names match a pattern such as 'mnist-*'."""
-    from igan_zoo.listing import list_known
+    from igan_zoo.hub.listing import list_known
 
     _print_listing(list_known(patterns, remote=remote, token=token), as_json)
 
@@ -35,13 +35,13 @@ def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: s
 @token_option
 def search(words: str, as_json: bool, token: str | None) -> None:
     """Search the catalogue's names and summaries, and the models on the Hub by name."""
-    from igan_zoo.listing import search_models
+    from igan_zoo.hub.listing import search_models
 
     _print_listing(search_models(words, token=token), as_json)
 
 
 def _print_listing(models: list[ListedModel], as_json: bool) -> None:
-    from igan_zoo.listing import describe
+    from igan_zoo.hub.listing import describe
 
     if as_json:
         print_json([describe(model) for model in models])
@@ -69,8 +69,8 @@ def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> N
     """Show what a model is: images, classes, training, results, files."""
     import msgspec
 
-    from igan_zoo import store
-    from igan_zoo.listing import remote_spec
+    from igan_zoo.hub.listing import remote_spec
+    from igan_zoo.models import store
 
     if remote:
         if model is None:
@@ -117,7 +117,7 @@ def verify(directories: tuple[str, ...], sums_only: bool) -> None:
     The second needs the train extra and the training weights; without them only the checksums are checked, and the
     answer says so.
     """
-    from igan_zoo import store
+    from igan_zoo.models import store
 
     for reference in directories:
         directory = store.resolve(reference).directory
@@ -132,7 +132,7 @@ def verify(directories: tuple[str, ...], sums_only: bool) -> None:
 
 def _without(absent: Sequence[str]) -> str:
     """Returns what a copy lacks, and what each file would be good for."""
-    from igan_zoo.spec import OPTIONAL, WEIGHTS
+    from igan_zoo.models.spec import OPTIONAL, WEIGHTS
 
     def purpose(name: str) -> str:
         if name == WEIGHTS:
@@ -143,7 +143,7 @@ def _without(absent: Sequence[str]) -> str:
 
 
 def _verified_parity(directory: ModelDirectory) -> str:
-    from igan_zoo.spec import WEIGHTS
+    from igan_zoo.models.spec import WEIGHTS
 
     if not (directory.path / WEIGHTS).exists():
         return f"not compared with PyTorch, which takes {WEIGHTS}"
@@ -168,8 +168,8 @@ def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: s
     HF_HUB_OFFLINE=1 forbids it), in the package, and in the checkout of an editable installation. Private models need
     a token: hf auth login, or HF_TOKEN. With --variant only what running that form takes is fetched.
     """
-    from igan_zoo.directory import ModelDirectory
-    from igan_zoo.pulling import pull as pull_model
+    from igan_zoo.hub.pulling import pull as pull_model
+    from igan_zoo.models.directory import ModelDirectory
 
     if source is None and Path(name).is_dir():
         source = Path(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.options import SEED, device_option, force_option
-from igan_zoo.terminal import print_seconds_since
+from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.statistics import Statistics
@@ -52,7 +52,7 @@ def neighbors(
     closest samples first.
     """
     from igan_zoo.commands.scorers import load_network
-    from igan_zoo.files import atomic_directory, refuse_full
+    from igan_zoo.machine.files import atomic_directory, refuse_full
     from igan_zoo.serving.image_sources import is_model, open_source
     from igan_zoo.serving.neighbors import find_neighbors, write_neighbors
     from igan_zoo.serving.scoring import plan as plans

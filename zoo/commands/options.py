@@ -14,8 +14,8 @@ import click
 from igan_zoo.errors import IganZooError
 
 if TYPE_CHECKING:
+    from igan_zoo.models.store import Model
     from igan_zoo.serving.shards.executors import Executor
-    from igan_zoo.store import Model
 
 VARIANTS = click.Choice(["fp16", "int8", "affine"])
 
@@ -126,7 +126,7 @@ def missing_serve(error: ImportError) -> IganZooError:
 
 def resolve(reference: str | None) -> Model:
     """Returns the model that a command was given, or the default one."""
-    from igan_zoo import store
+    from igan_zoo.models import store
 
     return store.resolve(reference)
 
@@ -137,7 +137,8 @@ def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path 
     Raises:
         OutputError: names output and input.
     """
-    from igan_zoo import files, store
+    from igan_zoo.machine import files
+    from igan_zoo.models import store
 
     places = [output for output in outputs if output is not None]
     names = [str(reference) for reference in references if reference is not None]
@@ -149,8 +150,8 @@ def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path 
 
 def _is_read(output: Path, folder: Path) -> bool:
     """Returns whether an output is there already as a part of a folder of images or of a model."""
-    from igan_zoo.images import SUFFIXES
-    from igan_zoo.spec import CONFIG
+    from igan_zoo.images.pixels import SUFFIXES
+    from igan_zoo.models.spec import CONFIG
 
     if not (output.exists() and folder.is_dir() and output.resolve().is_relative_to(folder.resolve())):
         return False

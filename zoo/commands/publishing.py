@@ -10,7 +10,7 @@ import click
 from igan_zoo.commands.options import token_option
 
 if TYPE_CHECKING:
-    from igan_zoo.publishing import Plan
+    from igan_zoo.hub.publishing import Plan
 
 
 @click.command()
@@ -26,9 +26,9 @@ def publish(directory: Path, repository: str, private: bool, create_pr: bool, dr
     It must be whole and unchanged, with a parity report and a card about these very files, and without anything
     pickled. Where the repository already holds them, nothing happens. Log in first: hf auth login, or set HF_TOKEN.
     """
-    from igan_zoo import publishing
-    from igan_zoo.catalogue import encode_entry
-    from igan_zoo.directory import ModelDirectory
+    from igan_zoo.hub import publishing
+    from igan_zoo.models.catalogue import encode_entry
+    from igan_zoo.models.directory import ModelDirectory
 
     model = ModelDirectory.open(directory)
     plan = publishing.plan_publication(model, repository, token=token)
@@ -74,9 +74,9 @@ def update(directories: tuple[Path, ...], repository: str | None, path: Path | N
 
     A directory that differs from what was pinned is taken for unpublished until --repo says where it is.
     """
-    from igan_zoo import publishing
-    from igan_zoo.catalogue import FILE, update_catalogue
-    from igan_zoo.directory import ModelDirectory
+    from igan_zoo.hub import publishing
+    from igan_zoo.models.catalogue import FILE, update_catalogue
+    from igan_zoo.models.directory import ModelDirectory
 
     if repository is not None and len(directories) > 1:
         raise click.UsageError("--repo goes with one DIR")

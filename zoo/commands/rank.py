@@ -10,7 +10,7 @@ import click
 
 from igan_zoo.commands.options import BATCH_SIZE, SEED, THREADS, device_option, force_option, keep_inputs
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, refuse_existing
-from igan_zoo.terminal import print_seconds_since
+from igan_zoo.commands.terminal import print_seconds_since
 
 
 @click.command()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from igan_zoo.commands.terminal import table
 from igan_zoo.errors import OutputError
-from igan_zoo.files import atomic_file
-from igan_zoo.terminal import table
+from igan_zoo.machine.files import atomic_file
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Record

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from igan_zoo.commands.options import THREADS, json_option, missing_train
-from igan_zoo.terminal import print_json, print_seconds_since, print_table
+from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
 
 if TYPE_CHECKING:
     from igan_zoo.reproduction.request import Request
@@ -231,7 +231,7 @@ def _toy_game(out: Path | None, as_json: bool) -> None:
 def _turing(
     out: Path, model: str | None, data: str | None, images: int, seed: int, results: tuple[Path, ...], as_json: bool
 ) -> None:
-    from igan_zoo.catalogue import DEFAULT_MODEL
+    from igan_zoo.models.catalogue import DEFAULT_MODEL
     from igan_zoo.reproduction import turing_tests
     from igan_zoo.reproduction.pages import write_pages
 

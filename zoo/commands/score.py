@@ -22,7 +22,7 @@ from igan_zoo.commands.options import (
     keep_inputs,
 )
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
-from igan_zoo.terminal import print_seconds_since
+from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Metric

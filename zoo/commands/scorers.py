@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from igan_zoo.commands.options import missing_train
-from igan_zoo.terminal import print_seconds_since
+from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
     from igan_zoo.serving.scorers.converting import ScorerKind
@@ -34,7 +34,7 @@ def export_scorer(
     if weights is None:
         raise click.UsageError(f"{kind_name} needs --weights, the file of its published weights")
     from igan_zoo.commands.records import refuse_existing
-    from igan_zoo.files import atomic_file
+    from igan_zoo.machine.files import atomic_file
     from igan_zoo.serving.scorers.converting import SCORERS as KINDS
     from igan_zoo.serving.scorers.converting import convert, scorer_name
     from igan_zoo.serving.scorers.weights import open_weights, require_sum

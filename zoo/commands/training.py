@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import THREADS, Seconds, device_option, keep_inputs, missing_train
+from igan_zoo.commands.terminal import print_json
 from igan_zoo.errors import TrainingError
-from igan_zoo.terminal import print_json
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import device_option, json_option, missing_serve, server_token_option
-from igan_zoo.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_table
 
 
 @click.command()

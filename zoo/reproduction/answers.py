@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.directory import ModelDirectory
-from igan_zoo.files import atomic_file
+from igan_zoo.machine.files import atomic_file
+from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.reproduction.evidence import Evidence
 from igan_zoo.serving.classifying import logit_batches
 from igan_zoo.serving.engine import Engine

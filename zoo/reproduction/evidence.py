@@ -12,11 +12,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import DataError, IganZooError
-from igan_zoo.files import sha256_of
+from igan_zoo.machine.files import sha256_of
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import CONFIG
 from igan_zoo.reproduction.published import Row
-from igan_zoo.spec import CONFIG
 from igan_zoo.training.data.label_files import is_labels_file
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from igan_zoo.versions import installed_versions
+from igan_zoo.machine.versions import installed_versions
 
 _PACKAGES = ("igan-zoo", "torch", "onnxruntime", "numpy")
 _CPU_FACTS = Path("/proc/cpuinfo")

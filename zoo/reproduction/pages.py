@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from igan_zoo.files import atomic_file
+from igan_zoo.machine.files import atomic_file
 
 
 def write_pages(out: Path, record: dict[str, Any], markdown: str) -> None:

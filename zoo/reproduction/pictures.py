@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from igan_zoo.files import atomic_file
-from igan_zoo.images import write_image
+from igan_zoo.images.pixels import write_image
+from igan_zoo.machine.files import atomic_file
+from igan_zoo.models.spec import SAMPLES
 from igan_zoo.reproduction.evidence import Evidence
-from igan_zoo.spec import SAMPLES
 from igan_zoo.training.runs import Run
 
 # More lines than that are told apart by nobody.
@@ -79,7 +79,7 @@ def side_by_side(path: Path, pictures: Sequence[tuple[str, Path]]) -> None:
     """
     from PIL import Image
 
-    from igan_zoo.charts import captioned
+    from igan_zoo.models.charts import captioned
 
     read = []
     for caption, file in pictures:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from igan_zoo.errors import SpecificationError, TrainingError
-from igan_zoo.files import atomic_file
+from igan_zoo.machine.files import atomic_file
 from igan_zoo.reproduction.evidence import Evidence, matching, with_subset
 from igan_zoo.reproduction.published import Row, Table, Variant
 from igan_zoo.training.recipes import find_recipe

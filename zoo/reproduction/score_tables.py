@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import IganZooError
+from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.reproduction.evidence import Evidence, matching
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.scores import (

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from igan_zoo import store
-from igan_zoo.directory import ModelDirectory
 from igan_zoo.errors import ScoringError
 from igan_zoo.export.exporter import export_run
+from igan_zoo.models import store
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.spec import graph_file
 from igan_zoo.reproduction.evidence import Evidence
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
@@ -21,7 +22,6 @@ from igan_zoo.serving.scoring.gathering import Manner
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.protocols import INCEPTION, Record
 from igan_zoo.serving.stored_images import ImageSource
-from igan_zoo.spec import graph_file
 
 # The paper's number of images, and the classifier of the zoo that scores generators of a data set.
 IMAGES = 50_000

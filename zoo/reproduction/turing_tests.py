@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from igan_zoo import store
 from igan_zoo.errors import DataError
-from igan_zoo.images import write_image
+from igan_zoo.images.pixels import write_image
+from igan_zoo.models import store
 from igan_zoo.reproduction.published import HUMAN_RESULTS
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model

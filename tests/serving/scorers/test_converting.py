@@ -18,12 +18,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igan_zoo import store
 from igan_zoo.errors import ParityError
 from igan_zoo.export.inception import Inception
 from igan_zoo.export.scorer_parity import comparison_images, scorer_parity
 from igan_zoo.export.torch_scorers import NETWORKS, TorchScorer
-from igan_zoo.files import sha256_of
+from igan_zoo.machine.files import sha256_of
+from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.serving.scorers.converting import SCORERS, convert, scorer_name
 from igan_zoo.serving.scorers.inception import inception

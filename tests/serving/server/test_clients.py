@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from igan_zoo.latents import latents
+from igan_zoo.models.store import resolve
 from igan_zoo.serving.engine import load_engine
-from igan_zoo.store import resolve
 from tests.conftest import REPOSITORY
 from tests.serving.server.conftest import MODEL
 from tests.serving.server.running import Running, serving

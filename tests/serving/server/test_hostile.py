@@ -26,7 +26,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from igan_zoo.errors import ImageError, UploadError
-from igan_zoo.images import encode_png
+from igan_zoo.images.pixels import encode_png
 from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.requests_log import Log

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igan_zoo.images import conform
+from igan_zoo.images.pixels import conform
 from igan_zoo.serving.server.page_routes import FOLDER, RUNTIME
 from tests.conftest import REPOSITORY
 from tests.serving.server.browser import RunningServer, chromium, launched, running

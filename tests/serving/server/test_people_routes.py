@@ -19,11 +19,11 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from igan_zoo.images import encode_png
+from igan_zoo.images.pixels import encode_png
 from igan_zoo.latents import latents
+from igan_zoo.models.store import resolve
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.store import resolve
 from tests.conftest import synthetic_digits
 from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL
 from tests.serving.server.test_uploads import form, tar, zipped

@@ -12,8 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from igan_zoo import store
-from igan_zoo.directory import seal
 from igan_zoo.errors import (
     DeviceError,
     InterfaceError,
@@ -23,10 +21,12 @@ from igan_zoo.errors import (
     UnknownNameError,
 )
 from igan_zoo.latents import latents
+from igan_zoo.models import store
+from igan_zoo.models.directory import seal
+from igan_zoo.models.spec import read_spec
 from igan_zoo.serving.server.origins import find_origin
 from igan_zoo.serving.server.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.spec import read_spec
 from tests.serving.server.conftest import MODEL
 
 BUNDLED = Path(str(store.bundled_store().find(MODEL)))

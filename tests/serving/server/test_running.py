@@ -21,11 +21,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from igan_zoo import store
-from igan_zoo.directory import seal
 from igan_zoo.latents import latents
+from igan_zoo.models import store
+from igan_zoo.models.directory import seal
+from igan_zoo.models.spec import read_spec
 from igan_zoo.serving.server.repository import Repository
-from igan_zoo.spec import read_spec
 from tests.conftest import igan_zoo_process
 from tests.serving.server.conftest import GENERATOR, MODEL
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import ImageError, UploadError, UploadSizeError
-from igan_zoo.images import encode_png
+from igan_zoo.images.pixels import encode_png
 from igan_zoo.serving.folder_source import open_folder
 from igan_zoo.serving.server.shares import Room
 from igan_zoo.serving.server.upload_body import Body

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from igan_zoo.errors import ChecksumError, ShardError
-from igan_zoo.files import sha256_of
+from igan_zoo.machine.files import sha256_of
 from igan_zoo.serving.scoring.statistics import Facts
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.shards.jobs import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo import store
+from igan_zoo.models import store
 from igan_zoo.serving.engine import latent_distribution, load_engine
 from igan_zoo.serving.sample_writers import write_samples
 from igan_zoo.serving.sampling import sample

@@ -20,7 +20,7 @@ from igan_zoo.training.data.sharded_images import ShardedImages
 from igan_zoo.training.data.shards import open_shards, prepare_shards, read_manifest, verify_shards
 from igan_zoo.training.data.sources import load_images
 from tests.conftest import igan_zoo_process
-from tests.zoo.test_directory import flip_one_bit
+from tests.zoo.models.test_directory import flip_one_bit
 
 Cli = Callable[..., tuple[int, str, str]]
 

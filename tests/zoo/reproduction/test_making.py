@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from igan_zoo.models.store import bundled_store
 from igan_zoo.reproduction import carrying_out
 from igan_zoo.reproduction.answers import count_wrong, mean_probabilities
 from igan_zoo.reproduction.planning import Job, Plan, write_plan
 from igan_zoo.reproduction.trainings import TrainingData
-from igan_zoo.store import bundled_store
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import customize

@@ -1,0 +1,72 @@
+"""The residual discriminator: real images set the statistics, and generated ones borrow them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from igan_zoo.export.freeze import frozen_discriminator
+from igan_zoo.training.networks.residual import ResidualDiscriminator, residual_discriminator
+
+
+@pytest.fixture
+def network() -> ResidualDiscriminator:
+    torch.manual_seed(1)
+    return residual_discriminator(size=32, channels=3, classes=10, width=0.125)
+
+
+def images(count: int, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(count, 3, 32, 32)
+
+
+@pytest.mark.parametrize("size", [28, 32, 64, 128])
+def test_images_of_every_size_become_logits(size: int) -> None:
+    network = residual_discriminator(size=size, channels=1, classes=7, width=0.125)
+    assert network(torch.zeros(2, 1, size, size)).shape == (2, 7)
+
+
+def test_generated_images_do_not_change_how_real_ones_are_seen(network: ResidualDiscriminator) -> None:
+    real = images(8)
+    alone = network(real)
+    together, _ = network.group_logits(real, images(8, scale=30.0), generated=1)
+    torch.testing.assert_close(together, alone)
+
+
+def test_generated_images_are_normalized_by_the_statistics_of_real_ones(network: ResidualDiscriminator) -> None:
+    real = images(64)
+    # The same images as generated ones: equal up to the unbiased variance, which is what is kept.
+    of_real, of_generated = network.group_logits(real, real, generated=1)
+    torch.testing.assert_close(of_generated, of_real, rtol=0.01, atol=0.01)
+    _, of_others = network.group_logits(real, 3 * real, generated=1)
+    assert not torch.allclose(of_others, of_real, rtol=0.1, atol=0.1)
+
+
+def test_one_image_is_answered_alone_as_among_others(network: ResidualDiscriminator) -> None:
+    network.measure({}, images(64))
+    network.eval()
+    several = images(5)
+    torch.testing.assert_close(network(several)[:1], network(several[:1]))
+
+
+def test_measuring_uses_the_averaged_parameters_and_keeps_the_mode(network: ResidualDiscriminator) -> None:
+    real = images(16)
+    other = {name: torch.zeros_like(value) for name, value in network.named_parameters()}
+    network.eval()
+    network.measure(other, real)
+    assert not network.training
+    stem = network.body[0].normalization
+    assert stem.population_variance.abs().max() == 0
+
+
+def test_the_frozen_network_is_the_same_function(network: ResidualDiscriminator) -> None:
+    for layer in network.modules():
+        if hasattr(layer, "gain"):
+            torch.nn.init.uniform_(layer.gain, 0.5, 1.5)
+            torch.nn.init.normal_(layer.shift)
+    network.measure({}, images(64))
+    network.eval()
+    frozen = frozen_discriminator(network).eval()
+    assert "RealBatchNorm" not in repr(frozen)
+    batch = images(4)
+    torch.testing.assert_close(frozen(batch), network(batch), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,1 @@
+"""The games that recipes play: how the two players step."""

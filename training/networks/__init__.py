@@ -1,0 +1,1 @@
+"""The networks of the recipes, and the layers that torch does not have."""

@@ -1,0 +1,1 @@
+"""Images: read safely, brought to a model's shape, arranged in a grid."""

@@ -1,0 +1,1 @@
+"""This machine: files, downloads, threads, cores, progress bars."""
