@@ -29,7 +29,7 @@ check: $(VENV)/.installed-dev
 # From npm, 33 MB of which 14 are kept.
 ORT_WEB := onnxruntime-web-1.30.0
 ORT_WEB_SHA256 := d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71
-VENDOR := serving/server/page/vendor
+VENDOR := serving/server/web/page/vendor
 
 web: $(VENDOR)/$(ORT_WEB).LICENSE
 
@@ -44,12 +44,12 @@ $(VENDOR)/$(ORT_WEB).LICENSE: | $(VENV)/.installed-cpu
 	cp "$$($(BIN)/python -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / "LICENSE")')" $@
 
 # The gRPC messages of the server, compiled; needs grpcio-tools.
-SERVER := serving/server
+PROTOCOL := serving/server/protocol
 proto: $(VENV)/.installed-dev
-	$(BIN)/python -m grpc_tools.protoc -I$(SERVER) --descriptor_set_out=$(SERVER)/messages.desc inference.proto health.proto
+	$(BIN)/python -m grpc_tools.protoc -I$(PROTOCOL) --descriptor_set_out=$(PROTOCOL)/messages.desc inference.proto health.proto
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so serving/server/page/vendor
+	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so serving/server/web/page/vendor
 
 $(BIN)/python:
 	python3 -m venv $(VENV)

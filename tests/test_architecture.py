@@ -53,8 +53,6 @@ OUTSIDE = {
     "export": {"numpy", "msgspec", "torch", "safetensors", "onnx", "onnxruntime"},
     "reproduction": {"numpy", "msgspec", "torch", "matplotlib", "PIL"},
 }
-# A file of one part that stands in another's folder, where people look for it.
-ELSEWHERE = {REPOSITORY / "serving" / "ray_app.py": "server"}
 # The commands' own imports, inside functions.
 COMMANDS = REPOSITORY / "zoo" / "commands"
 # The operators' faces for torch; those for numpy, and what both share, must do without it.
@@ -76,8 +74,6 @@ def imports(path: Path) -> set[str]:
 
 def part_of(path: Path) -> str:
     """The part whose folder is the innermost one around the file."""
-    if path in ELSEWHERE:
-        return ELSEWHERE[path]
     parts = [part for part, folder in FOLDERS.items() if path.is_relative_to(REPOSITORY / folder)]
     return max(parts, key=lambda part: len(FOLDERS[part]))
 

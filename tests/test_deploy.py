@@ -182,7 +182,7 @@ def test_what_probes_and_scrapes_ask_for_is_there() -> None:
     httpx = pytest.importorskip("httpx", reason="needs httpx")
     pytest.importorskip("starlette", reason="needs the serve extra")
     from igan_zoo.serving.server.app import create_app
-    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.models.repository import Repository
     from igan_zoo.serving.server.settings import ServerSettings
 
     asked = {

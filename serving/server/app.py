@@ -15,26 +15,26 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from igan_zoo.serving.server import metrics as metrics_routes
-from igan_zoo.serving.server.browsers import Browsers
-from igan_zoo.serving.server.compression import Compression
-from igan_zoo.serving.server.limits import Limits
-from igan_zoo.serving.server.metrics import Metrics
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log, RequestsLog
+from igan_zoo.serving.server.middleware import metrics as metrics_routes
+from igan_zoo.serving.server.middleware.browsers import Browsers
+from igan_zoo.serving.server.middleware.compression import Compression
+from igan_zoo.serving.server.middleware.limits import Limits
+from igan_zoo.serving.server.middleware.metrics import Metrics
+from igan_zoo.serving.server.middleware.requests_log import Log, RequestsLog
+from igan_zoo.serving.server.middleware.security import SecurityHeaders
+from igan_zoo.serving.server.middleware.tokens import Tokens
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.rules import Matching, dispatch
-from igan_zoo.serving.server.security import SecurityHeaders
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.serving.server.tokens import Tokens
 
 # Modules with ``routes(repository, settings) -> list[Route]``, in the order in which they are asked.
 ROUTES = (
-    "igan_zoo.serving.server.protocol_routes",
-    "igan_zoo.serving.server.people_routes",
-    "igan_zoo.serving.server.turing_routes",
-    "igan_zoo.serving.server.latent_routes",
-    "igan_zoo.serving.server.openapi",
-    "igan_zoo.serving.server.page_routes",
+    "igan_zoo.serving.server.protocol.http_routes",
+    "igan_zoo.serving.server.people.routes",
+    "igan_zoo.serving.server.turing.routes",
+    "igan_zoo.serving.server.people.latents",
+    "igan_zoo.serving.server.web.openapi",
+    "igan_zoo.serving.server.web.page_routes",
 )
 
 

@@ -19,14 +19,14 @@ import uvicorn
 
 from igan_zoo.errors import IganZooError, MissingExtraError
 from igan_zoo.serving.server.app import App, create_app
-from igan_zoo.serving.server.browsers import hosts_of
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log, LogHandler
+from igan_zoo.serving.server.connections.small_requests import protocol_for
+from igan_zoo.serving.server.middleware.browsers import hosts_of
+from igan_zoo.serving.server.middleware.requests_log import Log, LogHandler
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.serving.server.small_requests import protocol_for
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.server.grpc_service import GrpcServer
+    from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
 
 # Seconds after which a thread lets another have the interpreter: Python's 5 ms are what a batch would wait for while
 # the event loop sends the answers of the last one.
@@ -175,7 +175,7 @@ def configuration(app: App, repository: Repository, settings: ServerSettings) ->
 
 def _companion(repository: Repository, settings: ServerSettings, app: App, host: str, port: int) -> GrpcServer:
     try:
-        from igan_zoo.serving.server.grpc_service import GrpcServer
+        from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
     except ImportError as error:
         raise MissingExtraError(
             f"Serving over gRPC needs {error.name or error}, of the grpc extra: pip install 'igan-zoo[grpc,cpu]'."

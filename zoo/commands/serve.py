@@ -93,8 +93,8 @@ def serve(
         from igan_zoo.serving.server.running import serve as run
     except ImportError as error:
         raise missing_serve(error) from error
-    from igan_zoo.serving.server.origins import find_origin
-    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.models.origins import find_origin
+    from igan_zoo.serving.server.models.repository import Repository
     from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings
 
     settings = ServerSettings(

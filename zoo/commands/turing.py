@@ -58,8 +58,8 @@ def turing(
         from igan_zoo.serving.server.running import serve
     except ImportError as error:
         raise missing_serve(error) from error
-    from igan_zoo.serving.server.origins import find_origin
-    from igan_zoo.serving.server.repository import Repository
+    from igan_zoo.serving.server.models.origins import find_origin
+    from igan_zoo.serving.server.models.repository import Repository
     from igan_zoo.serving.server.settings import ServerSettings
 
     settings = ServerSettings(
@@ -83,7 +83,7 @@ def turing(
 def _print_summary(path: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from igan_zoo.serving.server.turing_results import read_results
+    from igan_zoo.serving.server.turing.results import read_results
 
     found = read_results([path]).summaries()
     if as_json:

@@ -18,7 +18,7 @@ from igan_zoo.reproduction.published import HUMAN_RESULTS
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.scoring.gathering import choose_images
-from igan_zoo.serving.server.turing_results import Summary, read_results
+from igan_zoo.serving.server.turing.results import Summary, read_results
 
 
 def summarize(files: Iterable[Path]) -> list[Summary]:

@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from igan_zoo.serving.server.app import create_app
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log
+from igan_zoo.serving.server.middleware.requests_log import Log
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 
 MODEL = "mnist-ssl"

@@ -14,8 +14,8 @@ from typing import Any
 import uvicorn
 
 from igan_zoo.serving.server.app import create_app
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log
+from igan_zoo.serving.server.middleware.requests_log import Log
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.running import configuration
 from igan_zoo.serving.server.settings import ServerSettings
 

@@ -15,11 +15,11 @@ from starlette.testclient import TestClient
 
 from igan_zoo.errors import SpecificationError
 from igan_zoo.serving.server import app as app_module
-from igan_zoo.serving.server import metrics
 from igan_zoo.serving.server.app import create_app
-from igan_zoo.serving.server.metrics import Metrics
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log
+from igan_zoo.serving.server.middleware import metrics
+from igan_zoo.serving.server.middleware.metrics import Metrics
+from igan_zoo.serving.server.middleware.requests_log import Log
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from tests.serving.server.conftest import GENERATOR, MODEL
 from tests.serving.server.live import ask, head, running
@@ -151,7 +151,7 @@ def test_every_route_and_method_is_in_the_table_of_rules_and_no_other(guarded: A
     assert {route.path for route in table} == set(HTTP)
     closed = {path for path, rule in HTTP.items() if rule.access is not Access.OPEN}
     assert {path for path in HTTP if path not in closed} == {*OPEN, "/page/{name:path}", "/docs/{name}"}
-    messages = pytest.importorskip("igan_zoo.serving.server.grpc_messages", reason="needs the grpc extra")
+    messages = pytest.importorskip("igan_zoo.serving.server.protocol.grpc_messages", reason="needs the grpc extra")
     services = (messages.SERVICE, messages.HEALTH)
     assert {method.name for service in services for method in messages.methods(service)} == set(GRPC)
 
@@ -213,7 +213,7 @@ def test_pages_of_other_sites_may_not_write(
 
 @pytest.mark.parametrize("path", ["/v2/repository/index", f"/v2/models/{GENERATOR}/infer"])
 def test_a_foreign_name_reaches_nothing_but_health(path: str) -> None:
-    from igan_zoo.serving.server.browsers import hosts_of
+    from igan_zoo.serving.server.middleware.browsers import hosts_of
 
     repository = Repository.open([MODEL], ServerSettings(threads=1))
     with running(repository, hosts=hosts_of("127.0.0.1", ["zoo.example"])) as port:
@@ -239,7 +239,7 @@ def test_a_request_has_one_host() -> None:
 
 
 def test_only_loopback_names_are_known_to_a_server_of_this_machine() -> None:
-    from igan_zoo.serving.server.browsers import is_loopback
+    from igan_zoo.serving.server.middleware.browsers import is_loopback
 
     assert all(map(is_loopback, ["127.0.0.1", "127.8.0.1", "::1", "localhost", "a.localhost"]))
     assert not any(map(is_loopback, ["0.0.0.0", "::", "192.168.1.1", "localhost.example"]))
@@ -247,8 +247,8 @@ def test_only_loopback_names_are_known_to_a_server_of_this_machine() -> None:
 
 def test_no_method_of_grpc_answers_without_its_token_or_decodes_anything() -> None:
     grpc = pytest.importorskip("grpc", reason="needs the grpc extra")
-    from igan_zoo.serving.server.grpc_messages import HEALTH, SERVICE, methods
-    from igan_zoo.serving.server.grpc_service import GrpcServer
+    from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, SERVICE, methods
+    from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
 
     free = {"ServerLive", "ServerReady", "Check"}
     log = io.StringIO()

@@ -28,8 +28,8 @@ from starlette.testclient import TestClient
 from igan_zoo.errors import ImageError, UploadError
 from igan_zoo.images.pixels import encode_png
 from igan_zoo.serving.server.app import create_app
-from igan_zoo.serving.server.repository import Repository
-from igan_zoo.serving.server.requests_log import Log
+from igan_zoo.serving.server.middleware.requests_log import Log
+from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.stored_images import StoredImage
 from tests.serving.server.conftest import GENERATOR, MODEL
@@ -254,7 +254,7 @@ def test_an_archive_for_which_there_is_no_room_is_refused(
 
 
 def test_small_images_do_not_wait_for_large_ones() -> None:
-    from igan_zoo.serving.server.decoding import Decoder, is_large
+    from igan_zoo.serving.server.people.uploads.decoding import Decoder, is_large
 
     jpegs = []
     for side in (2000, 300):
@@ -324,7 +324,7 @@ def test_a_member_without_a_name_is_passed_over(client: TestClient) -> None:
 
 
 def test_an_answer_that_tells_of_an_error_cannot_fail() -> None:
-    from igan_zoo.serving.server.answers import error_answer
+    from igan_zoo.serving.server.middleware.answers import error_answer
 
     answer = error_answer(UploadError("\udcff is wrong:\n" + "x" * 10**6), "/\udcff")
     sentence = json.loads(bytes(answer.body))["error"]
@@ -344,8 +344,8 @@ def test_who_sends_more_files_than_are_taken_sees_the_answer_while_sending() -> 
 
 def test_silent_streams_of_grpc_end_and_leave_room_for_calls() -> None:
     grpc = pytest.importorskip("grpc", reason="needs the grpc extra")
-    from igan_zoo.serving.server.grpc_messages import SERVICE
-    from igan_zoo.serving.server.grpc_service import GrpcServer
+    from igan_zoo.serving.server.protocol.grpc_messages import SERVICE
+    from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
 
     async def run() -> tuple[list[str], list[str]]:
         options = ServerSettings(threads=1, concurrency=32, per_address=16, idle_timeout=1.0, body_timeout=1.0)
@@ -400,13 +400,13 @@ def test_silent_streams_of_grpc_end_and_leave_room_for_calls() -> None:
     ],
 )
 def test_addresses_are_counted_as_one_customer_has_them(address: str, counted: str) -> None:
-    from igan_zoo.serving.server.shares import neighborhood
+    from igan_zoo.serving.server.middleware.shares import neighborhood
 
     assert neighborhood(address) == counted
 
 
 def test_the_connection_that_makes_room_is_of_the_address_that_has_most() -> None:
-    from igan_zoo.serving.server.connections import Connections
+    from igan_zoo.serving.server.connections.counting import Connections
 
     class One:
         def __init__(self, idle: bool = True) -> None:
@@ -435,7 +435,7 @@ def test_a_file_that_is_no_file_any_more_is_not_waited_for(
     import os
     import shutil
 
-    from tests.serving.server.test_repository import copy
+    from tests.serving.server.models.test_repository import copy
 
     path = copy(tmp_path / "x")
     repository = Repository.open([path, MODEL], ServerSettings(threads=1))

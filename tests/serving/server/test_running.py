@@ -25,7 +25,7 @@ from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.models.directory import seal
 from igan_zoo.models.spec import read_spec
-from igan_zoo.serving.server.repository import Repository
+from igan_zoo.serving.server.models.repository import Repository
 from tests.conftest import igan_zoo_process
 from tests.serving.server.conftest import GENERATOR, MODEL
 

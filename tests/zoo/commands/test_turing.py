@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igan_zoo.serving.server.turing import TuringTest, choose_rounds
-from igan_zoo.serving.server.turing_results import append_answer, last_answer
+from igan_zoo.serving.server.turing.game import TuringTest, choose_rounds
+from igan_zoo.serving.server.turing.results import append_answer, last_answer
 from tests.conftest import igan_zoo_process
 
 Command = Callable[..., tuple[int, str, str]]

@@ -1,0 +1,1 @@
+"""Layers around the routes, and what all routes share: limits, tokens, logs, metrics, answers."""

@@ -1,0 +1,252 @@
+"""A graph that is served: its engine behind a batcher, what it takes and gives, how it has done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import IganZooError, InterfaceError
+from igan_zoo.models.store import Model
+from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
+from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
+from igan_zoo.serving.server.protocol.datatypes import datatype_of
+from igan_zoo.serving.server.settings import ServerSettings
+
+# Takes a request back; False if it runs or has run already.
+Withdraw = Callable[[], bool]
+
+# Seconds that other requests may wait for a batch in the event loop.
+_AT_ONCE = 0.001
+# Of the outputs of one request.
+_MOST_BYTES = 64 * 2**20
+
+_TYPES: Mapping[str, tuple[str, Any]] = {"tensor(uint8)": ("UINT8", np.uint8), "tensor(float)": ("FP32", np.float32)}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a graph: the protocol's name of its type, and its shape, batch first, with -1 for any size."""
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Statistics:
+    """What a graph has done since it was loaded; times are in seconds."""
+
+    succeeded: int = 0
+    failed: int = 0
+    succeeded_seconds: float = 0.0
+    failed_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    run_seconds: float = 0.0
+    images: int = 0
+    last: float = 0.0
+    batches: Counter[int] = field(default_factory=Counter)
+    batch_seconds: dict[int, float] = field(default_factory=dict)
+
+    def answered(self, seconds: float, *, succeeded: bool) -> None:
+        """Counts a request."""
+        if succeeded:
+            self.succeeded += 1
+            self.succeeded_seconds += seconds
+            self.last = time.time()
+        else:
+            self.failed += 1
+            self.failed_seconds += seconds
+
+    def observe(self, ran: Ran) -> None:
+        """Counts a batch."""
+        self.queue_seconds += ran.waited
+        self.run_seconds += ran.seconds
+        self.images += ran.rows
+        self.batches[ran.rows] += 1
+        self.batch_seconds[ran.rows] = self.batch_seconds.get(ran.rows, 0.0) + ran.seconds
+
+
+class HostedGraph:
+    """One graph of one version of a model, ready to run; ``name`` is what the protocols call it."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        role: str,
+        model: Model,
+        engine: Engine,
+        device: Device,
+        settings: ServerSettings,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.name, self.version, self.role = name, version, role
+        self.model, self.engine, self.device = model, engine, device
+        self.graph = engine.graphs[role]
+        self.inputs = _inputs(engine, role)
+        self.outputs = _outputs(engine, role)
+        self.statistics = Statistics()
+        # The answer of a discriminator depends on the others of its batch, so it never shares one with strangers.
+        self.batches = role != "discriminator"
+        self.max_batch = settings.max_batch if self.batches else settings.max_images
+        row = sum(
+            output.dtype.itemsize * math.prod(max(1, size) for size in output.shape[1:]) for output in self.outputs
+        )
+        self.max_rows = max(1, min(settings.max_images, _MOST_BYTES // row))
+        # What runs elsewhere takes this processor no time, and still the event loop must not wait for it.
+        at_once = _AT_ONCE if device == "cpu" else 0.0
+        limits = BatchLimits(self.max_batch, settings.max_wait, settings.queue, settings.deadline, at_once)
+        self.batcher = DynamicBatcher(
+            lambda inputs: engine.run(role, inputs), limits, pool, observe=self.statistics.observe
+        )
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that is really in use."""
+        return self.engine.provider
+
+    async def run(self, inputs: Mapping[str, NDArray[Any]], *, deadline: float | None = None) -> Arrays:
+        """Runs any number of rows, those of other requests in the same batches; none give outputs without rows.
+
+        ``deadline`` is how many seconds each batch may wait, if that is less than the server allows.
+
+        Raises:
+            InterfaceError: an input is missing, unknown, of another type or shape, or has too many rows.
+            QueueFullError: too many requests wait already.
+            DeadlineError: a batch did not start in time.
+        """
+        began = time.monotonic()
+        try:
+            outputs = await self._run(self._checked(inputs), deadline)
+        except BaseException:
+            self.statistics.answered(time.monotonic() - began, succeeded=False)
+            raise
+        self.statistics.answered(time.monotonic() - began, succeeded=True)
+        return outputs
+
+    def submit(
+        self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None
+    ) -> Withdraw | None:
+        """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
+
+        Returns what withdraws the request; or None, and does nothing, if the rows are none or more than a batch has.
+
+        Raises:
+            InterfaceError: an input is missing, unknown, or of another type or shape.
+            QueueFullError: too many requests wait already.
+        """
+        began = time.monotonic()
+
+        def count(result: Arrays | Exception) -> None:
+            self.statistics.answered(time.monotonic() - began, succeeded=not isinstance(result, Exception))
+            done(result)
+
+        try:
+            given = self._checked(inputs)
+            if not 0 < len(given) <= self.max_batch:
+                return None
+            rows = {self.graph.input_name: given}
+            waiting = self.batcher.submit(rows, len(given), count, key=self._key(given), deadline=deadline)
+        except IganZooError:
+            self.statistics.answered(time.monotonic() - began, succeeded=False)
+            raise
+
+        def withdraw() -> bool:
+            withdrawn = self.batcher.withdraw(waiting)
+            if withdrawn:
+                self.statistics.answered(time.monotonic() - began, succeeded=False)
+            return withdrawn
+
+        return withdraw
+
+    def _key(self, given: NDArray[Any]) -> Hashable:
+        """Returns what requests of one batch have in common: the size of images, where it is free."""
+        if not self.batches:
+            return id(given)
+        return given.shape[1:] if self.graph.free_axes else ()
+
+    async def _run(self, given: NDArray[Any], deadline: float | None) -> Arrays:
+        name, count = self.graph.input_name, len(given)
+        if count == 0:
+            return {
+                output.name: np.zeros((0, *(max(size, 0) for size in output.shape[1:])), output.dtype)
+                for output in self.outputs
+            }
+        key = self._key(given)
+        if count <= self.max_batch:
+            return await self.batcher.run({name: given}, count, key=key, deadline=deadline)
+        pieces = [
+            await self.batcher.run({name: piece}, len(piece), key=key, deadline=deadline)
+            for piece in (given[start : start + self.max_batch] for start in range(0, count, self.max_batch))
+        ]
+        return {output.name: np.concatenate([piece[output.name] for piece in pieces]) for output in self.outputs}
+
+    def _checked(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Returns the one input, by the graph's own names, types and shapes."""
+        (expected,) = self.inputs
+        given = inputs.get(expected.name)
+        if given is None or len(inputs) != 1:
+            names = ", ".join(inputs) or "nothing"
+            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {names}.")
+        self._check(expected.name, datatype_of(given), given.shape)
+        return given
+
+    def check_tensor(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        """Does nothing for a tensor that this graph takes, by what a request says before its data are read.
+
+        Raises:
+            InterfaceError: it takes no such tensor.
+        """
+        try:
+            self._check(name, datatype, shape)
+        except InterfaceError:
+            self.statistics.answered(0.0, succeeded=False)
+            raise
+
+    def _check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        (expected,) = self.inputs
+        if name != expected.name:
+            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {name}.")
+        if datatype != expected.datatype:
+            raise InterfaceError(f"{self.name} takes {expected.name} as {expected.datatype}, not {datatype[:32]}.")
+        if not self.graph.takes(tuple(shape)):
+            raise InterfaceError(
+                f"{self.name} takes {expected.name} of shape {list(expected.shape)}, not {list(shape)}."
+            )
+        if shape[0] > self.max_rows:
+            raise InterfaceError(f"A request may have {self.max_rows} images, not {shape[0]}; send several.")
+
+
+@dataclass(frozen=True)
+class HostedModel:
+    """A version of a model with those of its graphs that are loaded, by role."""
+
+    name: str
+    version: str
+    model: Model
+    graphs: Mapping[str, HostedGraph]
+
+
+def _inputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
+    graph = engine.graphs[role]
+    shape = (-1, *(-1 for _ in graph.free_axes), *graph.input_shape)
+    return tuple(_tensor(name, kind, shape) for name, (kind, _) in INPUTS[role].items())
+
+
+def _outputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
+    sizes = engine.graphs[role].outputs
+    return tuple(_tensor(name, kind, (-1, *sizes[name])) for name, (kind, _) in OUTPUTS[role].items() if name in sizes)
+
+
+def _tensor(name: str, kind: str, shape: tuple[int, ...]) -> TensorSpec:
+    datatype, dtype = _TYPES[kind]
+    return TensorSpec(name, datatype, np.dtype(dtype), shape)

@@ -1,0 +1,399 @@
+"""Which models are served: loaded, unloaded, and exchanged while requests run.
+
+All that changes does so in the event loop (or before it runs), by putting a new mapping in the place of the old one; a
+request keeps the graph that it found, so an exchanged one ends its work and is then forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from igan_zoo.errors import IganZooError, NotReadyError, SpecificationError, UnknownNameError
+from igan_zoo.machine.cores import cores
+from igan_zoo.models import store
+from igan_zoo.names import nearest
+from igan_zoo.serving.engine import Device
+from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
+from igan_zoo.serving.server.models.origins import (
+    LoadOptions,
+    Origin,
+    Stamp,
+    find_origin,
+    load_role,
+    load_single,
+    read_stamp,
+    roles_of,
+    version_folders,
+)
+from igan_zoo.serving.server.settings import ServerSettings
+
+State = Literal["LOADING", "READY", "UNAVAILABLE"]
+
+# More than there are graphs: threads are made as they are needed.
+_POOL = 256
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of the index: a graph by its protocol name, and why it is not ready."""
+
+    name: str
+    version: str
+    state: State
+    reason: str
+
+
+@dataclass
+class _Version:
+    """One version of one model; ``wanted`` are the roles that shall be loaded, None before they are known."""
+
+    model_name: str
+    number: str
+    path: Path
+    device: Device
+    wanted: tuple[str, ...] | None = None
+    roles: tuple[str, ...] = ()
+    hosted: HostedModel | None = None
+    stamp: Stamp = ()
+    reason: str = ""
+    loading: bool = False
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """What requests look names up in: made anew with every change."""
+
+    graphs: Mapping[tuple[str, str | None], HostedGraph] = field(default_factory=dict)
+    models: Mapping[str, HostedModel] = field(default_factory=dict)
+
+
+class Repository:
+    """The served models. ``stopping`` is set once the server takes no more requests."""
+
+    def __init__(self, origins: Iterable[Origin], settings: ServerSettings) -> None:
+        """Knows the models without loading any.
+
+        Raises:
+            SpecificationError: two of them have the same name.
+        """
+        self.settings = settings
+        self.stopping = False
+        self.failure: Exception | None = None
+        self._started = False
+        self._pool = ThreadPoolExecutor(_POOL, thread_name_prefix="graph")
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="codec")
+        self._changing = asyncio.Lock()
+        self._folders: list[Origin] = []
+        self._versions: dict[str, dict[str, _Version]] = {}
+        self._lookup = _Lookup()
+        for origin in origins:
+            if origin.name in self._versions:
+                raise SpecificationError(f"Two models are called {origin.name}; a server can have one of each name.")
+            self._add(origin)
+        self.threads = settings.threads or max(1, cores() // max(1, self._count_sessions()))
+
+    @classmethod
+    def open(cls, references: Sequence[str | Path | None], settings: ServerSettings | None = None) -> Repository:
+        """Returns a repository with all models loaded, as :meth:`load_all` does; for tests and other servers."""
+        repository = cls(
+            [find_origin(str(name) if name else None) for name in references], settings or ServerSettings()
+        )
+        repository.load_all()
+        return repository
+
+    @property
+    def ready(self) -> bool:
+        """Whether the models of the start have been loaded, and the server is not stopping."""
+        return self._started and not self.stopping
+
+    def graph(self, name: str, version: str | None = None) -> HostedGraph:
+        """Returns a graph by its protocol name, by default of the newest version.
+
+        Raises:
+            UnknownNameError: there is none of that name, or no such version.
+            NotReadyError: it is not loaded.
+        """
+        found = self._lookup.graphs.get((name, version))
+        if found is None:
+            raise self._missing(name, version)
+        return found
+
+    def model(self, name: str, version: str | None = None) -> HostedModel:
+        """Returns a model by its own name, by default its newest version.
+
+        Raises:
+            UnknownNameError: there is none of that name, or no such version.
+            NotReadyError: it is not loaded.
+        """
+        found = self._lookup.models.get(name) if version is None else self._hosted(name, version)
+        if found is None:
+            if name not in self._versions or (version is not None and version not in self._versions[name]):
+                raise UnknownNameError(f"No model {name!r} is served; {nearest(name, self._versions)}")
+            raise NotReadyError(f"The model {name} is not loaded.")
+        return found
+
+    def models(self) -> list[HostedModel]:
+        """Returns the newest loaded version of every model."""
+        return list(self._lookup.models.values())
+
+    def graphs(self) -> list[HostedGraph]:
+        """Returns all loaded graphs, of all versions."""
+        return [graph for (_, version), graph in self._lookup.graphs.items() if version is not None]
+
+    def versions(self, name: str) -> list[str]:
+        """Returns the loaded versions of a graph, oldest first."""
+        return [number for graph_name, number in self._lookup.graphs if graph_name == name and number is not None]
+
+    def index(self) -> list[Listed]:
+        """Returns every known graph with its state."""
+        return [
+            Listed(protocol_name(version.model_name, role), version.number, *_state(version, role))
+            for version in self._all()
+            for role in (version.roles or ("*",))
+        ]
+
+    def load_all(self) -> None:
+        """Loads every model that is wanted and not loaded; blocks.
+
+        Raises:
+            IganZooError: what is wrong with the first that cannot be loaded.
+        """
+        for version in self._wanted():
+            if version.hosted is None:
+                self._install(version, self._loaded(version))
+        self._started = True
+
+    async def start(self) -> None:
+        """Loads as :meth:`load_all` does, in a thread; ``ready`` is false meanwhile.
+
+        Raises:
+            IganZooError: what is wrong with the first that cannot be loaded.
+        """
+        async with self._changing:
+            for version in self._wanted():
+                if version.hosted is None:
+                    await self._load(version)
+            self._started = True
+
+    async def load(self, name: str) -> None:
+        """Loads a graph by its protocol name, or a model with all of its graphs; a loaded one is exchanged.
+
+        Raises:
+            UnknownNameError: no model of that name is known here.
+            IganZooError: what is wrong with it; what was loaded before stays.
+        """
+        async with self._changing:
+            found = self._find(name)
+            if not found:
+                self._add(await asyncio.to_thread(_stored, name, self._known()))
+                found = self._find(name)
+                for version, _ in found:
+                    version.wanted = ()
+            for version, role in found:
+                before = version.wanted
+                # None is all of them: a graph that is loaded once more takes none of its siblings away.
+                version.wanted = None if role is None or before is None else tuple(dict.fromkeys((*before, role)))
+                try:
+                    await self._load(version)
+                except IganZooError:
+                    version.wanted = before if version.hosted else ()
+                    raise
+
+    async def unload(self, name: str) -> None:
+        """Forgets a graph by its protocol name, or all of a model; requests that have begun end well.
+
+        Raises:
+            UnknownNameError: no model of that name is known here.
+        """
+        async with self._changing:
+            found = self._find(name)
+            if not found:
+                raise self._missing(name, None)
+            for version, role in found:
+                kept = {} if version.hosted is None or role is None else dict(version.hosted.graphs)
+                kept.pop(role or "", None)
+                version.wanted, version.reason = tuple(kept), ""
+                version.hosted = _with(version.hosted, kept) if version.hosted and kept else None
+            self._refresh()
+
+    async def look_for_changes(self) -> list[str]:
+        """Exchanges models whose files changed, and adds new version folders; returns a sentence for each event.
+
+        A changed model that cannot be loaded leaves the old one in its place and is tried again when it changes.
+        """
+        events = []
+        async with self._changing:
+            for origin, number, path in await asyncio.to_thread(_in_folders, tuple(self._folders)):
+                known = self._versions[origin.name]
+                known.setdefault(number, _Version(origin.name, number, path, origin.device))
+            for version in await asyncio.to_thread(_changed, self._wanted()):
+                try:
+                    await self._load(version)
+                    events.append(f"{version.model_name} version {version.number} was loaded from {version.path}.")
+                except IganZooError as error:
+                    kept = "the old one stays" if version.hosted else "it is not served"
+                    events.append(f"{version.model_name} version {version.number} changed, but {kept}: {error}")
+        return events
+
+    async def aside(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Returns ``function(*arguments)``, much decoding or encoding, which the event loop must not wait for.
+
+        One at a time: each takes many times the memory of what it is given, and the interpreter for most of its time.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._aside, function, *arguments)
+
+    def close(self) -> None:
+        """Ends the threads, when the last requests are done."""
+        for pool in (self._pool, self._aside):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _add(self, origin: Origin) -> None:
+        if set(origin.versions.values()) != {origin.path}:
+            self._folders.append(origin)
+        versions = self._versions.setdefault(origin.name, {})
+        for number, path in origin.versions.items():
+            roles = roles_of(store.resolve(str(path))) or ()
+            versions[number] = _Version(origin.name, number, path, origin.device, roles=roles)
+
+    def _count_sessions(self) -> int:
+        return sum(len(version.roles) or 1 for version in self._all())
+
+    def _all(self) -> Iterator[_Version]:
+        for versions in self._versions.values():
+            yield from versions.values()
+
+    def _wanted(self) -> list[_Version]:
+        return [version for version in self._all() if version.wanted != ()]
+
+    def _known(self) -> set[str]:
+        return {listed.name for listed in self.index()}
+
+    def _hosted(self, name: str, number: str) -> HostedModel | None:
+        version = self._versions.get(name, {}).get(number)
+        return version.hosted if version else None
+
+    def _find(self, name: str) -> list[tuple[_Version, str | None]]:
+        """Returns the versions that a name stands for, each with the role, or None for all."""
+        if name in self._versions:
+            return [(version, None) for version in self._versions[name].values()]
+        return [
+            (version, role)
+            for version in self._all()
+            for role in version.roles
+            if protocol_name(version.model_name, role) == name
+        ]
+
+    def _missing(self, name: str, number: str | None) -> IganZooError:
+        listed = [line for line in self.index() if line.name == name]
+        if not listed:
+            if any(version.loading for version in self._all()):
+                return NotReadyError(f"The server is still loading models; {name!r} may be among them.")
+            return UnknownNameError(f"No model {name!r} is served; {nearest(name, self._known())}")
+        if number is None or any(line.version == number for line in listed):
+            return NotReadyError(f"The model {name} is not loaded.")
+        return UnknownNameError(
+            f"{name} has no version {number!r}; it has: {', '.join(line.version for line in listed)}."
+        )
+
+    async def _load(self, version: _Version) -> None:
+        version.loading = version.hosted is None
+        try:
+            hosted = await asyncio.to_thread(self._loaded, version)
+        except IganZooError as error:
+            version.reason = str(error)
+            raise
+        finally:
+            version.loading = False
+        self._install(version, hosted)
+
+    def _loaded(self, version: _Version) -> HostedModel:
+        """Loads a version's graphs beside those that may be in use."""
+        version.stamp = read_stamp(version.path)
+        model = store.resolve(str(version.path))
+        options = LoadOptions(self.threads, self.settings.variant)
+        roles = roles_of(model)
+        if roles is None:
+            role, engine = load_single(model, version.device, options)
+            engines = {role: engine}
+        else:
+            version.roles = roles
+            wanted = [role for role in roles if version.wanted is None or role in version.wanted]
+            engines = {role: load_role(model, role, version.device, options) for role in wanted}
+        graphs = {
+            role: HostedGraph(
+                protocol_name(version.model_name, role),
+                version.number,
+                role,
+                model,
+                engine,
+                version.device,
+                self.settings,
+                self._pool,
+            )
+            for role, engine in engines.items()
+        }
+        return HostedModel(version.model_name, version.number, model, graphs)
+
+    def _install(self, version: _Version, hosted: HostedModel) -> None:
+        version.hosted, version.reason = hosted, ""
+        version.roles = version.roles or tuple(hosted.graphs)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        graphs: dict[tuple[str, str | None], HostedGraph] = {}
+        models: dict[str, HostedModel] = {}
+        for versions in self._versions.values():
+            for number in sorted(versions, key=int):
+                hosted = versions[number].hosted
+                if hosted is None:
+                    continue
+                models[hosted.name] = hosted
+                for graph in hosted.graphs.values():
+                    graphs[graph.name, number] = graphs[graph.name, None] = graph
+        self._lookup = _Lookup(graphs, models)
+
+
+def protocol_name(model: str, role: str) -> str:
+    """Returns what the protocols call a model's graph."""
+    return f"{model}-{role}"
+
+
+def _state(version: _Version, role: str) -> tuple[State, str]:
+    if version.hosted is not None and role in version.hosted.graphs:
+        return "READY", ""
+    return ("LOADING", "") if version.loading else ("UNAVAILABLE", version.reason or "unloaded")
+
+
+def _with(hosted: HostedModel, graphs: Mapping[str, HostedGraph]) -> HostedModel:
+    return HostedModel(hosted.name, hosted.version, hosted.model, graphs)
+
+
+def _stored(name: str, known: Iterable[str]) -> Origin:
+    """Returns a model that was pulled or is bundled: who asks over the network may name no path."""
+    for place in store.local_stores():
+        if name in place.names():
+            return find_origin(str(place.find(name)))
+    raise UnknownNameError(f"No model {name!r} is served or was pulled; {nearest(name, known)}")
+
+
+def _in_folders(origins: Iterable[Origin]) -> list[tuple[Origin, str, Path]]:
+    """Returns all versions that the version folders have now."""
+    return [
+        (origin, number, path)
+        for origin in origins
+        if origin.path.is_dir()
+        for number, path in version_folders(origin.path).items()
+    ]
+
+
+def _changed(versions: Iterable[_Version]) -> list[_Version]:
+    """Returns the versions whose files are not those that were loaded or tried last; vanished ones stay."""
+    stamps = [(version, read_stamp(version.path)) for version in versions]
+    return [version for version, stamp in stamps if stamp and stamp != version.stamp]

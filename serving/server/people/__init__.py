@@ -1,0 +1,1 @@
+"""Routes for people and their scripts: classify, sample, score, models, latents."""

@@ -1,0 +1,61 @@
+"""Classifying uploaded images as ``igan-zoo classify`` classifies files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import numpy as np
+
+from igan_zoo.errors import ImageError
+from igan_zoo.images.pixels import decode_image
+from igan_zoo.serving.classifying import Classification, answer
+from igan_zoo.serving.engine import class_names, crops
+from igan_zoo.serving.server.models.hosted import HostedGraph
+from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
+from igan_zoo.serving.stored_images import StoredImage
+
+_AT_ONCE = 100
+
+Answer = Classification | tuple[str, ImageError]
+
+
+async def classify_uploads(
+    graph: HostedGraph, images: AsyncIterator[StoredImage], decoder: Decoder, *, top: int
+) -> list[Answer]:
+    """Returns the answer for each image in order, or its name and the error of one that is no usable image.
+
+    Raises:
+        QueueFullError, DeadlineError: as ``HostedGraph.run``.
+        UploadError: as ``images``.
+    """
+    names, crop = class_names(graph.model, graph.engine), crops(graph.model, graph.engine)
+    height, width, channels = graph.graph.input_shape
+
+    def decode(image: StoredImage) -> Pixels:
+        if not isinstance(image.content, bytes):
+            return image.decode(channels)
+        return decode_image(image.content, image.name, height=height, width=width, channels=channels, crop=crop)
+
+    answers: list[Answer] = []
+    batch: list[tuple[str, Pixels | ImageError]] = []
+
+    async def finish() -> None:
+        pixels = [image for _, image in batch if not isinstance(image, ImageError)]
+        outputs = await graph.run({"images": np.stack(pixels)}) if pixels else {}
+        row = 0
+        for name, image in batch:
+            if isinstance(image, ImageError):
+                answers.append((name, image))
+            else:
+                answers.append(answer(names, name, outputs, row, top))
+                row += 1
+        batch.clear()
+
+    async with aclosing(decoder.decoded(images, decode)) as decoded:
+        async for image, result in decoded:
+            batch.append((image.name, result))
+            if len(batch) == _AT_ONCE:
+                await finish()
+    await finish()
+    return answers

@@ -1,0 +1,149 @@
+"""Tensors of the Open Inference Protocol in gRPC messages: raw bytes, or typed contents, to arrays and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ProtocolError
+from igan_zoo.serving.server.protocol.datatypes import DATATYPES, MOST_NUMBERS, check_shape, datatype_of
+from igan_zoo.serving.server.protocol.grpc_messages import message
+from igan_zoo.serving.server.protocol.tensors import Check, from_binary, to_binary
+
+_Response = message("inference.ModelInferResponse")
+
+# The field of typed contents for each type. FP16 has none.
+_CONTENTS: Mapping[str, str] = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_REFUSED = ("shared_memory_region", "classification")
+
+
+def read_inputs(request: Any, check: Check = lambda *_: None) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a ``ModelInferRequest`` by input name; raw ones are views of it, not to be written to.
+
+    ``check`` is told each input's name, type and shape before its contents are read.
+
+    Raises:
+        ProtocolError: a tensor is not what the protocol says, or is in shared memory.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise ProtocolError(
+            f"The request has {len(request.inputs)} inputs, but {len(raw)} raw contents; give one for each, or none."
+        )
+    arrays: dict[str, NDArray[Any]] = {}
+    for position, tensor in enumerate(request.inputs):
+        _refuse(tensor, f"The input {tensor.name}")
+        if tensor.name in arrays:
+            raise ProtocolError(f"The input {tensor.name} is given twice.")
+        check_shape(tensor.shape)
+        check(tensor.name, tensor.datatype, tensor.shape)
+        try:
+            arrays[tensor.name] = _read(tensor, raw[position] if raw else None)
+        except ProtocolError as error:
+            raise ProtocolError(f"The input {tensor.name} cannot be read: {error}") from None
+    return arrays
+
+
+def timeout_of(request: Any) -> float | None:
+    """Returns the seconds that a request gives itself; its parameter counts microseconds, 0 is no limit of its own.
+
+    Raises:
+        ProtocolError: the parameter is no number.
+    """
+    if "timeout" not in request.parameters:
+        return None
+    given = request.parameters["timeout"]
+    kind = given.WhichOneof("parameter_choice")
+    value = getattr(given, kind) if kind in ("int64_param", "uint64_param") else -1
+    if value < 0:
+        raise ProtocolError("The parameter timeout must be a number of microseconds.")
+    return value / 1e6 if value else None
+
+
+def write_response(model: str, version: str, request: Any, outputs: Mapping[str, NDArray[Any]]) -> Any:
+    """Returns the ``ModelInferResponse`` with the outputs that were asked for, else all, raw if the inputs were.
+
+    Raises:
+        ProtocolError: the request names an output that is not there, or one that this server does not make.
+    """
+    response = _Response(model_name=model, model_version=version, id=request.id)
+    raw = bool(request.raw_input_contents) or not request.inputs
+    for name in _wanted(model, request, outputs):
+        array = outputs[name]
+        datatype = datatype_of(array)
+        tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        if raw or datatype not in _CONTENTS or array.size > MOST_NUMBERS:
+            response.raw_output_contents.append(bytes(to_binary(array)))
+        else:
+            getattr(tensor.contents, _CONTENTS[datatype]).extend(array.ravel().tolist())
+    return response
+
+
+def _wanted(model: str, request: Any, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
+    names: list[str] = []
+    for output in request.outputs:
+        _refuse(output, f"The output {output.name}")
+        if output.name not in outputs:
+            raise ProtocolError(f"{model} has no output {output.name!r}; it has: {', '.join(outputs)}.")
+        if output.name in names:
+            raise ProtocolError(f"The output {output.name} is asked for twice.")
+        names.append(output.name)
+    return names or list(outputs)
+
+
+def _refuse(tensor: Any, what: str) -> None:
+    for parameter in _REFUSED:
+        if parameter in tensor.parameters:
+            raise ProtocolError(f"{what} asks for {parameter}, which this server does not do.")
+
+
+def _read(tensor: Any, raw: bytes | None) -> NDArray[Any]:
+    shape = tuple(tensor.shape)
+    if raw is not None:
+        # Some clients send empty contents along.
+        if tensor.contents.ByteSize():
+            raise ProtocolError("it has both contents and raw contents; give one of them.")
+        return from_binary(tensor.datatype, shape, raw)
+    if tensor.datatype not in DATATYPES:
+        raise ProtocolError(f"there is no datatype {tensor.datatype[:32]!r}; there are: {', '.join(DATATYPES)}.")
+    if tensor.datatype not in _CONTENTS:
+        raise ProtocolError(f"{tensor.datatype} has no typed contents; send it as raw contents.")
+    field = _CONTENTS[tensor.datatype]
+    values = getattr(tensor.contents, field)
+    others = [other.name for other, _ in tensor.contents.ListFields() if other.name != field]
+    if others or len(values) != math.prod(shape):
+        raise ProtocolError(
+            f"{tensor.datatype} of shape {list(shape)} has {math.prod(shape)} elements in {field}, not {len(values)}"
+            + (f" and some in {others[0]}." if others else ".")
+        )
+    return _array(tensor.datatype, values).reshape(shape)
+
+
+def _array(datatype: str, values: Any) -> NDArray[Any]:
+    dtype = DATATYPES[datatype]
+    if datatype == "BYTES":
+        array = np.empty(len(values), np.object_)
+        array[:] = values
+        return array
+    if dtype.kind in "iu" and len(values):
+        limits = np.iinfo(dtype)
+        if not limits.min <= min(values) <= max(values) <= limits.max:
+            raise ProtocolError(f"it has a number out of the range of {datatype}.")
+    return np.array(values, dtype)

@@ -1,0 +1,219 @@
+"""The Open Inference Protocol, version 2, over HTTP, with the binary tensors and repositories of Triton."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from igan_zoo import __version__
+from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, RefusedError, UnknownNameError
+from igan_zoo.serving.engine import Arrays
+from igan_zoo.serving.server.middleware.answers import json_answer
+from igan_zoo.serving.server.middleware.disconnects import while_connected
+from igan_zoo.serving.server.middleware.requests_log import MODEL
+from igan_zoo.serving.server.models.hosted import HostedGraph
+from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.protocol.descriptions import describe_config, describe_model, describe_statistics
+from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request, encode_response
+from igan_zoo.serving.server.rules import ROUTE
+from igan_zoo.serving.server.settings import ServerSettings
+
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+INFER = "/v2/models/{model}/infer"
+# Bytes that are decoded or encoded in the event loop.
+_AT_ONCE = 64 * 1024
+_PREFIX, _SUFFIX = "/v2/models/", "/infer"
+_HEADER = b"inference-header-content-length"
+_JSON = (b"content-type", b"application/json")
+_OCTETS = (b"content-type", b"application/octet-stream")
+
+Target = tuple[str, str | None]
+Headers = list[tuple[bytes, bytes]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def inference_target(method: str, path: str) -> Target | None:
+    """Returns model and version of a ``POST …/infer``, or None for every other request."""
+    if method != "POST" or not path.endswith(_SUFFIX) or not path.startswith(_PREFIX):
+        return None
+    name, mark, version = path[len(_PREFIX) : -len(_SUFFIX)].partition("/versions/")
+    return (name, version if mark else None) if name and "/" not in name + version else None
+
+
+class Infer:
+    """The ASGI app of the inference routes."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parameters = scope["path_params"]
+        graph = self._repository.graph(parameters["model"], parameters.get("version"))
+        scope[MODEL], scope[ROUTE] = graph.name, INFER
+        body = await read_body(receive)
+        length = header_length(scope["headers"])
+        # The event loop has others to serve while much is decoded or encoded.
+        if len(body) > _AT_ONCE:
+            request = await self._repository.aside(decode_request, body, length, graph.check_tensor)
+        else:
+            request = decode_request(body, length, graph.check_tensor)
+        del body
+        outputs = await while_connected(receive, graph.run(request.inputs, deadline=request.timeout))
+        if sum(output.nbytes for output in outputs.values()) > _AT_ONCE:
+            headers, content = await self._repository.aside(encode_answer, graph, request, outputs)
+        else:
+            headers, content = encode_answer(graph, request, outputs)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+def header_length(headers: Headers) -> str | None:
+    """Returns the Inference-Header-Content-Length of a request with binary tensors."""
+    for name, value in headers:
+        if name == _HEADER:
+            return value.decode("latin-1")
+    return None
+
+
+def encode_answer(graph: HostedGraph, request: InferRequest, outputs: Arrays) -> tuple[Headers, bytes]:
+    """Returns headers and body of the answer to an inference request.
+
+    Raises:
+        ProtocolError: the request names an output that is not there.
+    """
+    content, length = encode_response(graph.name, graph.version, request, outputs)
+    if length is None:
+        return [_JSON, (b"content-length", b"%d" % len(content))], content
+    return [_OCTETS, (b"content-length", b"%d" % len(content)), (_HEADER, b"%d" % length)], content
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Returns the whole body, in one piece without a copy where it came in one.
+
+    Raises:
+        ClientDisconnect: the client went away before its end.
+    """
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
+    """Returns all routes of the protocol."""
+    infer = Infer(repository)
+
+    async def live(_: Request) -> Response:
+        return json_answer({"live": True})
+
+    async def ready(_: Request) -> Response:
+        return json_answer({"ready": repository.ready}, 200 if repository.ready else 503)
+
+    async def server(_: Request) -> Response:
+        providers = {graph.name: graph.provider for graph in repository.graphs()}
+        return json_answer(
+            {"name": "igan-zoo", "version": __version__, "extensions": EXTENSIONS, "providers": providers}
+        )
+
+    async def model_ready(request: Request) -> Response:
+        graph = _graph(repository, request)
+        return json_answer({"name": graph.name, "ready": not repository.stopping})
+
+    async def metadata(request: Request) -> Response:
+        graph = _graph(repository, request)
+        return json_answer(describe_model(graph, repository.versions(graph.name)))
+
+    async def config(request: Request) -> Response:
+        return json_answer(describe_config(_graph(repository, request), settings))
+
+    async def statistics(request: Request) -> Response:
+        graph, version = _graph(repository, request), request.path_params.get("version")
+        numbers = repository.versions(graph.name) if version is None else [version]
+        found = [repository.graph(graph.name, number) for number in numbers]
+        return json_answer({"model_stats": [describe_statistics(graph) for graph in found]})
+
+    async def all_statistics(_: Request) -> Response:
+        return json_answer({"model_stats": [describe_statistics(graph) for graph in repository.graphs()]})
+
+    async def index(request: Request) -> Response:
+        only_ready = _options(await request.body()).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise ProtocolError("ready must be true or false.")
+        lines = [line for line in repository.index() if not only_ready or line.state == "READY"]
+        return json_answer(
+            [{"name": line.name, "version": line.version, "state": line.state, "reason": line.reason} for line in lines]
+        )
+
+    async def load(request: Request) -> Response:
+        _check_allowed(settings)
+        if _options(await request.body()).get("parameters"):
+            raise ProtocolError("This server loads models as they lie on its disk; leave the parameters out.")
+        await _changed(repository.load(request.path_params["model"]))
+        return json_answer({})
+
+    async def unload(request: Request) -> Response:
+        _check_allowed(settings)
+        _options(await request.body())
+        await _changed(repository.unload(request.path_params["model"]))
+        return json_answer({})
+
+    def of_model(path: str, endpoint: Endpoint | Infer, method: str = "GET") -> list[Route]:
+        bases = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+        return [Route(base + path, endpoint, methods=[method]) for base in bases]
+
+    return [
+        *of_model("/infer", infer, "POST"),
+        Route("/v2/health/live", live),
+        Route("/v2/health/ready", ready),
+        Route("/v2", server),
+        Route("/v2/models/stats", all_statistics),
+        *of_model("", metadata),
+        *of_model("/ready", model_ready),
+        *of_model("/config", config),
+        *of_model("/stats", statistics),
+        Route("/v2/repository/index", index, methods=["POST"]),
+        Route("/v2/repository/models/{model}/load", load, methods=["POST"]),
+        Route("/v2/repository/models/{model}/unload", unload, methods=["POST"]),
+    ]
+
+
+def _graph(repository: Repository, request: Request) -> HostedGraph:
+    parameters = request.path_params
+    graph = repository.graph(parameters["model"], parameters.get("version"))
+    request.scope[MODEL] = graph.name
+    return graph
+
+
+def _check_allowed(settings: ServerSettings) -> None:
+    if not settings.allow_load:
+        raise RefusedError("This server was not started with --allow-load: models stay as they are.")
+
+
+async def _changed(change: Awaitable[None]) -> None:
+    """Awaits a change of the repository; a model that cannot be loaded is no failure of the server."""
+    try:
+        await change
+    except (UnknownNameError, NotReadyError):
+        raise
+    except IganZooError as error:
+        raise ProtocolError(str(error)) from error
+
+
+def _options(body: bytes) -> dict[str, Any]:
+    """Returns the JSON object of a body that may be empty."""
+    if not body.strip():
+        return {}
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"The body is no JSON object: {error}.") from None

@@ -1,0 +1,227 @@
+"""The routes of the visual Turing test; ``docs/turing.md`` says what they take and give.
+
+Whatever is asked, the kind of an image is told only after its answer, and without feedback only after the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
+from igan_zoo.latents import latents
+from igan_zoo.models.spec import Strict
+from igan_zoo.serving.engine import latent_distribution
+from igan_zoo.serving.image_sources import open_source
+from igan_zoo.serving.server.middleware.answers import json_answer
+from igan_zoo.serving.server.middleware.query import Query
+from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
+from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.turing.game import (
+    MAX_ROUNDS,
+    Kind,
+    OpenTests,
+    TuringTest,
+    choose_rounds,
+    new_name,
+    new_seed,
+    wilson_interval,
+)
+from igan_zoo.serving.server.turing.images import RealImages, arrange, encode_alike, prepare
+from igan_zoo.serving.server.turing.results import append_answer, last_answer, prepare_results, read_results
+
+_UNCACHED = {"Cache-Control": "no-store"}
+
+
+class Wish(Strict, frozen=True, kw_only=True):
+    """The body of ``POST /turing``."""
+
+    model: str
+    rounds: int
+    feedback: bool = False
+
+
+class Said(Strict, frozen=True, kw_only=True):
+    """The body of an answer."""
+
+    answer: Kind
+
+
+def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
+    """Returns the routes of the test. Without real images they say how to start a server that has them.
+
+    Raises:
+        DataError: the source of real images, or the file of answers, cannot be read.
+        UnknownNameError: there is no such source.
+    """
+    room = _Room(repository, settings)
+    return [
+        Route("/turing", room.facts, methods=["GET"]),
+        Route("/turing", room.begin, methods=["POST"]),
+        Route("/turing/results", room.summaries, methods=["GET"]),
+        Route("/turing/{test}", room.state, methods=["GET"]),
+        Route("/turing/{test}/{round:int}.png", room.picture, methods=["GET"]),
+        Route("/turing/{test}/{round:int}", room.answer, methods=["POST"]),
+        Route("/examples", room.examples, methods=["GET"]),
+        Route("/examples/{number:int}.png", room.example, methods=["GET"]),
+    ]
+
+
+class _Room:
+    """Where tests are taken: the real images, the open tests, the results."""
+
+    def __init__(self, repository: Repository, settings: ServerSettings) -> None:
+        self._repository, self._rounds = repository, settings.turing_rounds
+        self._real = (
+            None if settings.real is None else RealImages(open_source(settings.real, split=settings.real_split))
+        )
+        self._file, self._writing = settings.turing_results, asyncio.Lock()
+        self._tests = OpenTests()
+        self._sums: WeakKeyDictionary[HostedGraph, str] = WeakKeyDictionary()
+        if self._file is not None:
+            prepare_results(self._file)
+        self._results = read_results([] if self._file is None else [self._file])
+
+    async def facts(self, _: Request) -> Response:
+        """Says what can be tested: models with a generator, real images, limits."""
+        models = [
+            {
+                "name": hosted.name,
+                "dataset": directory.spec.dataset.id if (directory := hosted.model.directory) else None,
+            }
+            for hosted in self._repository.models()
+            if "generator" in hosted.graphs
+        ]
+        count = 0 if self._real is None else len(self._real.for_tests)
+        most = min(MAX_ROUNDS, 2 * count)
+        facts = {"models": models, "real_images": count, "rounds": min(self._rounds, most), "max_rounds": most}
+        return json_answer(facts)
+
+    async def begin(self, request: Request) -> Response:
+        """Opens a test."""
+        wish = _decode(await request.body(), Wish)
+        real, generator = self._real_images(), self._generator(wish.model)
+        seed = new_seed()
+        rounds = choose_rounds(wish.rounds, real=real.for_tests, seed=seed)
+        made = sum(shown.kind == "generated" for shown in rounds)
+        (size,) = generator.graph.input_shape
+        distribution = latent_distribution(generator.model, generator.engine)
+        z = latents(size, distribution, seed=seed, start=0, count=made)
+        generated = (await generator.run({"latent": z}))["images"]
+        images = await asyncio.to_thread(arrange, rounds, real, generated, crop=_crops(generator))
+        test = TuringTest(new_name(), wish.model, wish.feedback, seed, rounds, images)
+        self._tests.add(test)
+        return json_answer({"test": test.test, "rounds": len(rounds)}, 201, headers=_UNCACHED)
+
+    async def state(self, request: Request) -> Response:
+        """Says how far a test is, and what came of it as far as that may be told."""
+        test = self._tests.find(request.path_params["test"])
+        content = {"model": test.model, "feedback": test.feedback, "rounds": len(test.rounds), **_progress(test)}
+        if test.feedback or test.finished:
+            content["given"] = test.answers
+            content["truth"] = [shown.kind for shown in test.rounds[: len(test.answers)]]
+        return json_answer(content, headers=_UNCACHED)
+
+    async def picture(self, request: Request) -> Response:
+        """Gives the image of a round."""
+        shown = self._tests.find(request.path_params["test"]).shown(request.path_params["round"])
+        return Response(encode_alike(shown), media_type="image/png", headers=_UNCACHED)
+
+    async def answer(self, request: Request) -> Response:
+        """Takes an answer, and saves it before anything is told."""
+        said = _decode(await request.body(), Said)
+        test = self._tests.find(request.path_params["test"])
+        async with self._writing:
+            correct = test.answer(request.path_params["round"], said.answer)
+            try:
+                await self._save(test)
+            except BaseException:
+                test.take_back()
+                raise
+        told = {"correct": correct} if test.feedback else {}
+        return json_answer({**told, **_progress(test)}, headers=_UNCACHED)
+
+    async def summaries(self, request: Request) -> Response:
+        """Gives the sums of finished tests by model and condition."""
+        found = self._results.summaries(Query(request.query_params.multi_items(), ("model",)).text("model"))
+        return json_answer({"results": [asdict(summary) for summary in found]}, headers=_UNCACHED)
+
+    async def examples(self, _: Request) -> Response:
+        """Says how many real images are there as examples."""
+        return json_answer({"examples": 0 if self._real is None else len(self._real.examples)})
+
+    async def example(self, request: Request) -> Response:
+        """Gives one of them, as the named model takes images."""
+        real, number = self._real_images(), request.path_params["number"]
+        if not 1 <= number <= len(real.examples):
+            raise UnknownNameError(f"There are examples 1 to {len(real.examples)}, but no example {number}.")
+        hosted = self._repository.model(Query(request.query_params.multi_items(), ("model",)).text("model") or "")
+        graph = next(iter(hosted.graphs.values()))
+        shape = graph.graph.output_shape if graph.role == "generator" else graph.graph.input_shape
+        if len(shape) != 3:
+            raise RefusedError(f"{hosted.name} takes images of any size, so it has no examples of its own.")
+        (stored,) = real.fetch([real.examples[number - 1]])
+        image = await asyncio.to_thread(prepare, stored, shape, crop=_crops(graph))
+        return Response(encode_alike(image), media_type="image/png")
+
+    def _real_images(self) -> RealImages:
+        if self._real is None:
+            raise RefusedError("This server has no real images; start it with: igan-zoo turing --real SOURCE.")
+        return self._real
+
+    def _generator(self, model: str) -> HostedGraph:
+        graphs = self._repository.model(model).graphs
+        if "generator" not in graphs:
+            raise UnknownNameError(f"{model} has no generator, so there is nothing to tell from real images.")
+        return graphs["generator"]
+
+    async def _save(self, test: TuringTest) -> None:
+        day = datetime.now(UTC).date().isoformat()
+        real = self._real.reference if self._real else ""
+        record = last_answer(test, generator=self._sum_of(test.model), real=real, day=day)
+        if self._file is not None:
+            await asyncio.to_thread(append_answer, self._file, record)
+        self._results.add(record)
+
+    def _sum_of(self, model: str) -> str:
+        """Returns the sha256 of the graph that a model's generator has now."""
+        generator = self._generator(model)
+        if generator not in self._sums:
+            self._sums[generator] = hashlib.sha256(generator.model.graph("generator")).hexdigest()
+        return self._sums[generator]
+
+
+def _progress(test: TuringTest) -> dict[str, Any]:
+    """What may be told of a test at this point: without feedback, a running error rate would give answers away."""
+    answers = len(test.answers)
+    content: dict[str, Any] = {"answers": answers, "finished": test.finished}
+    if test.feedback or test.finished:
+        low, high = wilson_interval(test.errors, answers)
+        rate = test.errors / answers if answers else None
+        content |= {"errors": test.errors, "error_rate": rate, "low": low, "high": high}
+    return content
+
+
+def _dataset(hosted: HostedModel) -> str | None:
+    return None if hosted.model.directory is None else hosted.model.directory.spec.dataset.id
+
+
+def _crops(graph: HostedGraph) -> bool:
+    return graph.model.directory is not None and graph.model.directory.spec.image.crop
+
+
+def _decode(body: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"The body is not the JSON that this route takes: {error}.") from error
