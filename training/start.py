@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-import sys
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,8 @@ from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import resolved_precision, use_precision
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.settings import Precision, Recipe
+
+_LOG = logging.getLogger(__name__)
 
 
 def start_training(
@@ -88,7 +90,7 @@ def start_training(
             torch.set_flush_denormal(True)
             use_precision(precision, options.device)
             if world.leads and recipe.precision == "auto":
-                sys.stderr.write(f"precision: {precision}\n")
+                _LOG.info("precision: %s", precision)
             recipe = replace(recipe, precision=precision)
             train(recipe, data, run, resume=resume, options=options, world=world)
             if world.leads:

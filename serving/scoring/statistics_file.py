@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def keep_statistics(statistics: Statistics, path: Path) -> bool:
     try:
         save_statistics(statistics, path)
     except OutputError as error:
-        sys.stderr.write(f"The statistics are not kept for another time: {error}\n")
+        logging.getLogger(__name__).warning("The statistics are not kept for another time: %s", error)
         return False
     return True
 

@@ -150,9 +150,9 @@ def test_a_variant_that_is_not_there_is_one_sentence_with_those_that_are(
     code, _, errors = igan_zoo("sample", variant_model, "--variant", "int8")
     assert code == 1
     assert errors == (
-        "Error: tiny has no int8 variant of its generator (variants: fp16); leave --variant out, or take one of them.\n"
+        "Error: tiny has no int8 variant of its generator: it has fp16; take one of them, or leave --variant out.\n"
     )
-    with pytest.raises(ModelDirectoryError, match="variants: none"):
+    with pytest.raises(ModelDirectoryError, match="leave --variant out"):
         load_engine(store.resolve(str(exported_model)), ["classifier"], variant="fp16")
     with pytest.raises(ModelDirectoryError, match="wants a model directory"):
         store.resolve(str(exported_model / "onnx" / "classifier.onnx")).graph("classifier", "fp16")

@@ -63,14 +63,16 @@ def test_float32_means_all_digits_on_a_gpu(chosen: Precision, tensor_float: bool
 
 
 def test_a_run_says_what_was_chosen_and_keeps_it(
-    data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It goes on in that, wherever it is resumed, and its command names it."""
     recipe = customize(find_recipe("mnist-ssl"), [*TINY, "epochs=1", "epoch_images=40", "labels=20", "precision=auto"])
+    caplog.set_level("INFO", "igan_zoo")
     for bfloat16 in (True, False):
         monkeypatch.setattr(precision, "multiplies_in_bfloat16", lambda device, answer=bfloat16: answer)
         start_training(recipe, str(data_directory), tmp_path / "run", resume=True, threads=1)
-        assert "precision: bfloat16" in capsys.readouterr().err
+        assert "precision: bfloat16" in caplog.text
+        caplog.clear()
         facts = Run(tmp_path / "run").facts()
         assert (facts.recipe, facts.precision) == (recipe, "bfloat16")
     assert "--set precision=bfloat16" in facts.command()

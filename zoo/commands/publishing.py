@@ -1,4 +1,4 @@
-"""Commands of those who publish models: login, publish, catalogue update."""
+"""Commands that publish models: publish, catalogue update."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def publish(directory: Path, repository: str, private: bool, create_pr: bool, dr
     from igan_zoo.models.directory import ModelDirectory
 
     model = ModelDirectory.open(directory)
+    if not dry_run:
+        publishing.require_token(token)
     plan = publishing.plan_publication(model, repository, token=token)
     click.echo(f"{repository}: {_intention(plan)}", err=True)
     for verb, names in (("write", plan.written), ("delete", plan.deleted)):
@@ -51,12 +53,6 @@ def _intention(plan: Plan) -> str:
         return "nothing to do, it holds these very files"
     made = "" if plan.exists else "to be made, "
     return f"{made}{len(plan.written)} files to write, {len(plan.deleted)} to delete"
-
-
-@click.command()
-def login() -> None:
-    """Say how to log in to the Hugging Face Hub: igan-zoo keeps no token of its own."""
-    click.echo("igan-zoo uses the login of huggingface_hub: run hf auth login, or set HF_TOKEN.")
 
 
 @click.group()

@@ -1,10 +1,12 @@
-"""Printing results: JSON and tables to stdout, durations to stderr."""
+"""Printing: results as JSON and tables to stdout; durations, and what the library logs, to stderr."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -33,3 +35,25 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def print_seconds_since(began: float) -> None:
     """Prints the time since ``began``, a value of ``time.perf_counter()``."""
     click.echo(f"{time.perf_counter() - began:.1f} s", err=True)
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Shows what the library logs, from INFO on, as plain lines while a command runs."""
+    logger, handler = logging.getLogger("igan_zoo"), _Lines()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """Writes records of this package to stderr; those of other libraries as the default handler does, from WARNING."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING or record.name.startswith("igan_zoo"):
+            click.echo(self.format(record), err=True)

@@ -32,8 +32,9 @@ def list_cached(patterns: Sequence[str] = ()) -> list[CachedModel]:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Returns whether a name matches one of some fnmatch patterns; without any, it does."""
-    return not patterns or any(fnmatch(name, pattern) for pattern in patterns)
+    """Returns whether a name, with or without its organization, matches a pattern of fnmatch; without any, it does."""
+    names = {name, name.rpartition("/")[2]}
+    return not patterns or any(fnmatch(form, pattern) for pattern in patterns for form in names)
 
 
 def removable(patterns: Sequence[str] = ()) -> list[tuple[Path, int]]:
@@ -45,7 +46,7 @@ def removable(patterns: Sequence[str] = ()) -> list[tuple[Path, int]]:
     models = [(model.path, model.size) for model in list_cached(patterns)] if patterns else []
     root = cache_store().root
     leftovers = [path for pattern in (".*.part", ".*.old", "*/.*.part", "*/.*.old") for path in root.glob(pattern)]
-    return [*models, *((path, _bytes_of(path)) for path in leftovers), *_hub_copies()]
+    return [*models, *((path, bytes_of(path)) for path in leftovers), *_hub_copies()]
 
 
 def remove(path: Path) -> None:
@@ -76,7 +77,7 @@ def _describe(store: DirectoryStore, name: str) -> CachedModel:
     here = [
         variant for variant in dict.fromkeys(variants) if any(file.endswith(f"_{variant}.onnx") for file in present)
     ]
-    return CachedModel(name, path, _bytes_of(path), tuple(here))
+    return CachedModel(name, path, bytes_of(path), tuple(here))
 
 
 def _hub_copies() -> list[tuple[Path, int]]:
@@ -104,5 +105,6 @@ def _is_ours(config: Path) -> bool:
     return True
 
 
-def _bytes_of(path: Path) -> int:
+def bytes_of(path: Path) -> int:
+    """Returns the bytes of all files below a folder; 0 where there is none."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from igan_zoo.errors import ChecksumError, HubError
-from igan_zoo.hub.errors import patiently
+from igan_zoo.errors import ChecksumError, HubError, HubUnreachableError
+from igan_zoo.hub.errors import patiently, refused
 from igan_zoo.machine.files import sha256_of
-from igan_zoo.machine.progress import Progress
+from igan_zoo.machine.progress import Progress, progress_is_wanted
 from igan_zoo.models.spec import CONFIG, ModelSpec, Variant, read_spec
 
 _ADDRESS = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w][\w./-]*))?")
 # What every model card of ours is tagged with, so that the Hub can list them.
 TAG = "igan-zoo"
+_SECONDS_TO_LIST = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,36 @@ def fetch(
 def list_remote(words: str | None = None, *, token: str | None = None) -> list[RemoteModel]:
     """Returns the models with our tag that the endpoint lists, those whose name has ``words`` in it.
 
+    The endpoint is asked once, and not again after a pause: what is on this machine is of use without its answer.
+
     Raises:
-        HubError: the endpoint does not answer, or refuses.
+        HubUnreachableError: it does not answer within 10 seconds, or HF_HUB_OFFLINE is set.
+        HubError: it refuses.
     """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    def ask() -> list[RemoteModel]:
-        return [
-            RemoteModel(model.id, model.sha or "main", model.downloads or 0, bool(model.private))
-            for model in client(token).list_models(filter=TAG, search=words, full=True)
-        ]
-
-    return patiently(ask, f"the models tagged {TAG}", token)
+    if constants.HF_HUB_OFFLINE:
+        raise HubUnreachableError("HF_HUB_OFFLINE is set.")
+    asked: dict[str, str] | None = {"filter": TAG, "full": "true", **({"search": words} if words else {})}
+    address: str | None = f"{constants.ENDPOINT}/api/models"
+    models: list[RemoteModel] = []
+    try:
+        while address is not None:
+            headers = build_hf_headers(token=token, library_name=TAG)
+            response = get_session().get(address, params=asked, headers=headers, timeout=_SECONDS_TO_LIST)
+            hf_raise_for_status(response)
+            models += [
+                RemoteModel(
+                    found["id"], found.get("sha") or "main", found.get("downloads") or 0, bool(found["private"])
+                )
+                for found in response.json()
+            ]
+            # The address of the next page says what was asked.
+            address, asked = response.links.get("next", {}).get("url"), None
+    except Exception as error:
+        raise refused(error, f"the models tagged {TAG}", token) from error
+    return models
 
 
 def client(token: str | None = None) -> Any:
@@ -122,7 +142,8 @@ def client(token: str | None = None) -> Any:
     import huggingface_hub
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-    if not sys.stderr.isatty() and huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+    shown = sys.stderr.isatty() and progress_is_wanted()
+    if not shown and huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()
     logger = logging.getLogger("huggingface_hub")
     if logger.level == logging.WARNING:

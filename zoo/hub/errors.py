@@ -56,7 +56,8 @@ def _sentence(error: Exception, what: str, file: str | None, token: str | None) 
     endpoint = constants.ENDPOINT
     if isinstance(error, errors.OfflineModeIsEnabled):
         return HubUnreachableError(
-            f"{what} is not wholly in the cache, and HF_HUB_OFFLINE forbids to fetch it; unset that, or {_ELSEWHERE}."
+            f"HF_HUB_OFFLINE is set, so {what} cannot be fetched, and the cache does not have all of it; unset "
+            f"HF_HUB_OFFLINE, or {_ELSEWHERE}."
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _answer(error, what, file, token, endpoint)
@@ -66,7 +67,8 @@ def _sentence(error: Exception, what: str, file: str | None, token: str | None) 
         return HubError("There is no token; log in with: hf auth login, or set HF_TOKEN.")
     if _is_network(error):
         return HubUnreachableError(
-            f"Cannot reach {endpoint} for {what} ({first_line(error).rstrip('.')}); mend the network, or {_ELSEWHERE}."
+            f"Cannot reach {endpoint} for {what} ({first_line(error).rstrip('.')}); check your network connection, "
+            f"or {_ELSEWHERE}."
         )
     if isinstance(error, OSError) and error.errno is not None:
         return HubError(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from igan_zoo.errors import IganZooError, UnknownNameError
+from igan_zoo.errors import HubError, IganZooError, UnknownNameError
 from igan_zoo.hub.cache import matches
-from igan_zoo.hub.client import Address, fetch, list_remote, parse_address
+from igan_zoo.hub.client import Address, RemoteModel, fetch, list_remote, parse_address
 from igan_zoo.models.catalogue import BY_NAME, CATALOGUE
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import ModelSpec
-from igan_zoo.models.store import source_stores, unknown
+from igan_zoo.models.store import default_path, source_stores, unknown
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class ListedModel:
     """A model and the places that have it; size, variants and errors are known of those on this machine.
 
     ``size`` is the bytes of all its files, wherever they are; ``error`` the first measured share of wrong answers.
+    ``default`` marks the model that stands in where none is named.
     """
 
     name: str
@@ -31,15 +35,19 @@ class ListedModel:
     size: int | None = None
     variants: tuple[str, ...] = ()
     error: float | None = None
+    default: bool = False
 
 
 def list_known(patterns: Sequence[str] = (), *, remote: bool = False, token: str | None = None) -> list[ListedModel]:
     """Returns the models of the catalogue and of this machine whose names match, and with ``remote`` those on the Hub.
 
+    Names match with or without their organization. Where the Hub gives no answer, one logged warning says why.
+
     Raises:
-        HubError: the Hub does not answer.
+        ModelDirectoryError: ``IGAN_ZOO_MIRROR`` names something that is not a directory.
     """
     known = {entry.name: ListedModel(entry.name, (), entry.summary, entry.repository) for entry in CATALOGUE}
+    standard = default_path()
     seen = set()
     for store in source_stores():
         for name in store.names():
@@ -49,8 +57,11 @@ def list_known(patterns: Sequence[str] = (), *, remote: bool = False, token: str
                 continue
             seen.add(path.resolve())
             old = known.get(name, ListedModel(name))
-            known[name] = dataclasses.replace(_with_facts(old, path), places=(*old.places, store.label))
-    for model in list_remote(token=token) if remote else ():
+            is_default = standard is not None and path.resolve() == standard.resolve()
+            known[name] = dataclasses.replace(
+                _with_facts(old, path), places=(*old.places, store.label), default=old.default or is_default
+            )
+    for model in _on_hub(None, token) if remote else ():
         names = [name for name, entry in BY_NAME.items() if entry.repository == model.repository]
         for name in names or [model.repository]:
             old = known.get(name, ListedModel(name))
@@ -61,14 +72,21 @@ def list_known(patterns: Sequence[str] = (), *, remote: bool = False, token: str
 def search_models(words: str, *, token: str | None = None) -> list[ListedModel]:
     """Returns the known models with all the words in name or summary, and those on the Hub with them in the name.
 
-    Raises:
-        HubError: the Hub does not answer.
+    Where the Hub gives no answer, one logged warning says why.
     """
     wanted = words.lower().split()
     here = [model for model in list_known() if all(word in f"{model.name} {model.summary}".lower() for word in wanted)]
     names = {name for model in here for name in (model.name, model.repository)}
-    there = [model.repository for model in list_remote(words, token=token) if model.repository not in names]
+    there = [model.repository for model in _on_hub(words, token) if model.repository not in names]
     return [*here, *(ListedModel(name, ("Hub",), repository=name) for name in there)]
+
+
+def _on_hub(words: str | None, token: str | None) -> list[RemoteModel]:
+    try:
+        return list_remote(words, token=token)
+    except HubError as error:
+        _LOG.warning("Only models on this machine are listed. %s", error)
+        return []
 
 
 def remote_spec(reference: str, *, token: str | None = None) -> tuple[str, ModelSpec]:

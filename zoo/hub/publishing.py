@@ -89,6 +89,18 @@ def publish(
     return publication
 
 
+def require_token(token: str | None = None) -> None:
+    """Checks that there is a token to write with.
+
+    Raises:
+        HubError: none was given, set or stored.
+    """
+    from huggingface_hub import get_token
+
+    if not (token or get_token()):
+        raise HubError("Publishing needs a token; log in with: hf auth login, or set HF_TOKEN.")
+
+
 def catalogue_entry(
     directory: ModelDirectory, repository: str | None = None, commit: str | None = None
 ) -> CatalogueEntry:

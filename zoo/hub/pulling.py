@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,15 @@ from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG, OPTIONAL, Variant
 from igan_zoo.models.store import DirectoryStore, Store, cache_store, fetched_stores, home, shipped_stores, unknown
 
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PulledModel(ModelDirectory):
+    """A model directory, and the place that had it: mirror, cache, Hub, bundled, checkout, or a given directory."""
+
+    place: str
+
 
 def pull(
     name: str,
@@ -26,8 +35,8 @@ def pull(
     to: Path | None = None,
     variant: Variant | None = None,
     token: str | None = None,
-) -> tuple[ModelDirectory, str]:
-    """Makes a model available, every byte checked, and remembers it as the default; returns it and where it came from.
+) -> PulledModel:
+    """Makes a model available, every byte checked, and remembers it as the default.
 
     ``name`` is a model's name, or ``org/name[@revision]`` on the Hub. ``source`` is a model directory, or a directory
     of them; without it the mirror, the cache, the Hub (for a name, the repository that the catalogue gives), the models
@@ -47,7 +56,7 @@ def pull(
         if target is not None and target.resolve() != directory.path.resolve():
             directory = _copy(found, target, replace=to is None)
     _remember(directory.path)
-    return directory, found.label
+    return PulledModel(directory.path, directory.spec, found.label)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def _locate(name: str, source: Path | None, variant: Variant | None, token: str 
         found = _in_stores(address.repository, [cache_store()], variant)
     if found is not None:
         if unreachable is not None:
-            sys.stderr.write(f"{name} comes from this machine ({found.label}). {unreachable}\n")
+            _LOG.warning("%s comes from this machine (%s). %s", name, found.label, unreachable)
         return found
     if unreachable is not None:
         raise unreachable
@@ -211,4 +220,4 @@ def _remember(path: Path) -> None:
         with atomic_file(home() / "last") as temporary:
             temporary.write_bytes(os.fsencode(f"{path.resolve()}\n"))
     except OutputError as error:
-        sys.stderr.write(f"{path} is not remembered as the default model: {error}\n")
+        _LOG.warning("%s is not remembered as the default model: %s", path, error)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,17 +14,34 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _SECONDS_BETWEEN_LINES = 10.0
+_WANTED = ContextVar("_WANTED", default=False)
+
+
+@contextmanager
+def showing_progress(wanted: bool = True) -> Iterator[None]:
+    """Shows, or with ``wanted`` false hides, the progress of the work inside; a library shows none unless asked."""
+    token = _WANTED.set(wanted)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def progress_is_wanted() -> bool:
+    """Returns whether progress is to be shown here."""
+    return _WANTED.get()
 
 
 class Progress:
     """Shows how far work of ``total`` units has come; use it as a context manager.
 
     ``done`` is where a resumed piece of work starts. Nothing is shown for work that ends within the first second, or
-    where ``shown`` is false, as in all but one of several processes that do the same.
+    where ``shown`` is false, as in all but one of several processes that do the same, or outside of
+    :func:`showing_progress`.
     """
 
     def __init__(self, title: str, total: int, *, unit: str, done: int = 0, shown: bool = True) -> None:
-        self._shown = shown
+        self._shown = shown and progress_is_wanted()
         self._title, self._total, self._unit = title, total, unit
         self._done = self._first = done
         self._started = self._last_line = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 
@@ -167,8 +167,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             ModelDirectoryError: no part has that variant.
         """
         if not any(variant in self.variants(role) for role in self.graphs):
-            found = ", ".join(sorted({found for role in self.graphs for found in self.variants(role)})) or "none"
-            raise ModelDirectoryError(f"{self.name} has no {variant} variant (variants: {found}); leave --variant out.")
+            found = {found for role in self.graphs for found in self.variants(role)}
+            raise missing_variant(f"{variant} variant", self.name, sorted(found))
         others = {graph_file(role, other) for role in self.graphs for other in (None, *VARIANTS)} | {*OPTIONAL}
         plain = [role for role in self.graphs if variant not in self.variants(role)]
         chosen = {graph_file(role, form) for role in plain for form in (None, "cpu")}
@@ -181,6 +181,13 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
             return True
         forms = [{graph_file(role, variant) for variant in (None, *VARIANTS)} for role in self.graphs]
         return any(name in same and not same.isdisjoint(present) for same in forms)
+
+
+def missing_variant(what: str, name: str, others: Iterable[str]) -> ModelDirectoryError:
+    """Returns the error for a variant that the model ``name`` does not have; ``others`` are those that it has."""
+    found = ", ".join(others)
+    advice = f"it has {found}; take one of them, or leave --variant out" if found else "leave --variant out"
+    return ModelDirectoryError(f"{name} has no {what}: {advice}.")
 
 
 def is_name(text: str) -> bool:

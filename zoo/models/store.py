@@ -7,6 +7,7 @@ models are kept (default ``$XDG_CACHE_HOME/igan-zoo`` or ``~/.cache/igan-zoo``).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from igan_zoo.hub.client import parse_address
 from igan_zoo.machine.files import open_regular
 from igan_zoo.models.catalogue import BY_NAME, DEFAULT_MODEL
 from igan_zoo.models.directory import ModelDirectory
-from igan_zoo.models.spec import CONFIG, Variant, graph_file
+from igan_zoo.models.spec import CONFIG, Variant, graph_file, missing_variant
 from igan_zoo.names import nearest
 
 PACKAGE = Path(__file__).parent.parent
@@ -91,8 +92,14 @@ def local_stores() -> list[Store]:
 
 
 def fetched_stores() -> list[Store]:
-    """The places that ``pull`` looks in before it asks the Hub."""
+    """The places that ``pull`` looks in before it asks the Hub.
+
+    Raises:
+        ModelDirectoryError: ``IGAN_ZOO_MIRROR`` names something that is not a directory.
+    """
     mirror = os.environ.get("IGAN_ZOO_MIRROR")
+    if mirror and not Path(mirror).is_dir():
+        raise ModelDirectoryError(f"IGAN_ZOO_MIRROR names {mirror}, which is not a directory; correct or unset it.")
     return [*([DirectoryStore("mirror", Path(mirror))] if mirror else []), cache_store()]
 
 
@@ -118,6 +125,12 @@ class Model:
         file = graph_file(role, "cpu")
         return self.directory.read(file) if self.directory is not None and file in self.directory.present() else None
 
+    def form(self, role: str, variant: Variant | None, roles: Sequence[str]) -> Variant | None:
+        """Returns the form in which one of ``roles`` is loaded: plain where only another of them has the variant."""
+        if variant is None or self.directory is None or variant in self.directory.spec.variants(role):
+            return variant
+        return None if any(variant in self.directory.spec.variants(other) for other in roles) else variant
+
     def graph(self, role: str, variant: Variant | None = None) -> bytes:
         """Returns the ONNX bytes of the generator or the classifier, checked where there is a specification.
 
@@ -127,7 +140,7 @@ class Model:
         """
         if self.directory is None:
             if variant is not None:
-                raise ModelDirectoryError(f"{self.path} is one file; --variant {variant} wants a model directory.")
+                raise ModelDirectoryError(f"{self.path} is one file; a {variant} variant needs a model directory.")
             try:
                 with open_regular(self.path) as file:
                     return file.read()
@@ -140,11 +153,7 @@ class Model:
             self._check_plain(self.directory, role)
             return self.directory.read(spec.graphs[role])
         if variant not in spec.variants(role):
-            found = ", ".join(spec.variants(role)) or "none"
-            raise ModelDirectoryError(
-                f"{self.name} has no {variant} variant of its {role} (variants: {found}); "
-                "leave --variant out, or take one of them."
-            )
+            raise missing_variant(f"{variant} variant of its {role}", self.name, spec.variants(role))
         return self.directory.read(graph_file(role, variant))
 
     def _check_plain(self, directory: ModelDirectory, role: str) -> None:
@@ -198,14 +207,17 @@ def last_pulled() -> Path | None:
     return Path(os.fsdecode(note.read_bytes()).strip()) if note.is_file() else None
 
 
-def _default() -> Model:
+def default_path() -> Path | None:
+    """Returns the model directory that stands in where no model is named: the one pulled last, or a bundled one."""
     path = last_pulled()
-    if path is not None and (path / CONFIG).is_file():
-        return _open(path)
-    bundled = bundled_store().find(DEFAULT_MODEL)
-    if bundled is None:
+    return path if path is not None and (path / CONFIG).is_file() else bundled_store().find(DEFAULT_MODEL)
+
+
+def _default() -> Model:
+    path = default_path()
+    if path is None:
         raise ModelDirectoryError("No model is bundled with this installation; name one, or pull one first.")
-    return _open(bundled)
+    return _open(path)
 
 
 def _open(path: Path) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
+import logging
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from igan_zoo.errors import OperatorError
@@ -44,7 +44,7 @@ kernels, _reason = _load()
 
 
 def kernels_are_built() -> bool:
-    """Returns whether the operators can run in C; where they cannot, says so once on stderr."""
+    """Returns whether the operators can run in C; where they cannot, a warning is logged once."""
     if kernels is None:
         _say_that_the_references_are_used()
     return kernels is not None
@@ -64,8 +64,9 @@ def fastest_instruction_set() -> str:
 
 @functools.cache
 def _say_that_the_references_are_used() -> None:
-    # Not a warning: a program that turns warnings into errors must run without a compiler, too.
-    sys.stderr.write(
-        "igan-zoo: the operators in C are not built, so their slower references are used; install igan-zoo again "
-        f"where there is a C compiler with OpenMP ({_reason}).\n"
+    # Not of the module warnings: a program that turns those into errors must run without a compiler, too.
+    logging.getLogger(__name__).warning(
+        "The operators in C are not built, so their slower references are used; install igan-zoo again where there is "
+        "a C compiler with OpenMP (%s).",
+        _reason,
     )

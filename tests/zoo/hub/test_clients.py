@@ -84,7 +84,7 @@ def content(path: Path) -> dict[str, bytes]:
 @needs_node
 def test_what_javascript_publishes_we_pull(standin: StandIn, model: Path) -> None:
     commit = node(_UPLOAD, standin.endpoint, WRITE_TOKEN, model).strip()
-    directory, _ = pulling.pull(f"org/tiny@{commit}")
+    directory = pulling.pull(f"org/tiny@{commit}")
     assert content(directory.path) == content(model)
 
 
@@ -139,11 +139,12 @@ def test_a_mirror_in_between_serves_the_same_bytes_and_asks_for_large_files_once
     _, commit = standin.add("org/tiny", exported_model)
     monkeypatch.setattr(constants, "ENDPOINT", olah)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", olah + "/{repo_id}/resolve/{revision}/{filename}")
-    directory, label = pulling.pull(f"org/tiny@{commit}", to=tmp_path / "first")
+    directory = pulling.pull(f"org/tiny@{commit}", to=tmp_path / "first")
+    label = directory.place
     assert (label, content(directory.path)) == ("Hub", content(exported_model))
     assert any("resolve" in request for request in standin.requests)
     shutil.rmtree(constants.HF_HUB_CACHE)
     asked = len([request for request in standin.requests if request.startswith("GET /lfs")])
-    directory, _ = pulling.pull(f"org/tiny@{commit}", to=tmp_path / "second")
+    directory = pulling.pull(f"org/tiny@{commit}", to=tmp_path / "second")
     assert content(directory.path) == content(exported_model)
     assert len([request for request in standin.requests if request.startswith("GET /lfs")]) == asked

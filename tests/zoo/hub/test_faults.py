@@ -58,7 +58,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(
     graph = exported_model / "onnx" / "classifier.onnx"
     byte = int(np.random.default_rng(seed).integers(step, graph.stat().st_size))
     standin.transport.faults.append(Fault(f"/lfs/{sha256_of(graph)}", drop_after=byte))
-    directory, _ = pulling.pull("org/tiny")
+    directory = pulling.pull("org/tiny")
     assert directory.verify() == []
     assert standin.transport.ranges == [f"bytes={byte // step * step}-"]
 
@@ -84,7 +84,7 @@ def test_a_busy_server_is_asked_again_after_a_pause(
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     standin.transport.faults.append(Fault(path, method="*", status=status, times=2))
-    assert pulling.pull("org/tiny")[0].verify() == []
+    assert pulling.pull("org/tiny").verify() == []
     assert pauses
     assert pauses == sorted(pauses)
 
@@ -150,7 +150,7 @@ def test_gated_and_forbidden_models_say_where_to_ask(standin: StandIn) -> None:
 
 def test_a_private_model_comes_with_a_token(standin: StandIn) -> None:
     standin.repositories["org/tiny"].private = True
-    assert pulling.pull("org/tiny", token=READ_TOKEN)[0].verify() == []
+    assert pulling.pull("org/tiny", token=READ_TOKEN).verify() == []
 
 
 def test_changed_bytes_are_named_with_both_sums_and_fetched_anew(standin: StandIn, exported_model: Path) -> None:
@@ -161,7 +161,7 @@ def test_changed_bytes_are_named_with_both_sums_and_fetched_anew(standin: StandI
     assert f"promises {promised}" in str(caught.value)
     assert re.search(r"its sha256 is [0-9a-f]{64} \(\d+ bytes\)", str(caught.value))
     assert not (store.home() / "models").exists()
-    assert pulling.pull("org/tiny")[0].verify() == []
+    assert pulling.pull("org/tiny").verify() == []
 
 
 def test_a_file_that_is_shorter_than_promised_is_refused(standin: StandIn, exported_model: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 
 
 def test_a_home_that_cannot_be_written_still_gives_what_it_has(monkeypatch: pytest.MonkeyPatch, igan_zoo: Cli) -> None:
-    directory, _ = pulling.pull("org/tiny")
+    directory = pulling.pull("org/tiny")
     shutil.copytree(directory.path, store.home() / "models" / "tiny")
     shutil.rmtree(store.home() / "locks")
     (store.home() / "locks").write_text("no directory")

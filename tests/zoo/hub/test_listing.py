@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,40 @@ def test_patterns_choose_names() -> None:
     assert set(by_name(list_known(["*-ssl", "none"]))) == {"mnist-ssl", "cifar10-ssl"}
 
 
+def test_patterns_match_names_with_and_without_their_organization() -> None:
+    assert hub_cache.matches("org/tiny-ssl", ["tiny-*"])
+    assert hub_cache.matches("org/tiny-ssl", ["org/*"])
+    assert not hub_cache.matches("org/tiny-ssl", ["org"])
+
+
+def test_the_default_model_is_marked(model: Path, igan_zoo: Cli) -> None:
+    header, *rows = igan_zoo("list")[1].splitlines()
+    assert header.split() == ["model", "where", "size", "variants", "errors", "summary"]
+    assert [row.split()[:2] for row in rows if " * " in row] == [[catalogue.DEFAULT_MODEL, "*"]]
+    pulling.pull("tiny", source=model)
+    assert [name for name, listed in by_name(list_known()).items() if listed.default] == ["tiny"]
+
+
+@pytest.mark.parametrize("command", [["list", "--remote", "mnist-*"], ["search", "digits"]])
+@pytest.mark.parametrize("offline", [True, False])
+def test_without_the_hub_what_is_here_is_listed_at_once(
+    igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch, command: list[str], offline: bool
+) -> None:
+    from huggingface_hub.utils import close_session
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("nobody is to wait for the Hub"))
+    close_session()
+    code, output, errors = igan_zoo(*command)
+    close_session()
+    assert code == 0
+    assert [row.split()[0] for row in output.splitlines()] == ["model", "mnist-mbd", "mnist-ssl"]
+    (warning,) = errors.splitlines()
+    assert warning.startswith("Only models on this machine are listed. ")
+    assert ("HF_HUB_OFFLINE is set" if offline else "Cannot reach http://127.0.0.1:9") in warning
+
+
 def test_remote_models_are_those_with_our_tag(
     standin: StandIn, exported_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +97,7 @@ def test_remote_models_are_those_with_our_tag(
 def test_searching_reads_names_summaries_and_the_hub(standin: StandIn, exported_model: Path, igan_zoo: Cli) -> None:
     standin.add("org/tiny-classifier", exported_model)
     assert set(by_name(search_models("mnist softplus sigmoid"))) == {"mnist-ssl"}
-    classifiers = {entry.name for entry in catalogue.CATALOGUE if "classifier" in entry.summary}
+    classifiers = {entry.name for entry in catalogue.CATALOGUE if "classifier" in entry.summary.lower()}
     assert set(by_name(search_models("classifier"))) == classifiers | {"org/tiny-classifier"}
     code, output, _ = igan_zoo("search", "tiny-classifier", "--json")
     assert code == 0
@@ -83,7 +118,7 @@ def test_a_remote_model_is_described_from_its_config_alone(
 
 def test_the_cache_is_listed_and_pruned(standin: StandIn, exported_model: Path, igan_zoo: Cli) -> None:
     standin.add("org/tiny", exported_model)
-    path = pulling.pull("org/tiny")[0].path
+    path = pulling.pull("org/tiny").path
     leftover = store.home() / "models" / "org" / ".tiny.abc.part"
     leftover.mkdir()
     assert igan_zoo("cache", "path")[1].strip() == str(store.home() / "models")
@@ -120,7 +155,7 @@ def test_pruning_leaves_other_models_of_the_hub_alone(standin: StandIn, tmp_path
 def test_a_damaged_cached_model_is_listed_and_can_be_removed(model: Path, igan_zoo: Cli) -> None:
     shutil.copytree(model, store.home() / "models" / "tiny")
     (store.home() / "models" / "tiny" / "config.json").write_text("{")
-    assert igan_zoo("list", "tiny")[1].split() == ["tiny", "cache", "-", "-", "-"]
+    assert igan_zoo("list", "tiny")[1].splitlines()[1].split() == ["tiny", "cache", "-", "-", "-"]
     assert "0 bytes" in igan_zoo("cache", "list")[1]
     igan_zoo("cache", "prune", "tiny")
     assert not (store.home() / "models" / "tiny").exists()

@@ -13,6 +13,7 @@ from igan_zoo.hub import pulling
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models import catalogue, store
 from igan_zoo.models.directory import ModelDirectory, seal
+from igan_zoo.models.spec import missing_variant
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def cached(name: str) -> Path:
 
 
 def test_pulling_a_directory_copies_it_and_makes_it_the_default(model: Path) -> None:
-    directory, label = pulling.pull("tiny", source=model)
+    directory = pulling.pull("tiny", source=model)
+    label = directory.place
     assert label == "directory"
     assert directory.path == cached("tiny")
     directory.verify()
@@ -39,13 +41,24 @@ def test_pulling_a_directory_copies_it_and_makes_it_the_default(model: Path) -> 
 def test_pulling_from_a_mirror(mirror: Path) -> None:
     with pytest.raises(ModelDirectoryError, match="igan-zoo pull tiny"):
         store.resolve("tiny")
-    assert pulling.pull("tiny")[1] == "mirror"
+    assert pulling.pull("tiny").place == "mirror"
     assert store.resolve("tiny").path == cached("tiny")
 
 
+def test_a_mirror_that_is_no_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IGAN_ZOO_MIRROR", str(tmp_path / "gone"))
+    with pytest.raises(ModelDirectoryError, match="gone, which is not a directory"):
+        pulling.pull("mnist-ssl")
+
+
+def test_a_missing_variant_names_those_that_there_are() -> None:
+    assert str(missing_variant("int8 variant", "tiny", [])) == "tiny has no int8 variant: leave --variant out."
+    assert "it has affine, fp16; take one of them" in str(missing_variant("int8 variant", "tiny", ["affine", "fp16"]))
+
+
 def test_pulling_twice_is_the_same_as_once(mirror: Path) -> None:
-    first, _ = pulling.pull("tiny")
-    second, _ = pulling.pull("tiny")
+    first = pulling.pull("tiny")
+    second = pulling.pull("tiny")
     assert first == second
     assert [path.name for path in (store.home() / "models").iterdir()] == ["tiny"]
 
@@ -73,14 +86,14 @@ def test_a_mirror_must_hold_the_published_bytes_of_a_catalogued_name(
 
 
 def test_pulling_to_a_place_of_ones_own(model: Path, tmp_path: Path) -> None:
-    directory, _ = pulling.pull("tiny", source=model, to=tmp_path / "here")
+    directory = pulling.pull("tiny", source=model, to=tmp_path / "here")
     assert directory.path == tmp_path / "here"
     assert not cached("tiny").exists()
 
 
 def test_training_weights_missing_at_the_source_are_no_obstacle(model: Path) -> None:
     (model / "model.safetensors").unlink()
-    directory, _ = pulling.pull("tiny", source=model)
+    directory = pulling.pull("tiny", source=model)
     assert directory.verify() == ["model.safetensors"]
 
 
@@ -105,7 +118,8 @@ def checkout(tmp_path: Path, exported_model: Path, monkeypatch: pytest.MonkeyPat
 def test_the_models_of_the_checkout_are_known_to_an_editable_installation(checkout: Path) -> None:
     assert checkout.parts[-2:] == ("checkout", "models")
     assert store.resolve("tiny").path == checkout / "tiny"
-    directory, label = pulling.pull("tiny")
+    directory = pulling.pull("tiny")
+    label = directory.place
     assert (directory.path, label) == (checkout / "tiny", "checkout")
     assert not cached("tiny").exists()
     assert store.resolve(None).path == checkout / "tiny"

@@ -307,7 +307,7 @@ def test_the_numpy_face_refuses_what_it_does_not_take(activations: NDArray[np.fl
 
 
 def test_without_the_extension_the_references_compute_and_it_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(extension, "kernels", None)
     extension._say_that_the_references_are_used.cache_clear()
@@ -315,7 +315,7 @@ def test_without_the_extension_the_references_compute_and_it_is_said_once(
     torch.testing.assert_close(minibatch_discrimination(m), minibatch_discrimination_reference(m))
     minibatch_discrimination(m)
     np.testing.assert_allclose(minibatch_discrimination_numpy(m.numpy()), minibatch_discrimination_reference(m).numpy())
-    assert capsys.readouterr().err.count("are not built, so their slower references are used") == 1
+    assert caplog.text.count("are not built, so their slower references are used") == 1
     with pytest.raises(OperatorError, match="C are not built"):
         minibatch_discrimination(m, "c")
 
