@@ -19,9 +19,8 @@ from statistics import median
 from typing import Any
 
 from igan_zoo.models import store
-from igan_zoo.serving.engine import latent_distribution, load_engine
+from igan_zoo.serving.model import load_model
 from igan_zoo.serving.sample_writers import write_samples
-from igan_zoo.serving.sampling import sample
 from igan_zoo.serving.shards.dask_cluster import DaskCluster
 from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.processes import Processes
@@ -95,30 +94,30 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=4096)
     parser.add_argument("--suffix", default=".npz")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--engine", action="append", choices=list(STARTS), help="[default: all]")
+    parser.add_argument("--executor", dest="executors", action="append", choices=list(STARTS), help="[default: all]")
     options = parser.parse_args()
 
     model = store.resolve(options.model)
-    engine = load_engine(model, ["generator"], threads=1)
-    distribution, shape = latent_distribution(model, engine), engine.graphs["generator"].output_shape
+    loaded = load_model(model, ["generator"], threads=1)
+    shape = loaded.engine.graphs["generator"].output_shape
     which: dict[str, Any] = {"seed": 0, "start": 0, "count": options.n}
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         def plainly() -> None:
-            batches = sample(engine, distribution, **which, batch_size=BATCH)
+            batches = loaded.sample_batches(**which, batch_size=BATCH)
             write_samples(folder / f"one{options.suffix}", batches, image_shape=shape, **which, replace=True)
 
         def shared(executor: Executor) -> None:
             out = folder / f"many{options.suffix}"
             how: dict[str, Any] = {"batch_size": BATCH, "shard_size": options.shard_size, "replace": True}
-            sample_in_shards(executor, model, engine, out, **which, **how)
+            sample_in_shards(executor, loaded, out, **which, **how)
             if isinstance(executor, Ranks):
                 out.unlink()
 
         print(f"{model.name}, {options.n:,} images to {options.suffix}, shards of {options.shard_size:,}")
-        for name in options.engine or STARTS:
+        for name in options.executors or STARTS:
             with ExitStack() as cluster:
                 began = time.perf_counter()
                 executor = STARTS[name](cluster)

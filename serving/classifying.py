@@ -1,8 +1,8 @@
-"""Classifying image files, and counting the errors of a classifier on labelled images."""
+"""Classifying images, and counting the errors of a classifier on labelled images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -12,94 +12,121 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import WORTH_THREADS, ImageArray, image_files, quiet_pillow, read_image
+from igan_zoo.images.pixels import (
+    WORTH_THREADS,
+    ImageArray,
+    conform,
+    decode_image,
+    quiet_pillow,
+    read_image,
+    to_pillow,
+    with_channels,
+)
 from igan_zoo.machine.progress import Progress
 from igan_zoo.machine.threads import map_ahead
 from igan_zoo.serving.engine import Arrays, Engine
+from igan_zoo.serving.stored_images import StoredImage
 
 # How many files are one piece of work for a thread.
 _FILES_AT_ONCE = 8
 
-_ReadFile = tuple[Path, NDArray[np.uint8] | ImageError]
+_Decoded = tuple[StoredImage, NDArray[np.uint8] | ImageError]
 
 
 @dataclass(frozen=True)
 class Classification:
-    """The answer for one image: classes with their probabilities, best first, and D(x) = Z / (Z + 1)."""
+    """The answer for one image: classes with their probabilities, best first, and D(x) = Z / (Z + 1).
+
+    ``file`` is the image's name: its path, or its place among those that were given, such as ``image 0``.
+    """
 
     file: str
     classes: tuple[tuple[str, float], ...]
     realness: float
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Returns the files named, and for folders every PNG and JPEG file below them, sorted.
-
-    Raises:
-        ImageError: a folder without images.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = image_files(path)
-            if not inside:
-                raise ImageError(f"There is no PNG or JPEG file in {path}.")
-            found += [path / name for name in inside]
-        else:
-            found.append(path)
-    return found
-
-
 def classify(
     engine: Engine,
     names: tuple[str, ...],
-    files: Sequence[Path],
+    images: Sequence[StoredImage],
     *,
     top: int,
     crop: bool = False,
     batch_size: int = 100,
 ) -> Iterator[Classification | ImageError]:
-    """Yields the answer for each file in order, or the error of a file that is no usable image.
+    """Yields the answer for each image in order, or the error of one that cannot be used.
 
     ``crop`` takes the largest central part of the classifier's aspect ratio before resizing. Files are decoded on all
     cores while the batch before is being answered, if the first is large enough for that to pay.
     """
+    for batch, outputs in _answered(engine, images, crop, batch_size, "classifying"):
+        row = 0
+        for image, pixels in batch:
+            if isinstance(pixels, ImageError):
+                yield pixels
+            else:
+                yield answer(names, image.name, outputs, row, top)
+                row += 1
+
+
+def realness_of(
+    engine: Engine, images: Sequence[StoredImage], *, crop: bool = False, batch_size: int = 100
+) -> NDArray[np.float32]:
+    """Returns D(x) = Z / (Z + 1) of every image, float32 ``[N]`` in [0, 1].
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    found = [np.zeros(0, np.float32)]
+    for batch, outputs in _answered(engine, images, crop, batch_size, "judging"):
+        for _, pixels in batch:
+            if isinstance(pixels, ImageError):
+                raise pixels
+        found.append(outputs["realness"])
+    return np.concatenate(found)
+
+
+def _answered(
+    engine: Engine, images: Sequence[StoredImage], crop: bool, batch_size: int, title: str
+) -> Iterator[tuple[list[_Decoded], Arrays]]:
+    """Yields batches of images, decoded or with their errors, and the classifier's outputs for those that decode."""
     height, width, channels = engine.graphs["classifier"].input_shape
 
-    def read(file: Path) -> _ReadFile:
+    def decode(image: StoredImage) -> _Decoded:
         try:
-            return file, read_image(file, height=height, width=width, channels=channels, crop=crop)
+            return image, _conformed(image, height=height, width=width, channels=channels, crop=crop)
         except ImageError as error:
-            return file, error
+            return image, error
 
     with (
-        Progress("classifying", len(files), unit="images") as progress,
+        Progress(title, len(images), unit="images") as progress,
         quiet_pillow(),
-        closing(_each(read, files)) as decoded,
+        closing(_each(decode, images)) as decoded,
     ):
         while batch := list(islice(decoded, batch_size)):
-            yield from _answers(engine, names, batch, top)
+            usable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            yield batch, engine.run("classifier", {"images": np.stack(usable)}) if usable else {}
             progress.advance(len(batch))
 
 
-def _each(read: Callable[[Path], _ReadFile], files: Sequence[Path]) -> Generator[_ReadFile]:
-    if files and files[0].is_file() and files[0].stat().st_size >= WORTH_THREADS:
-        return map_ahead(read, files, at_once=_FILES_AT_ONCE)
-    return (read(file) for file in files)
+def _conformed(image: StoredImage, *, height: int, width: int, channels: int, crop: bool) -> NDArray[np.uint8]:
+    content = image.content
+    if isinstance(content, ImageError):
+        raise content
+    if isinstance(content, Path):
+        return read_image(content, height=height, width=width, channels=channels, crop=crop)
+    if isinstance(content, bytes):
+        return decode_image(content, image.name, height=height, width=width, channels=channels, crop=crop)
+    if content.shape[:2] == (height, width):
+        return with_channels(content, channels)
+    return conform(to_pillow(content), height=height, width=width, channels=channels, crop=crop)
 
 
-def _answers(
-    engine: Engine, names: tuple[str, ...], batch: list[_ReadFile], top: int
-) -> Iterator[Classification | ImageError]:
-    images = [image for _, image in batch if not isinstance(image, ImageError)]
-    outputs = engine.run("classifier", {"images": np.stack(images)}) if images else {}
-    row = 0
-    for file, image in batch:
-        if isinstance(image, ImageError):
-            yield image
-        else:
-            yield answer(names, str(file), outputs, row, top)
-            row += 1
+def _each(decode: Callable[[StoredImage], _Decoded], images: Sequence[StoredImage]) -> Generator[_Decoded]:
+    first = images[0].content if images else b""
+    if isinstance(first, Path) and first.is_file() and first.stat().st_size >= WORTH_THREADS:
+        return map_ahead(decode, images, at_once=_FILES_AT_ONCE)
+    return (decode(image) for image in images)
 
 
 def answer(names: tuple[str, ...], file: str, outputs: Arrays, row: int, top: int) -> Classification:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
 from igan_zoo.images.pixels import MAX_PIXELS
-from igan_zoo.latents import Distribution
 from igan_zoo.models.spec import ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.onnx_file import check_onnx_file
@@ -159,9 +157,13 @@ def load_engine(
     variant: Variant | None = None,
     spinning: bool = True,
 ) -> Engine:
-    """Loads the named parts of a model, or of one variant of it, their checksums verified first."""
-    graphs = {role: model.graph(role, variant) for role in roles}
-    rewritten = {role: model.graph_for_cpus(role) for role in roles if device == "cpu" and variant is None}
+    """Loads the named parts of a model, or of one variant of it, their checksums verified first.
+
+    Of several parts, those without the variant are loaded plain, if another has it.
+    """
+    forms = {role: model.form(role, variant, roles) for role in roles}
+    graphs = {role: model.graph(role, form) for role, form in forms.items()}
+    rewritten = {role: model.graph_for_cpus(role) for role, form in forms.items() if device == "cpu" and form is None}
     batched = {role: content for role, content in rewritten.items() if content is not None}
     engine = Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning)
     check_specification(model, engine)
@@ -198,48 +200,6 @@ def _sizes(graph: Graph, spec: ModelSpec) -> list[tuple[str, tuple[int, ...], tu
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return len(shape) == len(expected) and all(e in (-1, size) for size, e in zip(shape, expected, strict=True))
-
-
-def latent_distribution(model: Model, engine: Engine) -> Distribution:
-    """Returns how the generator's latents are distributed: by the specification, or by the graph's own metadata.
-
-    Raises:
-        InterfaceError: a single ONNX file that does not say so.
-    """
-    if model.directory is not None and model.directory.spec.latent is not None:
-        return model.directory.spec.latent.distribution
-    said = engine.graphs["generator"].metadata.get(DISTRIBUTION_KEY)
-    for known in get_args(Distribution):
-        if known == said:
-            return cast("Distribution", known)
-    raise InterfaceError(f"{model.path} does not say in its metadata ({DISTRIBUTION_KEY}) what its latents are.")
-
-
-def class_names(model: Model, engine: Engine) -> tuple[str, ...]:
-    """Returns the names of the classifier's outputs: by the specification, the graph's metadata, or plain numbers."""
-    count = engine.graphs["classifier"].output_shape[0]
-    return known_class_names(model, engine) or tuple(str(index) for index in range(count))
-
-
-def known_class_names(model: Model, engine: Engine) -> tuple[str, ...] | None:
-    """Returns the names of the classifier's outputs; None where neither specification nor metadata has them."""
-    if model.directory is not None and model.directory.spec.classes is not None:
-        return model.directory.spec.classes
-    graph = engine.graphs["classifier"]
-    try:
-        names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    if isinstance(names, list) and len(names) == graph.output_shape[0]:
-        return tuple(str(name) for name in names)
-    return None
-
-
-def crops(model: Model, engine: Engine) -> bool:
-    """Returns whether images are cropped to their central part before they are resized for the classifier."""
-    if model.directory is not None:
-        return model.directory.spec.image.crop
-    return engine.graphs["classifier"].metadata.get(CROP_KEY) == "true"
 
 
 def _session(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.latents import Distribution, latents
 from igan_zoo.models.store import Model
-from igan_zoo.serving.engine import Device, Engine, check_specification, latent_distribution
+from igan_zoo.serving.engine import Device, Engine, check_specification
+from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.stored_images import StoredImage, check_indices
 
 # Differs from `sample`, whose batches have any size: matrix products of another size round differently, which can tip
@@ -64,8 +65,8 @@ def open_model(
 
     Raises:
         ModelDirectoryError: the model has no generator.
-        DeviceError, InterfaceError, MissingExtraError: as ``Engine`` and ``latent_distribution``.
+        DeviceError, InterfaceError, MissingExtraError: as ``Engine`` and ``LoadedModel.latents``.
     """
     engine = Engine({"generator": model.graph("generator")}, device=device, threads=threads)
     check_specification(model, engine)
-    return ModelSource(model, engine, latent_distribution(model, engine), count=count, seed=seed)
+    return ModelSource(model, engine, LoadedModel(model, engine).latents.distribution, count=count, seed=seed)

@@ -23,8 +23,7 @@ from igan_zoo.images.pixels import conform, encode_png, grid, to_pillow
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.charts import captioned, histogram
-from igan_zoo.models.store import Model
-from igan_zoo.serving.engine import class_names
+from igan_zoo.serving.model import classes_in
 from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import Network
@@ -72,8 +71,7 @@ def facts_of(network: Network, source: ImageSource) -> Facts:
     """Returns the facts of a ranking of ``source`` by ``network``; all of the source is read for its fingerprint."""
     labels = None
     if network.shape is not None:
-        # A classifier's graph holds the names of its classes.
-        labels = class_names(Model(network.name, Path(), None), network.engine)
+        labels = classes_in(network.engine.graphs["classifier"])
     title = metric_label("is", network.name, network.precision)
     return Facts(title, network.name, network.sha256, source.reference, source.fingerprint(), labels)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import igan_zoo
 from igan_zoo.hub.publishable import check_publishable
 from igan_zoo.images.pixels import write_image
 from igan_zoo.latents import latents
@@ -20,7 +21,7 @@ from igan_zoo.machine.files import sha256_of
 from igan_zoo.models import cards, catalogue, store
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.reproduction.evidence import recipe_of_command
-from igan_zoo.serving.classifying import Classification, classify, count_errors
+from igan_zoo.serving.classifying import count_errors
 from igan_zoo.serving.engine import load_engine
 from igan_zoo.training.departures import departures, experiment_of
 from tests.conftest import REAL_MNIST, REPOSITORY
@@ -95,9 +96,7 @@ def test_the_default_model_is_bundled() -> None:
 
 def test_the_shipped_digits_are_read_correctly() -> None:
     files = sorted((REPOSITORY / "docs" / "digits").glob("*.png"))
-    engine = load_engine(store.resolve(None), ["classifier"])
-    for answer, file in zip(classify(engine, tuple("0123456789"), files, top=1), files, strict=True):
-        assert isinstance(answer, Classification)
+    for answer, file in zip(igan_zoo.load().classify(files), files, strict=True):
         assert answer.classes[0][0] == file.stem
 
 

@@ -22,8 +22,8 @@ from igan_zoo.serving.engine import (
     Device,
     Engine,
     check_specification,
-    crops,
 )
+from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
@@ -125,7 +125,7 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
         return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=content)
     height, width, channels = engine.graphs["classifier"].input_shape
     name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
-    shape = Shape(height, width, channels, crops(model, engine))
+    shape = Shape(height, width, channels, LoadedModel(model, engine).crop)
     return Network(name, sha256, engine, shape=shape, content=content)
 
 

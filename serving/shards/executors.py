@@ -1,4 +1,4 @@
-"""What does the shards: one protocol, and the engines that ``--engine`` names."""
+"""What does the shards: one protocol, and the ones that ``--executor`` names."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Executor(Protocol):
         ...
 
 
-def find_executor(engine: str, workers: int | None = None) -> Executor:
-    """Returns the engine of a name: ``processes``, ``dask[://HOST:PORT]`` or ``ray[://HOST:PORT]``.
+def find_executor(name: str, workers: int | None = None) -> Executor:
+    """Returns the executor of a name: ``processes``, ``dask[://HOST:PORT]`` or ``ray[://HOST:PORT]``.
 
     ``workers`` is how many are started, and None means one for each core; of a running Ray, how many of its cores are
     taken. A running Dask has its own.
 
     Raises:
-        UnknownNameError: there is no such engine.
+        UnknownNameError: there is no such executor.
         MissingExtraError: it is not installed.
     """
-    kind, _, address = engine.partition("://")
+    kind, _, address = name.partition("://")
     if kind in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[kind]) is None:
-        raise MissingExtraError(f"--engine {kind} needs the {kind} extra: pip install 'igan-zoo[{kind}]'.")
-    if engine == "processes":
+        raise MissingExtraError(f"--executor {kind} needs the {kind} extra: pip install 'igan-zoo[{kind}]'.")
+    if name == "processes":
         from igan_zoo.serving.shards.processes import Processes
 
         return Processes(workers or cores())
@@ -56,9 +56,9 @@ def find_executor(engine: str, workers: int | None = None) -> Executor:
     if kind == "ray":
         from igan_zoo.serving.shards.ray_cluster import RayCluster
 
-        return RayCluster(engine if address else None, workers)
+        return RayCluster(name if address else None, workers)
     raise UnknownNameError(
-        f"There is no engine {engine!r}: give processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks."
+        f"There is no executor {name!r}: give processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks."
     )
 
 

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ShardError
-from igan_zoo.models.spec import Variant
-from igan_zoo.models.store import Model
-from igan_zoo.serving.engine import Device, Engine, latent_distribution
+from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.sample_writers import check_output, holds_png, write_samples
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.shards.assembling import assembled
@@ -23,8 +21,7 @@ from igan_zoo.serving.shards.work_folder import WorkFolder
 
 def sample_in_shards(
     executor: Executor,
-    model: Model,
-    engine: Engine,
+    loaded: LoadedModel,
     out: Path,
     *,
     seed: int,
@@ -32,11 +29,9 @@ def sample_in_shards(
     count: int,
     batch_size: int,
     shard_size: int | None = None,
-    device: Device = "cpu",
-    variant: Variant | None = None,
     replace: bool = False,
 ) -> NDArray[np.uint8] | None:
-    """Draws images as ``sample`` and writes them as ``write_samples`` does: the same bytes, and the first hundred.
+    """Draws images and writes them as ``write_samples`` does: the same bytes, and the first hundred as the answer.
 
     Finished shards lie in ``OUT.shards`` until the result is written, so that the same call goes on after a kill, with
     any executor. A rank that is not the last one returns None.
@@ -53,13 +48,14 @@ def sample_in_shards(
             f"A shard of {size} images does not hold whole batches of {batch_size}, on which the last bits depend: "
             f"take --shard-size {-(-size // batch_size) * batch_size}, or another --batch-size."
         )
-    plain = model.graph("generator", variant)
-    batched = model.graph_for_cpus("generator") if device == "cpu" and variant is None else None
+    plain = loaded.model.graph("generator", loaded.variant)
+    cpus_own = loaded.device == "cpu" and loaded.variant is None
+    batched = loaded.model.graph_for_cpus("generator") if cpus_own else None
     job = SampleJob(
         generator=_sum(plain),
         batched=None if batched is None else _sum(batched),
-        distribution=latent_distribution(model, engine),
-        device=device,
+        distribution=loaded.latents.distribution,
+        device=loaded.device,
         seed=seed,
         start=start,
         count=count,
@@ -72,7 +68,7 @@ def sample_in_shards(
     if not folder.merged:
         check_output(out, replace=replace)
     graphs = [plain] if batched is None else [plain, batched]
-    shape = engine.graphs["generator"].output_shape
+    shape = loaded.engine.graphs["generator"].output_shape
     with assembled(folder, graphs, executor, out, SAMPLES, "sampling") as files:
         if files is None:
             return None

@@ -69,7 +69,7 @@ class ShardedGathering:
                 "--no-cache out."
             )
         if shard is not None:
-            raise ShardError("--engine cuts the work itself; leave --shard out.")
+            raise ShardError("--executor cuts the work itself; leave --shard out.")
         content = _content(network)
         wanted, generators = self._described(source)
         job = ScoreJob(

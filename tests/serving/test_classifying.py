@@ -11,8 +11,9 @@ from PIL import Image
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.pixels import WORTH_THREADS
 from igan_zoo.models import store
-from igan_zoo.serving.classifying import Classification, classify, count_errors, find_images
+from igan_zoo.serving.classifying import Classification, classify, count_errors
 from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.given_images import stored_images
 from tests.conftest import synthetic_digits
 
 NAMES = tuple("0123456789")
@@ -30,7 +31,7 @@ def test_files_are_answered_in_order_and_a_bad_one_does_not_stop_the_rest(engine
         files.append(tmp_path / f"{index}.png")
         Image.fromarray(image).save(files[-1])
     files.insert(3, tmp_path / "none.png")
-    answers = list(classify(engine, NAMES, files, top=3, batch_size=2))
+    answers = list(classify(engine, NAMES, stored_images(files), top=3, batch_size=2))
     bad = answers.pop(3)
     assert isinstance(bad, ImageError)
     for answer, label, file in zip(answers, labels, [file for file in files if file.exists()], strict=True):
@@ -51,24 +52,13 @@ def test_large_files_are_answered_in_order_by_threads(engine: Engine, tmp_path: 
         Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1) // 2 + dirt).save(file)
     assert files[0].stat().st_size >= WORTH_THREADS
     files[20].write_bytes(b"no image")
-    answers = list(classify(engine, NAMES, files, top=1, batch_size=7))
-    alone = [answer for file in files for answer in classify(engine, NAMES, [file], top=1)]
+    answers = list(classify(engine, NAMES, stored_images(files), top=1, batch_size=7))
+    alone = [answer for file in files for answer in classify(engine, NAMES, stored_images(file), top=1)]
     assert isinstance(answers[20], ImageError)
     for together, single, file in zip(answers, alone, files, strict=True):
         if isinstance(together, Classification) and isinstance(single, Classification):
             assert (together.file, together.classes[0][0]) == (str(file), single.classes[0][0])
             assert together.classes[0][1] == pytest.approx(single.classes[0][1], abs=1e-5)
-
-
-def test_folders_stand_for_the_images_below_them(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    for name in ("b/2.JPG", "a.png", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    assert find_images([tmp_path]) == [tmp_path / "a.png", tmp_path / "b" / "2.JPG"]
-    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="no PNG or JPEG"):
-        find_images([tmp_path / "empty"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 30, 1000])

@@ -12,11 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from igan_zoo.errors import DeviceError, InterfaceError
+from igan_zoo.errors import DeviceError, InterfaceError, ModelDirectoryError
 from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.models.spec import CONFIG, ImageSpec, LatentSpec, encode_spec, read_spec
-from igan_zoo.serving.engine import Engine, class_names, latent_distribution, load_engine
+from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.model import load_model
 
 
 def identity_graph(name: str, kind: int, shape: list[object], out: str) -> bytes:
@@ -92,10 +93,11 @@ def test_threads_share_an_engine(engine: Engine) -> None:
 
 
 def test_an_onnx_file_without_its_directory_says_what_it_is(exported_model: Path, tmp_path: Path) -> None:
-    for role, fact in (("generator", latent_distribution), ("classifier", class_names)):
-        model = store.resolve(str(exported_model / "onnx" / f"{role}.onnx"))
-        directory = store.resolve(str(exported_model))
-        assert fact(model, load_engine(model, [role])) == fact(directory, load_engine(directory, [role]))
+    directory = load_model(store.resolve(str(exported_model)))
+    for role, fact in (("generator", "latents"), ("classifier", "classes")):
+        file = load_model(store.resolve(str(exported_model / "onnx" / f"{role}.onnx")))
+        assert list(file.engine.graphs) == [role]
+        assert getattr(file, fact) == getattr(directory, fact)
 
 
 def test_an_onnx_file_without_metadata(exported_model: Path, tmp_path: Path) -> None:
@@ -103,11 +105,13 @@ def test_an_onnx_file_without_metadata(exported_model: Path, tmp_path: Path) -> 
         graph = onnx.load(exported_model / "onnx" / f"{role}.onnx")
         del graph.metadata_props[:]
         onnx.save(graph, tmp_path / f"{role}.onnx")
-    generator = store.resolve(str(tmp_path / "generator.onnx"))
     with pytest.raises(InterfaceError, match="does not say"):
-        latent_distribution(generator, load_engine(generator, ["generator"]))
-    classifier = store.resolve(str(tmp_path / "classifier.onnx"))
-    assert class_names(classifier, load_engine(classifier, ["classifier"])) == tuple("0123456789")
+        _ = load_model(store.resolve(str(tmp_path / "generator.onnx"))).latents
+    classifier = load_model(store.resolve(str(tmp_path / "classifier.onnx")))
+    assert classifier.classes == tuple("0123456789")
+    assert classifier.known_classes is None
+    with pytest.raises(ModelDirectoryError, match="loaded without a generator; it has: classifier"):
+        _ = classifier.latents
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "../outside.bin", "absolute"])

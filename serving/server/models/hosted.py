@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import IganZooError, InterfaceError
 from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
+from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.protocol.datatypes import datatype_of
 from igan_zoo.serving.server.settings import ServerSettings
@@ -113,6 +114,11 @@ class HostedGraph:
     def provider(self) -> str:
         """The execution provider that is really in use."""
         return self.engine.provider
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model with this graph alone: what its latents and classes are."""
+        return LoadedModel(self.model, self.engine)
 
     async def run(self, inputs: Mapping[str, NDArray[Any]], *, deadline: float | None = None) -> Arrays:
         """Runs any number of rows, those of other requests in the same batches; none give outputs without rows.

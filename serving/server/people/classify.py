@@ -10,7 +10,6 @@ import numpy as np
 from igan_zoo.errors import ImageError
 from igan_zoo.images.pixels import decode_image
 from igan_zoo.serving.classifying import Classification, answer
-from igan_zoo.serving.engine import class_names, crops
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
 from igan_zoo.serving.stored_images import StoredImage
@@ -29,7 +28,7 @@ async def classify_uploads(
         QueueFullError, DeadlineError: as ``HostedGraph.run``.
         UploadError: as ``images``.
     """
-    names, crop = class_names(graph.model, graph.engine), crops(graph.model, graph.engine)
+    names, crop = graph.loaded.classes, graph.loaded.crop
     height, width, channels = graph.graph.input_shape
 
     def decode(image: StoredImage) -> Pixels:

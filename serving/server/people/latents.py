@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from igan_zoo.errors import ProtocolError, UnknownNameError
 from igan_zoo.latents import latents
-from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.query import Query
 from igan_zoo.serving.server.models.hosted import HostedGraph
@@ -86,9 +85,8 @@ def _generator(repository: Repository, query: Query) -> HostedGraph:
 
 
 def _drawn(generator: HostedGraph, seed: int, start: int, count: int) -> NDArray[np.float32]:
-    (size,) = generator.graph.input_shape
-    distribution = latent_distribution(generator.model, generator.engine)
-    return latents(size, distribution, seed=seed, start=start, count=count)
+    known = generator.loaded.latents
+    return latents(known.size, known.distribution, seed=seed, start=start, count=count)
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:

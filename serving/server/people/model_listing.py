@@ -9,7 +9,6 @@ import msgspec
 from igan_zoo.errors import ChecksumError, ModelDirectoryError
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import PARITY
-from igan_zoo.serving.engine import class_names, crops, latent_distribution
 from igan_zoo.serving.server.models.hosted import HostedModel
 
 _SUMMARY = "A single ONNX file"
@@ -43,22 +42,19 @@ def _image(hosted: HostedModel) -> dict[str, Any] | None:
     for role, graph in hosted.graphs.items():
         if role != "scorer":
             height, width, channels = graph.graph.output_shape if role == "generator" else graph.graph.input_shape
-            crop = role == "classifier" and crops(hosted.model, graph.engine)
+            crop = role == "classifier" and graph.loaded.crop
             return {"height": height, "width": width, "channels": channels, "crop": crop}
     return None
 
 
 def _classes(hosted: HostedModel) -> list[str] | None:
     graph = hosted.graphs.get("classifier")
-    return None if graph is None else list(class_names(hosted.model, graph.engine))
+    return None if graph is None else list(graph.loaded.classes)
 
 
 def _latent(hosted: HostedModel) -> dict[str, Any] | None:
     graph = hosted.graphs.get("generator")
-    if graph is None:
-        return None
-    (size,) = graph.graph.input_shape
-    return {"size": size, "distribution": latent_distribution(hosted.model, graph.engine)}
+    return None if graph is None else dict(msgspec.to_builtins(graph.loaded.latents))
 
 
 def _parity(directory: ModelDirectory) -> dict[str, dict[str, float]] | None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from igan_zoo.errors import ProtocolError
 from igan_zoo.images.pixels import encode_png, grid
 from igan_zoo.latents import latents
-from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.sample_writers import Samples, npz_archive
 from igan_zoo.serving.server.models.hosted import HostedGraph
 
@@ -25,9 +24,8 @@ async def sample_images(graph: HostedGraph, *, seed: int, start: int, count: int
         QueueFullError, DeadlineError: as ``HostedGraph.run``.
         InterfaceError: a single ONNX file that does not say how its latents are distributed.
     """
-    (size,) = graph.graph.input_shape
-    distribution = latent_distribution(graph.model, graph.engine)
-    z = await asyncio.to_thread(latents, size, distribution, seed=seed, start=start, count=count)
+    known = graph.loaded.latents
+    z = await asyncio.to_thread(latents, known.size, known.distribution, seed=seed, start=start, count=count)
     return (await graph.run({"latent": z}))["images"]
 
 

@@ -20,7 +20,6 @@ from starlette.routing import Route
 from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
 from igan_zoo.latents import latents
 from igan_zoo.models.spec import Strict
-from igan_zoo.serving.engine import latent_distribution
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.query import Query
@@ -114,9 +113,8 @@ class _Room:
         seed = new_seed()
         rounds = choose_rounds(wish.rounds, real=real.for_tests, seed=seed)
         made = sum(shown.kind == "generated" for shown in rounds)
-        (size,) = generator.graph.input_shape
-        distribution = latent_distribution(generator.model, generator.engine)
-        z = latents(size, distribution, seed=seed, start=0, count=made)
+        known = generator.loaded.latents
+        z = latents(known.size, known.distribution, seed=seed, start=0, count=made)
         generated = (await generator.run({"latent": z}))["images"]
         images = await asyncio.to_thread(arrange, rounds, real, generated, crop=_crops(generator))
         test = TuringTest(new_name(), wish.model, wish.feedback, seed, rounds, images)

@@ -40,9 +40,10 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_is_written(
         return None if name in ("distributed", "ray") else honest(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_engines)
-    code, _, errors = igan_zoo("sample", "mnist-ssl", "--engine", engine, "--out", tmp_path / "samples.npz")
+    code, _, errors = igan_zoo("sample", "mnist-ssl", "--executor", engine, "--out", tmp_path / "samples.npz")
     assert code == 1
     assert (
-        errors.splitlines()[-1] == f"Error: --engine {extra} needs the {extra} extra: pip install 'igan-zoo[{extra}]'."
+        errors.splitlines()[-1]
+        == f"Error: --executor {extra} needs the {extra} extra: pip install 'igan-zoo[{extra}]'."
     )
     assert list(tmp_path.iterdir()) == []

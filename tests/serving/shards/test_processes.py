@@ -93,7 +93,7 @@ def status(process: int) -> str:
 def test_killed_the_same_command_goes_on_and_no_process_is_left(tmp_path: Path) -> None:
     out, shards = tmp_path / "many.tar", tmp_path / "many.tar.shards" / "shards"
     command = ["sample", MODEL, "--n", 600, "--batch-size", 1, "--shard-size", 5, "--out", out]
-    process = igan_zoo_process(*command, "--engine", "processes", "--workers", 2)
+    process = igan_zoo_process(*command, "--executor", "processes", "--workers", 2)
     deadline = time.monotonic() + 60
     while len(list(shards.glob("*.json"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -17,7 +17,7 @@ def test_real_processes_write_what_one_writes(tmp_path: Path) -> None:
     out = tmp_path / "many.npz"
     command = ["sample", MODEL, "--n", 175, "--start", 20, "--seed", 3, "--batch-size", 10, "--out", out]
     ranks = [
-        igan_zoo_process(*command, "--engine", "ranks", env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2"})
+        igan_zoo_process(*command, "--executor", "ranks", env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2"})
         for rank in range(2)
     ]
     said = [rank.communicate() for rank in ranks]

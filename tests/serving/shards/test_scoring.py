@@ -53,7 +53,7 @@ def test_a_folder_with_damaged_files_has_the_bytes_of_one_process(
     count: tuple[object, ...], igan_zoo: Cli, photos: Path, scorer: Path, tmp_path: Path
 ) -> None:
     expected = score(igan_zoo, photos, scorer, tmp_path / "one.safetensors", *count)
-    engine = ("--engine", "processes", "--workers", 2, "--shard-size", 7)
+    engine = ("--executor", "processes", "--workers", 2, "--shard-size", 7)
     assert score(igan_zoo, photos, scorer, tmp_path / "many.safetensors", *count, *engine) == expected
     assert not list(tmp_path.glob("*.shards"))
     assert load_statistics(tmp_path / "many.safetensors").complete
@@ -76,7 +76,7 @@ def test_a_lost_worker_changes_no_bit(
         executors, "find_executor", lambda engine, workers: Losing(find(engine, workers), tmp_path / "marks")
     )
     expected = score(igan_zoo, photos, scorer, tmp_path / "one.safetensors")
-    engine = ("--engine", "processes", "--workers", 1, "--shard-size", 7)
+    engine = ("--executor", "processes", "--workers", 1, "--shard-size", 7)
     assert score(igan_zoo, photos, scorer, tmp_path / "many.safetensors", *engine) == expected
     assert len(list((tmp_path / "marks").iterdir())) == 1
 
@@ -85,7 +85,7 @@ def test_the_last_rank_prints_the_score(igan_zoo: Cli, photos: Path, scorer: Pat
     out, expected = score(igan_zoo, photos, scorer, tmp_path / "one.safetensors")
     kept = tmp_path / "many.safetensors"
     command = ["score", photos, "--scorer", scorer, "--no-cache", "--save-statistics", kept, "--splits", 3]
-    command += ["--engine", "ranks", "--shard-size", 7]
+    command += ["--executor", "ranks", "--shard-size", 7]
     said = []
     for rank in (1, 0):
         process = igan_zoo_process(*command, env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2"})
@@ -98,7 +98,7 @@ def test_the_last_rank_prints_the_score(igan_zoo: Cli, photos: Path, scorer: Pat
 def test_finished_statistics_are_not_gathered_again(
     igan_zoo: Cli, photos: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["score", photos, "--scorer", scorer, "--splits", 3, "--engine", "processes", "--workers", 1]
+    command = ["score", photos, "--scorer", scorer, "--splits", 3, "--executor", "processes", "--workers", 1]
     assert igan_zoo(*command)[0] == 0
     monkeypatch.setattr("igan_zoo.serving.shards.processes.Processes.run", None)
     assert igan_zoo(*command)[0] == 0
@@ -107,13 +107,13 @@ def test_finished_statistics_are_not_gathered_again(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--engine", "spark"], 2, "'spark' is no engine: give processes, dask"),
-        (["--shard-size", 7], 2, "--shard-size goes with --engine or --workers"),
-        (["--engine", "ranks", "--workers", 2], 2, "every rank is one worker"),
-        (["--engine", "dask://here:8786", "--workers", 2], 2, "which has its own"),
-        (["--engine", "processes", "--shard", "1/2", "--out", "x"], 2, "leave --shard and --compare-conventions out"),
-        (["--engine", "processes"], 1, "name these with --save-statistics"),
-        (["--engine", "ranks", "--metric", "fid", "--reference", "."], 2, "a file of --save-statistics"),
+        (["--executor", "spark"], 2, "'spark' is no executor: give processes, dask"),
+        (["--shard-size", 7], 2, "--shard-size goes with --executor or --workers"),
+        (["--executor", "ranks", "--workers", 2], 2, "every rank is one worker"),
+        (["--executor", "dask://here:8786", "--workers", 2], 2, "which has its own"),
+        (["--executor", "processes", "--shard", "1/2", "--out", "x"], 2, "leave --shard and --compare-conventions out"),
+        (["--executor", "processes"], 1, "name these with --save-statistics"),
+        (["--executor", "ranks", "--metric", "fid", "--reference", "."], 2, "a file of --save-statistics"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(

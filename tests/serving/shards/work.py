@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.models import store
-from igan_zoo.serving.engine import latent_distribution, load_engine
+from igan_zoo.serving.model import load_model
 from igan_zoo.serving.sample_writers import write_samples
-from igan_zoo.serving.sampling import sample
 from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.sampling import sample_in_shards
 
@@ -25,17 +24,14 @@ def undivided(out: Path, **changed: Any) -> bytes:
     """Returns the bytes that one process writes."""
     how = WHICH | HOW | changed
     which = {name: how[name] for name in WHICH}
-    chosen = store.resolve(str(MODEL))
-    engine = load_engine(chosen, ["generator"])
-    batches = sample(engine, latent_distribution(chosen, engine), **which, batch_size=how["batch_size"])
+    batches = load_model(store.resolve(str(MODEL)), ["generator"]).sample_batches(**which, batch_size=how["batch_size"])
     write_samples(out, batches, image_shape=(28, 28, 1), **which, replace=True)
     return content(out)
 
 
 def in_shards(executor: Executor, out: Path, **changed: Any) -> NDArray[np.uint8] | None:
-    chosen = store.resolve(str(MODEL))
-    engine = load_engine(chosen, ["generator"], threads=1)
-    return sample_in_shards(executor, chosen, engine, out, **(WHICH | HOW | changed))
+    loaded = load_model(store.resolve(str(MODEL)), ["generator"], threads=1)
+    return sample_in_shards(executor, loaded, out, **(WHICH | HOW | changed))
 
 
 def content(out: Path) -> bytes:

@@ -1,0 +1,270 @@
+"""A model that is loaded: its graphs in an engine, and what its specification or their metadata say about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ImageError, InterfaceError, ModelDirectoryError
+from igan_zoo.latents import Distribution
+from igan_zoo.machine.progress import Progress, showing_progress
+from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
+from igan_zoo.models.store import Model
+from igan_zoo.serving.classifying import Classification, classify, realness_of
+from igan_zoo.serving.engine import (
+    CLASSES_KEY,
+    CROP_KEY,
+    DISTRIBUTION_KEY,
+    Device,
+    Engine,
+    Graph,
+    check_specification,
+    load_engine,
+)
+from igan_zoo.serving.given_images import stored_images
+from igan_zoo.serving.sampling import sample
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.given_images import GivenImages
+
+Role = Literal["generator", "classifier"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and the engine that holds its graphs, thread-safe as that is.
+
+    ``engine`` is the level below: ``engine.run(role, {input: array})`` returns every output of a graph as an array.
+    """
+
+    model: Model
+    engine: Engine
+    device: Device = "cpu"
+    variant: Variant | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name; of a single ``.onnx`` file, the file's name without its suffix."""
+        return self.model.name
+
+    @property
+    def path(self) -> Path:
+        """The model directory, or the ``.onnx`` file."""
+        return self.model.path
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """What ``config.json`` says; None for a single ``.onnx`` file."""
+        return self.model.directory.spec if self.model.directory is not None else None
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs the graphs, such as ``CPUExecutionProvider``."""
+        return self.engine.provider
+
+    @property
+    def latents(self) -> LatentSpec:
+        """Size and distribution of the latents that the generator takes.
+
+        Raises:
+            ModelDirectoryError: the model was loaded without a generator.
+            InterfaceError: it is a single ``.onnx`` file that does not say how its latents are distributed.
+        """
+        graph = self._graph("generator")
+        if self.spec is not None and self.spec.latent is not None:
+            return self.spec.latent
+        said = graph.metadata.get(DISTRIBUTION_KEY)
+        if said not in get_args(Distribution):
+            raise InterfaceError(f"{self.path} does not say in its metadata ({DISTRIBUTION_KEY}) what its latents are.")
+        return LatentSpec(size=graph.input_shape[0], distribution=cast("Distribution", said))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classifier's outputs, in order; plain numbers where nothing names them.
+
+        Raises:
+            ModelDirectoryError: the model was loaded without a classifier.
+        """
+        count = self._graph("classifier").output_shape[0]
+        return self.known_classes or tuple(str(index) for index in range(count))
+
+    @property
+    def known_classes(self) -> tuple[str, ...] | None:
+        """The same, but None where neither the specification nor the graph's metadata names them."""
+        if self.spec is not None and self.spec.classes is not None:
+            return self.spec.classes
+        return classes_in(self._graph("classifier"))
+
+    @property
+    def crop(self) -> bool:
+        """Whether images are cropped to their central part before they are resized for the classifier."""
+        if self.spec is not None:
+            return self.spec.image.crop
+        return self._graph("classifier").metadata.get(CROP_KEY) == "true"
+
+    def sample(
+        self, count: int, *, seed: int = 0, start: int = 0, batch_size: int = 250, progress: bool = False
+    ) -> NDArray[np.uint8]:
+        """Returns generated images, uint8 ``[count, H, W, C]``.
+
+        Args:
+            count: how many.
+            seed: 0 to 2**64 - 1. Image *i* of a seed is the same in every range, batch and process, up to a grey level
+                where its batch has another size.
+            start: the index of the first image.
+            batch_size: how many run together.
+            progress: shows a progress bar.
+
+        Raises:
+            ModelDirectoryError: the model was loaded without a generator.
+            InterfaceError: it is a single ``.onnx`` file that does not say how its latents are distributed.
+        """
+        images = np.empty((count, *self._graph("generator").output_shape), np.uint8)
+        done = 0
+        with showing_progress(progress), Progress("sampling", count, unit="images") as bar:
+            for batch in self.sample_batches(count, seed=seed, start=start, batch_size=batch_size):
+                images[done : done + len(batch)] = batch
+                done += len(batch)
+                bar.advance(len(batch))
+        return images
+
+    def sample_batches(
+        self, count: int, *, seed: int = 0, start: int = 0, batch_size: int = 250
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yields the images of :meth:`sample` a batch at a time, uint8 ``[n, H, W, C]``: more than memory holds."""
+        known = self.latents
+        yield from sample(self.engine, known.distribution, seed=seed, start=start, count=count, batch_size=batch_size)
+
+    @overload
+    def classify(
+        self,
+        images: GivenImages,
+        *,
+        top: int = 1,
+        batch_size: int = 100,
+        errors: Literal["raise"] = "raise",
+        progress: bool = False,
+    ) -> list[Classification]: ...
+
+    @overload
+    def classify(
+        self,
+        images: GivenImages,
+        *,
+        top: int = 1,
+        batch_size: int = 100,
+        errors: Literal["return"],
+        progress: bool = False,
+    ) -> list[Classification | ImageError]: ...
+
+    def classify(
+        self,
+        images: GivenImages,
+        *,
+        top: int = 1,
+        batch_size: int = 100,
+        errors: Literal["raise", "return"] = "raise",
+        progress: bool = False,
+    ) -> Sequence[Classification | ImageError]:
+        """Returns the classes of images, an answer for each in order.
+
+        Args:
+            images: one or several of: the path of a PNG or JPEG file, or of a folder of them; the bytes of such a file;
+                a Pillow image; an array uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. Images of
+                any size are brought to the classifier's.
+            top: how many classes an answer has, best first.
+            batch_size: how many images run together.
+            errors: ``"raise"`` raises the error of the first image that cannot be used; ``"return"`` puts each error in
+                the place of its answer.
+            progress: shows a progress bar.
+
+        Raises:
+            ImageError: an image cannot be used; the message names it.
+            ModelDirectoryError: the model was loaded without a classifier.
+        """
+        names, stored = self.classes, stored_images(images)
+        with showing_progress(progress):
+            answers = list(classify(self.engine, names, stored, top=top, crop=self.crop, batch_size=batch_size))
+        if errors == "raise":
+            for answer in answers:
+                if isinstance(answer, ImageError):
+                    raise answer
+        return answers
+
+    def realness(self, images: GivenImages, *, batch_size: int = 100, progress: bool = False) -> NDArray[np.float32]:
+        """Returns how real images look to the discriminator, float32 ``[N]`` in [0, 1].
+
+        That is D(x) = Z / (Z + 1) with Z the sum of the exponentials of the logits: low for an image of another kind
+        than the training images. ``images`` are as for :meth:`classify`.
+
+        Raises:
+            ImageError: an image cannot be used; the message names it.
+            ModelDirectoryError: the model was loaded without a classifier.
+        """
+        self._graph("classifier")
+        with showing_progress(progress):
+            return realness_of(self.engine, stored_images(images), crop=self.crop, batch_size=batch_size)
+
+    def _graph(self, role: Role) -> Graph:
+        try:
+            return self.engine.graphs[role]
+        except KeyError:
+            loaded = ", ".join(self.engine.graphs)
+            raise ModelDirectoryError(f"{self.name} was loaded without a {role}; it has: {loaded}.") from None
+
+
+def load_model(
+    model: Model,
+    roles: Sequence[Role] | None = None,
+    *,
+    device: Device = "cpu",
+    variant: Variant | None = None,
+    threads: int | None = None,
+) -> LoadedModel:
+    """Loads the graphs of ``roles``, or all that the model has, their checksums verified first.
+
+    With ``variant``, a graph that has no such form is loaded plain, if another one has it.
+
+    Raises:
+        ModelDirectoryError: the model has no such graph, or no graph in that form.
+        ChecksumError: a file was changed.
+        InterfaceError: a file is not the graph that it should be.
+        DeviceError, MissingExtraError: the device, or onnxruntime, is not there.
+    """
+    if roles is None and model.directory is None:
+        return LoadedModel(model, _engine_of_file(model, device, variant, threads), device, variant)
+    if roles is None:
+        roles = [role for role in ROLES if role in model.directory.spec.graphs]
+    engine = load_engine(model, roles, device=device, threads=threads, variant=variant)
+    return LoadedModel(model, engine, device, variant)
+
+
+def _engine_of_file(model: Model, device: Device, variant: Variant | None, threads: int | None) -> Engine:
+    """Loads an ``.onnx`` file, whose role only its inputs and outputs tell."""
+    content = model.graph("classifier", variant)
+    for role in ROLES:
+        try:
+            engine = Engine({role: content}, device=device, threads=threads)
+        except InterfaceError:
+            continue
+        check_specification(model, engine)
+        return engine
+    raise InterfaceError(f"{model.path} is neither a generator nor a classifier that onnxruntime loads.")
+
+
+def classes_in(graph: Graph) -> tuple[str, ...] | None:
+    """Returns the names of classes in a classifier's metadata, where these are as many as its outputs."""
+    try:
+        names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    if isinstance(names, list) and len(names) == graph.output_shape[0]:
+        return tuple(str(name) for name in names)
+    return None
