@@ -13,8 +13,10 @@ from igan_zoo.commands import (
     bench,
     cache,
     data,
+    doctor,
     export,
     inference,
+    merge_scores,
     models,
     neighbors,
     publishing,
@@ -25,7 +27,9 @@ from igan_zoo.commands import (
     training,
     turing,
 )
+from igan_zoo.commands.terminal import logging_to_stderr
 from igan_zoo.errors import IganZooError, first_line, one_line
+from igan_zoo.machine.progress import showing_progress
 
 _DEBUG = "IGAN_ZOO_DEBUG"
 _LONGEST_SENTENCE = 2000
@@ -37,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With ``--debug``, or IGAN_ZOO_DEBUG in the environment, an error that is not one of ours is raised as it is.
     """
     try:
-        cli.main(arguments, prog_name="igan-zoo", standalone_mode=False)
+        with logging_to_stderr(), showing_progress():
+            code = cli.main(arguments, prog_name="igan-zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
@@ -60,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get(_DEBUG):
             raise
         _fail(_unexpected(error), 1)
+    # Click returns the code of a command that exits by itself.
+    if code:
+        sys.exit(code)
 
 
 def _unexpected(error: Exception) -> str:
@@ -82,8 +90,29 @@ def _set_debug(_context: click.Context, _option: click.Parameter, value: bool) -
         os.environ[_DEBUG] = "1"
 
 
+def _print_version(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    click.echo(f"igan-zoo, version {__version__}")
+    try:
+        import onnxruntime
+    except ImportError:
+        click.echo("onnxruntime is not installed")
+    else:
+        providers = ", ".join(onnxruntime.get_available_providers())
+        click.echo(f"onnxruntime, version {onnxruntime.__version__}: {providers}")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(__version__, prog_name="igan-zoo")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the versions of igan-zoo and onnxruntime, with its providers, and exit.",
+)
 @click.option(
     "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show the traceback of an unexpected error."
 )
@@ -98,22 +127,24 @@ _COMMANDS = (
     models.pull,
     models.search,
     cache.cache,
-    publishing.login,
     publishing.publish,
     publishing.catalogue,
     inference.sample,
     inference.classify,
     inference.evaluate,
     score.score,
+    merge_scores.merge_scores,
     rank.rank,
     neighbors.neighbors,
     bench.bench,
     serve.serve,
     data.prepare,
+    training.recipes,
     training.train,
     export.export,
     reproduce.reproduce,
     turing.turing,
+    doctor.doctor,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import THREADS, Seconds, json_option, missing_train, resolve
+from igan_zoo.commands.completion import MODEL
+from igan_zoo.commands.options import THREADS, Seconds, json_option, missing_train
 from igan_zoo.commands.terminal import print_json, print_table
 
 
@@ -19,7 +20,7 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, type=MODEL)
 @click.option("--batch", "batches", callback=_sizes, default="1,16,100", show_default=True, help="Batch sizes.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: each one that is there]")
 @click.option("--threads", type=THREADS, help="Of onnxruntime on the CPU.  [default: all cores]")
@@ -44,10 +45,11 @@ def bench(
     """Measure how many images a second every graph of a model runs here, variants beside the plain one."""
     from dataclasses import asdict
 
+    from igan_zoo.models import store
     from igan_zoo.models.spec import graph_file
     from igan_zoo.serving.benchmarking import conditions, measure_speeds
 
-    chosen = resolve(model)
+    chosen = store.resolve(model)
     click.echo(f"{chosen.name} ({chosen.path})", err=True)
     candidates = _candidates(chosen, device, threads)
     if with_torch:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import (
     BATCH_SIZE,
     IMAGES,
@@ -16,13 +17,12 @@ from igan_zoo.commands.options import (
     START,
     announce,
     device_option,
-    engine_options,
-    executor,
+    executor_options,
+    find_executor,
     force_option,
     json_option,
     keep_inputs,
     missing_train,
-    resolve,
     variant_option,
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
@@ -30,7 +30,7 @@ from igan_zoo.errors import IganZooError
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, type=MODEL)
 @click.option("--n", "count", type=IMAGES, default=100, show_default=True, help="How many images.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Image i of a seed is always the same.")
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first image.")
@@ -42,7 +42,7 @@ from igan_zoo.errors import IganZooError
     help="X.npz, X.tar, X.parquet or a folder of PNG files.",
 )
 @click.option("--batch-size", type=BATCH_SIZE, default=250, show_default=True)
-@engine_options
+@executor_options
 @variant_option
 @device_option
 @force_option
@@ -53,7 +53,7 @@ def sample(
     start: int,
     out: Path,
     batch_size: int,
-    engine: str | None,
+    executor: str | None,
     workers: int | None,
     shard_size: int | None,
     variant: Any,
@@ -62,37 +62,41 @@ def sample(
 ) -> None:
     """Draw images from a generator, and a picture of the first hundred beside them.
 
-    With --engine the same file is written by many workers; killed, the same command goes on where it was.
+    With --executor the same file is written by many workers; killed, the same command goes on where it was.
     """
+    from igan_zoo.api import load
     from igan_zoo.images.pixels import grid, write_image
     from igan_zoo.machine.files import refuse_full
-    from igan_zoo.serving import engine as engines
-    from igan_zoo.serving import sampling
     from igan_zoo.serving.sample_writers import check_output, write_samples
+    from igan_zoo.serving.shards.sampling import sample_in_shards
 
     began = time.perf_counter()
     picture = out.with_name(f"{out.stem}-grid.png")
     keep_inputs([out, picture], [model])
-    if engine != "ranks":
+    if executor != "ranks":
         check_output(out, replace=force)
     # Of ranks another one may have written both.
-    if engine != "ranks" or not out.exists():
+    if executor != "ranks" or not out.exists():
         refuse_full(picture, replace=force)
-    shared = executor(engine, workers, shard_size)
-    chosen = resolve(model)
-    loaded = engines.load_engine(chosen, ["generator"], device=device, variant=variant)
-    announce(chosen, loaded, variant)
-    shape = loaded.graphs["generator"].output_shape
-    which: Any = {"seed": seed, "start": start, "count": count}
+    shared = find_executor(executor, workers, shard_size)
+    loaded = load(model, roles=["generator"], device=device, variant=variant)
+    announce(loaded)
+    shape = loaded.engine.graphs["generator"].output_shape
     if shared is None:
-        distribution = engines.latent_distribution(chosen, loaded)
-        images = sampling.sample(loaded, distribution, **which, batch_size=batch_size)
-        first = write_samples(out, images, image_shape=shape, **which, replace=force)
+        batches = loaded.sample_batches(count, seed=seed, start=start, batch_size=batch_size)
+        first = write_samples(out, batches, image_shape=shape, seed=seed, start=start, count=count, replace=force)
     else:
-        from igan_zoo.serving.shards.sampling import sample_in_shards
-
-        how: Any = {"batch_size": batch_size, "shard_size": shard_size, "device": device, "variant": variant}
-        drawn = sample_in_shards(shared, chosen, loaded, out, **which, **how, replace=force)
+        drawn = sample_in_shards(
+            shared,
+            loaded,
+            out,
+            seed=seed,
+            start=start,
+            count=count,
+            batch_size=batch_size,
+            shard_size=shard_size,
+            replace=force,
+        )
         if drawn is None:
             click.echo(f"{shared}: its images are drawn; the last rank writes {out}", err=True)
             return
@@ -105,7 +109,7 @@ def sample(
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...")
+@click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...", type=MODEL)
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many classes an image.")
 @json_option
 @variant_option
@@ -114,25 +118,14 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
     """Classify PNG and JPEG files, or all in a folder: class, probability, and how real the image looks to D."""
     from dataclasses import asdict
 
-    from igan_zoo.serving import classifying
-    from igan_zoo.serving import engine as engines
+    from igan_zoo.api import load
 
     began = time.perf_counter()
     model, images = _split_model(arguments)
-    files = classifying.find_images(images)
-    chosen = resolve(model)
-    engine = engines.load_engine(chosen, ["classifier"], device=device, variant=variant)
-    announce(chosen, engine, variant)
-    answers = list(
-        classifying.classify(
-            engine,
-            engines.class_names(chosen, engine),
-            files,
-            top=top,
-            crop=engines.crops(chosen, engine),
-        )
-    )
-    good = [answer for answer in answers if isinstance(answer, classifying.Classification)]
+    loaded = load(model, roles=["classifier"], device=device, variant=variant)
+    announce(loaded)
+    answers = loaded.classify(images, top=top, errors="return", progress=True)
+    good = [answer for answer in answers if not isinstance(answer, IganZooError)]
     if as_json:
         print_json([asdict(answer) for answer in good])
     elif good:
@@ -150,7 +143,7 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
 
 
 @click.command()
-@click.argument("model", required=False, metavar="[MODEL|RUN]")
+@click.argument("model", required=False, metavar="[MODEL|RUN]", type=MODEL)
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
 @click.option("--split", default="test", show_default=True)
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE.csv", help="Labels of images.")
@@ -176,21 +169,26 @@ def evaluate(
 def _evaluate_model(
     reference: str | None, data: str, split: str, labels_file: Path | None, variant: Any, device: Any
 ) -> tuple[int, int]:
+    from igan_zoo.api import load
     from igan_zoo.serving import classifying
-    from igan_zoo.serving import engine as engines
     from igan_zoo.training.data.sources import load_images
 
-    chosen = resolve(reference)
-    engine = engines.load_engine(chosen, ["classifier"], device=device, variant=variant)
-    announce(chosen, engine, variant)
-    height, width, channels = engine.graphs["classifier"].input_shape
-    shape: dict[str, Any] = {"height": height, "width": width, "channels": channels}
-    how: dict[str, Any] = {"crop": engines.crops(chosen, engine), "labels_file": labels_file}
-    labelled = load_images(data, split, **shape, **how, labelled_only=True)
-    known = engines.known_class_names(chosen, engine)
-    if known is not None:
-        labelled = labelled.numbered_by(known, chosen.path)
-    return classifying.count_errors(engine, labelled.images, labelled.labels), len(labelled)
+    loaded = load(reference, roles=["classifier"], device=device, variant=variant)
+    announce(loaded)
+    height, width, channels = loaded.engine.graphs["classifier"].input_shape
+    labelled = load_images(
+        data,
+        split,
+        height=height,
+        width=width,
+        channels=channels,
+        crop=loaded.crop,
+        labels_file=labels_file,
+        labelled_only=True,
+    )
+    if loaded.known_classes is not None:
+        labelled = labelled.numbered_by(loaded.known_classes, loaded.path)
+    return classifying.count_errors(loaded.engine, labelled.images, labelled.labels), len(labelled)
 
 
 def _evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from igan_zoo.commands.completion import MODEL, PUBLISHED_MODEL
 from igan_zoo.commands.options import json_option, token_option, variant_option
 from igan_zoo.commands.terminal import print_json, print_table
 
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 @json_option
 @token_option
 def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: str | None) -> None:
-    """List the models that are known, and where each one is; those whose names match a pattern such as 'mnist-*'."""
-    from igan_zoo.hub.listing import list_known
+    """List the known models and where each one is, or those whose names match a pattern such as 'mnist-*'.
 
-    _print_listing(list_known(patterns, remote=remote, token=token), as_json)
+    * marks the model that runs where none is named.
+    """
+    from igan_zoo.api import list_models as known
+
+    _print_listing(known(*patterns, remote=remote, token=token), as_json)
 
 
 @click.command()
@@ -48,20 +52,20 @@ def _print_listing(models: list[ListedModel], as_json: bool) -> None:
     elif models:
         rows = [
             (
-                model.name,
+                f"{model.name} *" if model.default else model.name,
                 ", ".join(model.places) or "not here",
                 f"{model.size / 1e6:.1f} MB" if model.size else "-",
                 ", ".join(model.variants) or "-",
-                f"{model.error:.2%} errors" if model.error is not None else "-",
+                f"{model.error:.2%}" if model.error is not None else "-",
                 model.summary,
             )
             for model in models
         ]
-        print_table(rows)
+        print_table([("model", "where", "size", "variants", "errors", "summary"), *rows])
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, type=MODEL)
 @click.option("--remote", is_flag=True, help="MODEL is ORG/NAME[@REVISION] on the Hub, or published in the catalogue.")
 @json_option
 @token_option
@@ -109,7 +113,7 @@ def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, metavar="DIR...")
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=MODEL)
 @click.option("--sums-only", is_flag=True, help="Do not compare the ONNX files with the training weights.")
 def verify(directories: tuple[str, ...], sums_only: bool) -> None:
     """Check model directories: every file's checksum, and what the ONNX files compute.
@@ -156,7 +160,7 @@ def _verified_parity(directory: ModelDirectory) -> str:
 
 
 @click.command()
-@click.argument("name", metavar="NAME|ORG/NAME[@REVISION]|DIR")
+@click.argument("name", metavar="NAME|ORG/NAME[@REVISION]|DIR", type=PUBLISHED_MODEL)
 @click.option("--from", "source", type=click.Path(path_type=Path), help="A model directory, or a directory of them.")
 @click.option("--to", type=click.Path(path_type=Path), help="Copy it here, not into the cache.")
 @variant_option
@@ -168,12 +172,12 @@ def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: s
     HF_HUB_OFFLINE=1 forbids it), in the package, and in the checkout of an editable installation. Private models need
     a token: hf auth login, or HF_TOKEN. With --variant only what running that form takes is fetched.
     """
-    from igan_zoo.hub.pulling import pull as pull_model
+    from igan_zoo.api import pull as pull_model
     from igan_zoo.models.directory import ModelDirectory
 
     if source is None and Path(name).is_dir():
         source = Path(name)
         name = ModelDirectory.open(source).spec.name
-    directory, label = pull_model(name, source=source, to=to, variant=variant, token=token)
-    absent = [] if variant else sorted(set(directory.spec.files) - directory.present())
-    click.echo(f"{directory.spec.name} ({label}): {directory.path}{_without(absent)}")
+    pulled = pull_model(name, source=source, to=to, variant=variant, token=token, progress=True)
+    absent = [] if variant else sorted(set(pulled.spec.files) - pulled.present())
+    click.echo(f"{pulled.spec.name} ({pulled.place}): {pulled.path}{_without(absent)}")

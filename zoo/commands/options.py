@@ -14,7 +14,7 @@ import click
 from igan_zoo.errors import IganZooError
 
 if TYPE_CHECKING:
-    from igan_zoo.models.store import Model
+    from igan_zoo.api import Model
     from igan_zoo.serving.shards.executors import Executor
 
 VARIANTS = click.Choice(["fp16", "int8", "affine"])
@@ -63,22 +63,22 @@ def server_token_option(flag: str, variable: str, purpose: str) -> Callable[[Cal
     return click.option(flag, envvar=variable, callback=given, help=f"{purpose}  [or {variable}]")
 
 
-def _engine(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuses what no engine is called, before anything heavy is loaded."""
+def _executor(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuses an unknown executor before anything heavy is loaded."""
     if value is None or re.fullmatch(r"processes|ranks|(dask|ray)(://[^/]+:\d+)?", value):
         return value
     known = "processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks"
-    raise click.BadParameter(f"{value!r} is no engine: give {known}", context, option)
+    raise click.BadParameter(f"{value!r} is no executor: give {known}", context, option)
 
 
-def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``--engine``, ``--workers`` and ``--shard-size``; :func:`executor` takes the first two."""
+def executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds ``--executor``, ``--workers`` and ``--shard-size``; :func:`find_executor` takes the first two."""
     for option in (
         click.option("--shard-size", type=click.IntRange(min=1), help="Images that a lost worker costs."),
         click.option("--workers", type=click.IntRange(min=1), help="[default: one a core, or all of a cluster]"),
         click.option(
-            "--engine",
-            callback=_engine,
+            "--executor",
+            callback=_executor,
             metavar="NAME",
             help="Share the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], or ranks (RANK and WORLD_SIZE).",
         ),
@@ -87,23 +87,23 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def executor(engine: str | None, workers: int | None, shard_size: int | None) -> Executor | None:
+def find_executor(name: str | None, workers: int | None, shard_size: int | None) -> Executor | None:
     """Returns what does the shards; None where the work is to be done undivided, in this process."""
-    if engine is None and workers is None:
+    if name is None and workers is None:
         if shard_size is not None:
-            raise click.UsageError("--shard-size goes with --engine or --workers")
+            raise click.UsageError("--shard-size goes with --executor or --workers")
         return None
-    if engine == "ranks":
+    if name == "ranks":
         from igan_zoo.serving.shards.ranks import find_rank
 
         if workers is not None:
-            raise click.UsageError("--workers does not go with --engine ranks: every rank is one worker")
+            raise click.UsageError("--workers does not go with --executor ranks: every rank is one worker")
         return find_rank()
-    if engine is not None and engine.startswith("dask://") and workers is not None:
-        raise click.UsageError(f"--workers does not go with {engine}, which has its own")
-    from igan_zoo.serving.shards.executors import find_executor
+    if name is not None and name.startswith("dask://") and workers is not None:
+        raise click.UsageError(f"--workers does not go with {name}, which has its own")
+    from igan_zoo.serving.shards import executors
 
-    return find_executor(engine or "processes", workers)
+    return executors.find_executor(name or "processes", workers)
 
 
 def missing_train(error: ImportError) -> IganZooError:
@@ -122,13 +122,6 @@ def missing_serve(error: ImportError) -> IganZooError:
     return MissingExtraError(
         f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
     )
-
-
-def resolve(reference: str | None) -> Model:
-    """Returns the model that a command was given, or the default one."""
-    from igan_zoo.models import store
-
-    return store.resolve(reference)
 
 
 def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path | None]) -> None:
@@ -158,7 +151,7 @@ def _is_read(output: Path, folder: Path) -> bool:
     return output.is_dir() or output.suffix.lower() in (*SUFFIXES, ".parquet") or (folder / CONFIG).is_file()
 
 
-def announce(model: Model, engine: Any, variant: str | None = None) -> None:
+def announce(loaded: Model) -> None:
     """Says on stderr which model, or variant of it, runs, and where it really runs."""
-    name = f"{model.name} {variant}" if variant else model.name
-    click.echo(f"{name} ({model.path}) on {engine.provider}", err=True)
+    name = f"{loaded.name} {loaded.variant}" if loaded.variant else loaded.name
+    click.echo(f"{name} ({loaded.path}) on {loaded.provider}", err=True)

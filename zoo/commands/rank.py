@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import BATCH_SIZE, SEED, THREADS, device_option, force_option, keep_inputs
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, refuse_existing
 from igan_zoo.commands.terminal import print_seconds_since
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", type=MODEL)
 @click.option("--top", default="1%", show_default=True, help="How many images to write: a number, or a share like 1%.")
 @click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
 @click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")

@@ -1,4 +1,4 @@
-"""The command that scores images: score, and what merges the statistics of shards: score merge."""
+"""The command that scores images: score."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.conventions import print_conventions
 from igan_zoo.commands.options import (
     BATCH_SIZE,
@@ -16,68 +17,28 @@ from igan_zoo.commands.options import (
     THREADS,
     Seconds,
     device_option,
-    engine_options,
-    executor,
+    executor_options,
+    find_executor,
     force_option,
     keep_inputs,
 )
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
+from igan_zoo.commands.score_options import (
+    check_usage,
+    default_metrics,
+    format_option,
+    metric_option,
+    save_option,
+    subset_option,
+)
 from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.scoring.protocols import Metric
     from igan_zoo.serving.scoring.statistics import Facts, Statistics
     from igan_zoo.serving.shards.executors import Executor
     from igan_zoo.serving.stored_images import ImageSource
 
 _MODEL_IMAGES = 50_000
-
-_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr", "dc")
-
-
-def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the metrics of ``is,fid`` and repeated options, each once; ``all`` stays as it is."""
-    names = [name.strip() for value in values for name in value.split(",")]
-    for name in names:
-        if name not in (*_METRICS, "all"):
-            known = ", ".join(map(repr, (*_METRICS, "all")))
-            raise click.BadParameter(f"{name!r} is not one of {known}.", context, option)
-    return ("all",) if "all" in names else tuple(dict.fromkeys(names))
-
-
-_metric_option = click.option(
-    "--metric",
-    "metrics",
-    callback=_metrics,
-    multiple=True,
-    metavar="is|fid|kid|pr|dc|all",
-    help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
-)
-_format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
-)
-_subset_option = click.option(
-    "--subset-size",
-    type=click.IntRange(min=2),
-    help="Of the kernel distance.  [default: 1000; with --metric all no more than there are images]",
-)
-_save_option = click.option(
-    "--save-statistics",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="X.safetensors|X.npz",
-    help="Also keep the statistics, a reference for later; .npz is pytorch-fid's mean and covariance.",
-)
-
-
-class _WithMerge(click.Command):
-    """A command that gives way to another where its first argument is ``merge``."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        if args[:1] == ["merge"]:
-            return merge.make_context(f"{info_name} merge", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
 
 
 def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -89,12 +50,10 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     return int(first), int(second)
 
 
-@click.command(
-    cls=_WithMerge, epilog="igan-zoo score merge A B ... gives the numbers of one run from the files of its shards."
-)
-@click.argument("source")
+@click.command(epilog="igan-zoo merge-scores A B ... gives the numbers of one run from the files that --shard wrote.")
+@click.argument("source", type=MODEL)
 @click.argument("other", required=False, metavar="[REFERENCE]")
-@_metric_option
+@metric_option
 @click.option("--reference", help="What to compare with: images, saved statistics, or pytorch-fid's .npz.")
 @click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
 @click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
@@ -104,13 +63,13 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--splits", type=click.IntRange(min=1), default=10, show_default=True, help="Of the Inception score.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=2020, show_default=True, help="Of every choice.")
 @click.option("--model-seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="A model's images.")
-@_subset_option
+@subset_option
 @click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
-@_save_option
+@save_option
 @click.option("--batch-size", type=BATCH_SIZE, help="Changes no number.  [default: 10; 100 of a classifier]")
 @click.option("--threads", type=THREADS, help="[default: all cores]")
-@engine_options
+@executor_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
@@ -123,7 +82,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 )
 @click.option("--compare-conventions", is_flag=True, help="Print instead what other tools make of the same images.")
 @click.option("--save-every", type=Seconds(), default=30, show_default=True, help="Seconds a kill costs.")
-@_format_option
+@format_option
 @force_option
 def score(
     source: str,
@@ -144,7 +103,7 @@ def score(
     save_statistics: Path | None,
     batch_size: int | None,
     threads: int | None,
-    engine: str | None,
+    executor: str | None,
     workers: int | None,
     shard_size: int | None,
     device: Any,
@@ -181,20 +140,20 @@ def score(
         raise click.UsageError("give the reference once: as a second argument or with --reference")
     reference = reference or other
     everything = metrics == ("all",)
-    metrics = _default_metrics(metrics, reference)
+    metrics = default_metrics(metrics, reference)
     plan = plans.Plan(metrics, splits, seed, not no_cache, manner)
-    _check_usage(plan.comparing, reference, shard, out, save_statistics)
+    check_usage(plan.comparing, reference, shard, out, save_statistics)
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     saved = plans.saved_reference(reference) if reference is not None else None
-    shared = executor(engine, workers, shard_size)
+    shared = find_executor(executor, workers, shard_size)
     if shared is not None and (shard is not None or compare_conventions):
-        raise click.UsageError("--engine cuts the work itself; leave --shard and --compare-conventions out")
+        raise click.UsageError("--executor cuts the work itself; leave --shard and --compare-conventions out")
     # Another rank may have written it.
-    refuse_existing(None if shard or engine == "ranks" else out, force)
+    refuse_existing(None if shard or executor == "ranks" else out, force)
     exported = save_statistics if save_statistics is not None and save_statistics.suffix == ".npz" else None
     refuse_existing(exported, force)
-    if engine == "ranks" and reference is not None and saved is None:
-        raise click.UsageError("with --engine ranks, --reference is a file of --save-statistics")
+    if executor == "ranks" and reference is not None and saved is None:
+        raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
     if precision == "bf16":
         raise ScoringError(
             "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
@@ -218,10 +177,10 @@ def score(
         name_skipped(skipped_images(statistics, images, most=MOST_NAMED), int(statistics.skipped.sum()))
         return statistics
 
-    def sharded(executor: Executor, name: str, part: str | None) -> Gather:
+    def sharded(workers: Executor, name: str, part: str | None) -> Gather:
         from igan_zoo.serving.shards.scoring import ShardedGathering
 
-        return ShardedGathering(executor, name, part, device, shard_size, force)
+        return ShardedGathering(workers, name, part, device, shard_size, force)
 
     images = opened(source, split)
     network = load_network(scorer, weights, device=device, threads=threads)
@@ -267,86 +226,5 @@ def score(
     print_seconds_since(began)
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@_metric_option
-@click.option("--reference", help="Saved statistics, or pytorch-fid's .npz.")
-@_subset_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
-@_save_option
-@_format_option
-@force_option
-def merge(
-    files: tuple[Path, ...],
-    metrics: tuple[Any, ...],
-    reference: str | None,
-    subset_size: int | None,
-    out: Path | None,
-    save_statistics: Path | None,
-    form: str,
-    force: bool,
-) -> None:
-    """Give the numbers of one run from the statistics of its shards."""
-    from igan_zoo.serving.scoring import comparing, statistics_file
-    from igan_zoo.serving.scoring import plan as plans
-    from igan_zoo.serving.scoring import statistics as sums
-    from igan_zoo.serving.scoring.frechet_distance import gaussian
-    from igan_zoo.serving.scoring.protocols import OF_SINGLE_IMAGES
-
-    everything = metrics == ("all",)
-    plan = plans.Plan(_default_metrics(metrics, reference))
-    _check_usage(plan.comparing, reference, None, out, save_statistics)
-    keep_inputs([out, save_statistics], [*files, reference])
-    refuse_existing(out, force)
-    refuse_existing(save_statistics, force)
-    merged = sums.merge([statistics_file.load_statistics(path) for path in files])
-    compared = plans.saved_reference(reference) if reference is not None else None
-    if reference is not None and compared is None:
-        raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
-    if everything:
-        facts = merged.facts
-        possible = comparing.possible_metrics(facts.features, facts.classes, compared, compared=compared is not None)
-        plan = plans.Plan(tuple(metric for metric in possible if metric not in OF_SINGLE_IMAGES or facts.kept))
-        if compared is not None and subset_size is None:
-            subset_size = comparing.largest_subset(facts, compared)
-    name_skipped([], int(merged.skipped.sum()))
-    computed = [metric for metric in plan.metrics if compared is not None or metric not in plan.comparing]
-    records = plans.results(computed, merged, compared, subset_size=subset_size)
-    if save_statistics is not None and save_statistics.suffix == ".npz":
-        statistics_file.save_gaussian(gaussian(merged), save_statistics)
-    elif save_statistics is not None:
-        statistics_file.save_statistics(merged, save_statistics)
-    if records:
-        print_records(records, form, out)
-
-
-def _default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
-    """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
-    if metrics == ("all",):
-        return _METRICS if reference is not None else ("is",)
-    return metrics or ("fid" if reference is not None else "is",)
-
-
 def _say(sentence: str) -> None:
     click.echo(sentence, err=True)
-
-
-def _check_usage(
-    comparing: tuple[Metric, ...],
-    reference: str | None,
-    shard: tuple[int, int] | None,
-    out: Path | None,
-    save_statistics: Path | None,
-) -> None:
-    """Refuses options that do not belong together."""
-    if save_statistics is not None and save_statistics.suffix not in (".safetensors", ".npz"):
-        raise click.UsageError(f"--save-statistics takes a name in .safetensors or .npz, not {save_statistics.name}")
-    if shard is not None:
-        if out is None:
-            raise click.UsageError("--shard writes the statistics of its part: name their file with --out")
-        if reference is not None or save_statistics is not None:
-            raise click.UsageError("--reference and --save-statistics go with igan-zoo score merge, not with --shard")
-    elif comparing and reference is None and save_statistics is None:
-        raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
-    elif reference is not None and not comparing:
-        raise click.UsageError("--reference is for --metric fid, kid, pr and dc")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import VARIANTS, missing_serve, server_token_option
 
 _POSITIVE = click.IntRange(min=1)
@@ -16,7 +17,7 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]")
+@click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]", type=MODEL)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(

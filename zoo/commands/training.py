@@ -1,4 +1,4 @@
-"""The command that makes models: train."""
+"""Commands that make models: recipes, train."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import THREADS, Seconds, device_option, keep_inputs, missing_train
-from igan_zoo.commands.terminal import print_json
+from igan_zoo.commands.completion import RECIPE
+from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs, missing_train
+from igan_zoo.commands.terminal import print_json, print_table
 from igan_zoo.errors import TrainingError
 
 
 @click.command()
-@click.argument("recipe_name", metavar="RECIPE|recipe.json")
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the recipes that train takes, each with a sentence."""
+    from igan_zoo.training.recipe_sentences import SENTENCES
+
+    if as_json:
+        print_json([{"name": name, "summary": sentence} for name, sentence in SENTENCES.items()])
+    else:
+        print_table([("recipe", "trains"), *SENTENCES.items()])
+
+
+@click.command()
+@click.argument("recipe_name", metavar="RECIPE|recipe.json", type=RECIPE)
 @click.option("--data", help="A Hub id, a copy in the Hub's layout, a folder of images, or shards.")
 @click.option("--labels", metavar="N|N-per-class|all|0|FILE.csv", help="Labelled images, by the seed or by a file.")
 @click.option("--size", type=click.IntRange(min=1), help="Pixels a side.")

@@ -172,15 +172,25 @@ def test_shards_merge_to_the_bytes_of_one_run(
     merged = tmp_path / "merged.safetensors"
     files = [*parts[1:], parts[0]]
     code, output, errors = igan_zoo(
-        "score", "merge", *files, *options[2:], "--reference", whole, "--save-statistics", merged, "--format", "json"
+        "merge-scores", *files, *options[2:], "--reference", whole, "--save-statistics", merged, "--format", "json"
     )
     assert code == 0, errors
     assert values(output) == values(expected)
     assert [(record["protocol"], record["skipped"]) for record in records(output)][::4] == [("is38", 2), ("pr38", 2)]
     assert merged.read_bytes() == whole.read_bytes()
     if count > 1:
-        refused(igan_zoo("score", "merge", *files[1:]), "Shard 2/")
-        refused(igan_zoo("score", "merge", *files, files[0]), "came before")
+        refused(igan_zoo("merge-scores", *files[1:]), "Shard 2/")
+        refused(igan_zoo("merge-scores", *files, files[0]), "came before")
+
+
+def test_a_folder_may_be_called_as_any_command(
+    igan_zoo: Cli, folder: Path, scorer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.rename(folder.with_name("merge"))
+    monkeypatch.chdir(folder.parent)
+    code, output, errors = igan_zoo("score", "merge", "--scorer", scorer, "--format", "json")
+    assert code == 0, errors
+    assert records(output)[0]["source"] == "merge"
 
 
 def test_killed_at_any_moment_the_same_command_goes_on_to_the_same_bytes(
@@ -284,7 +294,7 @@ def test_a_reference_is_images_or_statistics_or_pytorch_fids_file(
     assert code == 0
     assert "kernel distance" in output
     refused(igan_zoo(*command[:4], "--metric", "pr", "--reference", exported), "has a mean and a covariance only")
-    refused(igan_zoo("score", "merge", saved, "--metric", "fid", "--reference", npz), "no file of statistics", 2)
+    refused(igan_zoo("merge-scores", saved, "--metric", "fid", "--reference", npz), "no file of statistics", 2)
 
 
 def test_a_classifier_gives_the_score_of_its_name(igan_zoo: Cli, model: Path, folder: Path, tmp_path: Path) -> None:
@@ -400,11 +410,11 @@ def test_statistics_that_do_not_belong_together_are_refused(
         (["--n", 80], "a different number of images cannot be merged: 90 in"),
     ):
         shard(2, second, *options)
-        refused(igan_zoo("score", "merge", first, second), message)
-    refused(igan_zoo("score", "merge", first), "Shard 2/2 of")
+        refused(igan_zoo("merge-scores", first, second), message)
+    refused(igan_zoo("merge-scores", first), "Shard 2/2 of")
     refused(igan_zoo("score", npz, "--scorer", scorer, "--shard", "1/2", "--out", second), "is of something else")
-    refused(igan_zoo("score", "merge", npz), "is not a statistics file")
-    refused(igan_zoo("score", "merge"), "Missing argument", 2)
+    refused(igan_zoo("merge-scores", npz), "is not a statistics file")
+    refused(igan_zoo("merge-scores"), "Missing argument", 2)
     assert igan_zoo("score", npz, "--scorer", scorer, "--shard", "1/2", "--out", first)[0] == 0
 
 
@@ -418,7 +428,7 @@ def test_a_reference_scored_with_another_network_is_refused_before_anything_is_s
     monkeypatch.setattr("igan_zoo.serving.scoring.gathering.gather_statistics", lambda *_, **__: pytest.fail("scored"))
     result = igan_zoo("score", npz, "--scorer", other, "--metric", "fid", "--reference", saved)
     refused(result, "was scored with another scorer_sha256")
-    result = igan_zoo("score", "merge", saved, "--metric", "kid", "--reference", saved, "--subset-size", 5)
+    result = igan_zoo("merge-scores", saved, "--metric", "kid", "--reference", saved, "--subset-size", 5)
     refused(result, "keeps no features, which kid needs")
 
 

@@ -1,0 +1,75 @@
+"""Options of the commands that print scores: score and merge-scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.scoring.protocols import Metric
+
+_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr", "dc")
+
+
+def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the metrics of ``is,fid`` and repeated options, each once; ``all`` stays as it is."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    for name in names:
+        if name not in (*_METRICS, "all"):
+            known = ", ".join(map(repr, (*_METRICS, "all")))
+            raise click.BadParameter(f"{name!r} is not one of {known}.", context, option)
+    return ("all",) if "all" in names else tuple(dict.fromkeys(names))
+
+
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    callback=_metrics,
+    multiple=True,
+    metavar="is|fid|kid|pr|dc|all",
+    help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+subset_option = click.option(
+    "--subset-size",
+    type=click.IntRange(min=2),
+    help="Of the kernel distance.  [default: 1000; with --metric all no more than there are images]",
+)
+save_option = click.option(
+    "--save-statistics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="X.safetensors|X.npz",
+    help="Also keep the statistics, a reference for later; .npz is pytorch-fid's mean and covariance.",
+)
+
+
+def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
+    """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
+    if metrics == ("all",):
+        return _METRICS if reference is not None else ("is",)
+    return metrics or ("fid" if reference is not None else "is",)
+
+
+def check_usage(
+    comparing: tuple[Metric, ...],
+    reference: str | None,
+    shard: tuple[int, int] | None,
+    out: Path | None,
+    save_statistics: Path | None,
+) -> None:
+    """Refuses options that do not belong together."""
+    if save_statistics is not None and save_statistics.suffix not in (".safetensors", ".npz"):
+        raise click.UsageError(f"--save-statistics takes a name in .safetensors or .npz, not {save_statistics.name}")
+    if shard is not None:
+        if out is None:
+            raise click.UsageError("--shard writes the statistics of its part: name their file with --out")
+        if reference is not None or save_statistics is not None:
+            raise click.UsageError("--reference and --save-statistics belong to igan-zoo merge-scores, not to --shard")
+    elif comparing and reference is None and save_statistics is None:
+        raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
+    elif reference is not None and not comparing:
+        raise click.UsageError("--reference is for --metric fid, kid, pr and dc")
