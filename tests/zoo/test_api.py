@@ -65,7 +65,8 @@ from PIL import Image
 assert model.classify(Image.open(sys.argv[1]))[0].classes[0][0] == "7"
 """,
         """
-(answer,) = model.classify(open(sys.argv[1], "rb").read())
+from pathlib import Path
+(answer,) = model.classify(Path(sys.argv[1]).read_bytes())
 assert answer.classes[0][0] == "7" and 0 <= answer.realness <= 1
 """,
     ],
@@ -82,7 +83,9 @@ def test_one_image_has_one_answer_whatever_its_form() -> None:
     answers = [model.classify(image, top=2) for image in (str(DIGIT), DIGIT, [DIGIT], DIGIT.read_bytes())]
     assert {len(answer) for answer in answers} == {1}
     assert len({answer[0].classes for answer in answers}) == 1
-    assert model.classify(DIGIT.parent, errors="return", batch_size=3) == model.classify(sorted(DIGIT.parent.iterdir()))
+    assert model.classify(DIGIT.parent, errors="return", batch_size=3) == model.classify(
+        sorted(DIGIT.parent.glob("*.png"))
+    )
 
 
 def test_errors_are_raised_or_returned_in_their_place(tmp_path: Path) -> None:
