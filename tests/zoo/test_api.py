@@ -83,9 +83,8 @@ def test_one_image_has_one_answer_whatever_its_form() -> None:
     answers = [model.classify(image, top=2) for image in (str(DIGIT), DIGIT, [DIGIT], DIGIT.read_bytes())]
     assert {len(answer) for answer in answers} == {1}
     assert len({answer[0].classes for answer in answers}) == 1
-    assert model.classify(DIGIT.parent, errors="return", batch_size=3) == model.classify(
-        sorted(DIGIT.parent.glob("*.png"))
-    )
+    files = sorted(DIGIT.parent.glob("*.png"))
+    assert model.classify(DIGIT.parent, errors="return", batch_size=3) == model.classify(files, batch_size=3)
 
 
 def test_errors_are_raised_or_returned_in_their_place(tmp_path: Path) -> None:
