@@ -14,6 +14,8 @@ from igan_zoo.serving.stored_images import ImageSource
 _FEWEST_FOR_SCORES = 5_000
 _IMAGES_A_CLASS = 5
 _LOOKED_AT = 16
+# The smallest subset has a tenth of the images.
+_EXTRAPOLATED = 20
 
 
 def caveats(
@@ -44,6 +46,11 @@ def caveats(
                 "resizes with half-pixel centers, which moves FID by some percent; score the reference images here to "
                 "be sure."
             )
+    if "fid-inf" in metrics and facts.images <= _EXTRAPOLATED * facts.features:
+        sentences.append(
+            f"{Protocol('fid-inf', facts.images).name} draws a line through distances of {facts.images // 10:,} images "
+            f"and more, which bends where there are not several times as many as the {facts.features:,} features."
+        )
     if network.name == INCEPTION and _all_gray(source):
         sentences.append(
             f"{source.reference} looks gray throughout: Inception knows color photos, and its scores of digits or "

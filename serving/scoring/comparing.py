@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from igan_zoo.errors import ScoringError
+from igan_zoo.serving.scoring.extrapolation import FEWEST_IMAGES, FEWEST_SPLITS
 from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, check_subset_size
-from igan_zoo.serving.scoring.protocols import METRICS, OF_SINGLE_IMAGES, Metric, Reference, check_comparable
+from igan_zoo.serving.scoring.protocols import (
+    METRICS,
+    OF_CLASSES,
+    OF_PAIRS,
+    OF_SUBSETS,
+    WITHOUT_REFERENCE,
+    Metric,
+    Reference,
+    check_comparable,
+)
 from igan_zoo.serving.scoring.statistics import Facts
 
 
-def possible_metrics(features: int, classes: int, reference: Reference | None, *, compared: bool) -> tuple[Metric, ...]:
-    """Returns every metric of a scorer of so many features and classes.
+@dataclass(frozen=True)
+class Sizes:
+    """What decides which metrics there are: a scorer's features and classes, the images, and their splits."""
+
+    features: int
+    classes: int
+    images: int
+    splits: int
+
+
+def possible_metrics(sizes: Sizes, reference: Reference | None, *, compared: bool) -> tuple[Metric, ...]:
+    """Returns every metric that these sizes allow.
 
     ``reference`` is None where images are compared with, or nothing.
     """
-    unfit: set[Metric] = set() if classes else {"is"}
-    if not compared or features == 0:
-        unfit |= set(METRICS) - {"is"}
+    unfit: set[Metric] = set()
+    if sizes.classes == 0:
+        unfit |= OF_CLASSES
+    if sizes.features == 0:
+        unfit |= set(METRICS) - OF_CLASSES
+    if sizes.splits < FEWEST_SPLITS:
+        unfit.add("is-inf")
+    if sizes.images < FEWEST_IMAGES:
+        unfit.add("fid-inf")
+    if not compared:
+        unfit |= set(METRICS) - WITHOUT_REFERENCE
     elif reference is not None and (reference.statistics is None or not len(reference.statistics.kept_features)):
-        unfit |= OF_SINGLE_IMAGES
+        unfit |= OF_PAIRS
     return tuple(metric for metric in METRICS if metric not in unfit)
 
 
@@ -44,10 +73,10 @@ def check_before_scoring(
                 f"{facts.features}: score both with the same scorer."
             )
     for metric in metrics:
-        if metric in OF_SINGLE_IMAGES:
+        if metric in OF_PAIRS:
             if isinstance(reference, Reference):
                 _check_keeps_features(metric, reference)
-            if metric == "kid":
+            if metric in OF_SUBSETS:
                 fewest = min(facts.kept, _kept(reference))
                 check_subset_size(DEFAULT_SUBSET_SIZE if subset_size is None else subset_size, fewest)
 

@@ -59,6 +59,14 @@ def gaussian(statistics: Statistics, *, ddof: int = 1) -> Gaussian:
     return Gaussian(mean, scatter / (count - ddof), root)
 
 
+def gaussian_of(features: NDArray[np.float32] | Array) -> Gaussian:
+    """Returns the Gaussian of features ``[N, F]`` themselves, in float64; the covariance is divided by N - 1."""
+    wide = features.astype(np.float64)
+    mean = wide.mean(axis=0)
+    root = (wide - mean) / np.sqrt(len(wide) - 1)
+    return Gaussian(mean, root.T @ root, root if len(root) <= len(mean) else None)
+
+
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
     """Returns the squared distance, 0 or more but for rounding.
 

@@ -60,9 +60,9 @@ def inception_score(statistics: Statistics) -> InceptionScore:
         raise ScoringError(f"No image of a split of {statistics.name} decodes: take fewer splits, or other images.")
     probabilities = statistics.split_probabilities / PROBABILITY_STEPS
     entropies = statistics.split_entropies / PROBABILITY_STEPS
-    splits = np.exp(entropies / counts - _negative_entropy(probabilities / counts[:, None]))
+    splits = np.exp(entropies / counts - negative_entropy(probabilities / counts[:, None]))
     total = counts.sum()
-    theta = float(entropies.sum() / total - _negative_entropy(probabilities.sum(axis=0) / total))
+    theta = float(entropies.sum() / total - negative_entropy(probabilities.sum(axis=0) / total))
 
     steps = np.array([COARSE_PROBABILITY_STEPS] * statistics.facts.classes + [COARSE_ENTROPY_STEPS])
     means = statistics.class_moments[:-1, -1] / steps / total
@@ -89,7 +89,7 @@ def inception_score_reference(facts: Facts, logits: NDArray[np.float32]) -> Ince
 def unsplit_score(logits: NDArray[np.float32]) -> float:
     """Returns the score of all images together, of their logits ``[images, classes]``, in float64."""
     probabilities, entropies = probabilities_and_entropies(np.asarray(logits, np.float64))
-    return float(np.exp(entropies.mean() - _negative_entropy(probabilities.mean(axis=0))))
+    return float(np.exp(entropies.mean() - negative_entropy(probabilities.mean(axis=0))))
 
 
 def _with_error_bars(
@@ -111,7 +111,8 @@ def _with_error_bars(
     )
 
 
-def _negative_entropy(q: NDArray[np.float64]) -> NDArray[np.float64]:
+def negative_entropy(q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns ``Σₖ qₖ log qₖ`` over the last axis; a class that never occurs adds 0."""
     return np.asarray((q * _log(q)).sum(axis=-1))
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import OutputError, ScoringError
+from igan_zoo.serving.scoring.extrapolation import check_images, check_splits
 from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import (
+    OF_CLASSES,
+    OF_PAIRS,
     OF_SINGLE_IMAGES,
     Metric,
     Protocol,
     Record,
     Reference,
-    check_classes,
-    check_features,
+    check_outputs,
     images_needed,
     protocol_of,
     score,
@@ -39,13 +41,15 @@ from igan_zoo.serving.stored_images import ImageSource
 class Plan:
     """The metrics of one invocation, what their numbers depend on, and how images are gone through.
 
-    ``cached`` is whether finished statistics are looked for, and kept, in the cache.
+    ``cached`` is whether finished statistics are looked for, and kept, in the cache; ``bootstrap`` how many draws give
+    standard errors, 0 for none.
     """
 
     metrics: tuple[Metric, ...]
     splits: int = DEFAULT_SPLITS
     seed: int = DEFAULT_SEED
     cached: bool = True
+    bootstrap: int = 0
     manner: Manner = field(default_factory=Manner)
 
     @property
@@ -60,7 +64,7 @@ class Plan:
             DataError: there are not so many images.
             ScoringError: so many images allow no score, or the scorer not these metrics.
         """
-        return self._facts(source, network, self.metrics, self.splits if "is" in self.metrics else None, count)
+        return self._facts(source, network, self.metrics, self.splits if OF_CLASSES & {*self.metrics} else None, count)
 
     def reference_facts(self, source: ImageSource, network: Network) -> Facts:
         """Returns the same for all images of a source that others are compared with, which need not fill the splits.
@@ -68,18 +72,23 @@ class Plan:
         Raises:
             ScoringError: so many images allow no score, or the scorer not these metrics.
         """
-        return self._facts(source, network, self.comparing, None, None)
+        # All others take no more than sums of the reference.
+        metrics: list[Metric] = [metric if metric in OF_PAIRS else "fid" for metric in self.comparing]
+        return self._facts(source, network, metrics, None, None)
 
     def _facts(
         self, source: ImageSource, network: Network, metrics: Sequence[Metric], splits: int | None, count: int | None
     ) -> Facts:
         """``splits`` None is as many as usual, or as there are images: no metric asks for them."""
-        for metric in self.comparing:
-            check_features(metric, network.name, network.features)
-        if "is" in self.metrics:
-            check_classes(network.name, network.classes)
+        for metric in self.metrics:
+            check_outputs(metric, network.name, features=network.features, classes=network.classes)
         images = len(choose_images(len(source), count, self.seed))
-        _, kept = images_needed([Protocol(metric, images) for metric in metrics], features=network.features)
+        if "fid-inf" in metrics:
+            check_images(images)
+        if "is-inf" in metrics and splits is not None:
+            check_splits(splits, splits)
+        protocols = [Protocol(metric, images) for metric in metrics]
+        _, kept = images_needed(protocols, features=network.features, bootstrap=self.bootstrap > 0)
         facts = Facts(
             scorer=network.name,
             scorer_sha256=network.sha256,
@@ -162,7 +171,12 @@ def saved_reference(name: str) -> Reference | None:
 
 
 def results(
-    metrics: Sequence[Metric], statistics: Statistics, reference: Reference | None, *, subset_size: int | None = None
+    metrics: Sequence[Metric],
+    statistics: Statistics,
+    reference: Reference | None,
+    *,
+    subset_size: int | None = None,
+    bootstrap: int = 0,
 ) -> list[Record]:
     """Returns the numbers of every metric, each under the name of as many images as there really are.
 
@@ -176,5 +190,5 @@ def results(
             raise ScoringError(
                 f"{statistics.name} keeps no features, which {metric} needs: score again with --metric {metric}."
             )
-        records += score(protocol, statistics, reference, subset_size=subset_size)
+        records += score(protocol, statistics, reference, subset_size=subset_size, bootstrap=bootstrap)
     return records

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.engine import WEIGHTS_KEY
 from igan_zoo.serving.image_batches import ImageBatches
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance
+from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian_of
 from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.scoring.inception_score import unsplit_score
 from igan_zoo.serving.scoring.network import Network
@@ -68,12 +67,5 @@ def preview_error(
         unsplit_score(ours[1]),
         unsplit_score(theirs[1]),
         float(np.sqrt(np.square(features[0] - features[1]).mean()) / spread) if spread else float("inf"),
-        frechet_distance(_gaussian(features[0]), _gaussian(features[1])),
+        frechet_distance(gaussian_of(features[0]), gaussian_of(features[1])),
     )
-
-
-def _gaussian(features: NDArray[np.float64]) -> Gaussian:
-    mean = features.mean(axis=0)
-    root = (features - mean) / np.sqrt(len(features) - 1)
-    covariance = root.T @ root
-    return Gaussian(mean, covariance, root if len(root) <= len(mean) else None)

@@ -5,26 +5,38 @@ A name says the metric and how many images it is of: scores of different numbers
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError, UnknownNameError
+from igan_zoo.serving.scoring.bootstrap import bootstrap_error
 from igan_zoo.serving.scoring.density_coverage import density_coverage
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian
+from igan_zoo.serving.scoring.extrapolation import frechet_distance_infinity, inception_score_infinity
+from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian, gaussian_of
 from igan_zoo.serving.scoring.inception_score import inception_score
-from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, kernel_distance
+from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, Kernel, kernel_distance
 from igan_zoo.serving.scoring.precision_recall import precision_recall
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_complete
+from igan_zoo.serving.scoring.vendi_score import vendi_score
 
-Metric = Literal["is", "fid", "kid", "pr", "dc"]
+Metric = Literal["is", "fid", "kid", "pr", "dc", "is-inf", "fid-inf", "kid-rbf", "vendi"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-# They look at the features of single images, which have to be kept.
-OF_SINGLE_IMAGES: frozenset[Metric] = frozenset({"kid", "pr", "dc"})
-_NAME = re.compile(r"(is|fid|kid|pr|dc)([1-9][0-9]*)(k?)")
+# They look at classes; all others at features.
+OF_CLASSES: frozenset[Metric] = frozenset({"is", "is-inf"})
+WITHOUT_REFERENCE: frozenset[Metric] = OF_CLASSES | {"vendi"}
+# They compare the single images of both sides, whose features have to be kept; and those that do so of one side alone.
+OF_PAIRS: frozenset[Metric] = frozenset({"kid", "kid-rbf", "pr", "dc"})
+OF_SINGLE_IMAGES: frozenset[Metric] = OF_PAIRS | {"fid-inf", "vendi"}
+# They draw subsets of --subset-size.
+OF_SUBSETS: frozenset[Metric] = frozenset({"kid", "kid-rbf"})
+_NAME = re.compile(rf"({'|'.join(METRICS)})([1-9][0-9]*)(k?)")
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Protocol:
     @property
     def needs_reference(self) -> bool:
         """Whether the metric compares with other images."""
-        return self.metric != "is"
+        return self.metric not in WITHOUT_REFERENCE
 
 
 def find_protocol(name: str) -> Protocol:
@@ -60,16 +72,16 @@ def find_protocol(name: str) -> Protocol:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UnknownNameError(f"There is no protocol {name!r}: write is, fid, kid, pr or dc and a number, as is50k.")
+        raise UnknownNameError(f"There is no protocol {name!r}: write {', '.join(METRICS)} and a number, as is50k.")
     metric, number, thousands = match.groups()
     return Protocol(cast("Metric", metric), int(number) * (1000 if thousands else 1))
 
 
-def images_needed(protocols: Sequence[Protocol], *, features: int) -> tuple[int, int]:
+def images_needed(protocols: Sequence[Protocol], *, features: int, bootstrap: bool = False) -> tuple[int, int]:
     """Returns how many images the protocols take, and of how many the features must be kept: ``Facts``' numbers.
 
-    KID and precision and recall look at single images; so does FID where there are no more images than features,
-    where that is exact and faster. ``features`` is the scorer's number of them.
+    ``OF_SINGLE_IMAGES`` need them; so do FID where there are no more images than features, where that is exact and
+    faster, and its ``bootstrap``. ``features`` is the scorer's number of them.
 
     Raises:
         ScoringError: the protocols cannot be computed of the same statistics.
@@ -80,8 +92,9 @@ def images_needed(protocols: Sequence[Protocol], *, features: int) -> tuple[int,
     if len(sums) > 1 or (sums and sums != {images}):
         names = ", ".join(protocol.name for protocol in protocols)
         raise ScoringError(f"{names} are not of the same images: compute them one after another.")
-    compared = any(protocol.metric == "fid" for protocol in protocols)
-    return images, images if compared and images <= features else max(single, default=0)
+    compared = any(protocol.metric in ("fid", "fid-inf") for protocol in protocols)
+    everything = compared and (images <= features or bootstrap)
+    return images, images if everything else max(single, default=0)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +134,7 @@ INCEPTION = "inception-2015-12-05"
 INCEPTION_WEIGHTS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 # What the protocols of distances are called with another scorer.
-_DISTANCES: Mapping[Metric, str] = {"fid": "fd", "kid": "kd"}
+_DISTANCES: Mapping[Metric, str] = {"fid": "fd", "kid": "kd", "fid-inf": "fd-inf", "kid-rbf": "kd-rbf"}
 
 # What a metric is called with that scorer, and with another one.
 _LABELS: Mapping[Metric, tuple[str, str]] = {
@@ -130,6 +143,10 @@ _LABELS: Mapping[Metric, tuple[str, str]] = {
     "kid": ("KID", "kernel distance"),
     "pr": ("precision and recall", "precision and recall"),
     "dc": ("density and coverage", "density and coverage"),
+    "is-inf": ("Inception score, extrapolated", "classifier score, extrapolated"),
+    "fid-inf": ("FID, extrapolated", "Fréchet distance, extrapolated"),
+    "kid-rbf": ("KID, RBF kernel", "kernel distance, RBF kernel"),
+    "vendi": ("Vendi score", "Vendi score"),
 }
 
 
@@ -158,21 +175,25 @@ class _Number:
 
 
 def score(
-    protocol: Protocol, statistics: Statistics, reference: Reference | None = None, *, subset_size: int | None = None
+    protocol: Protocol,
+    statistics: Statistics,
+    reference: Reference | None = None,
+    *,
+    subset_size: int | None = None,
+    bootstrap: int = 0,
 ) -> list[Record]:
     """Returns the numbers of a protocol. ``subset_size`` is KID's, else 1000.
+
+    ``bootstrap`` is how many draws give the standard errors that have no formula, 0 for none.
 
     Raises:
         ScoringError: the statistics are not what the protocol is of, or there is no reference that it can compare with.
     """
     check_complete(statistics)
     _check_numbers(protocol, statistics)
-    if protocol.needs_reference:
-        check_features(protocol.metric, statistics.facts.scorer, statistics.facts.features)
-    else:
-        check_classes(statistics.facts.scorer, statistics.facts.classes)
-    comparison = _Comparison(statistics, reference, subset_size or DEFAULT_SUBSET_SIZE)
     facts = statistics.facts
+    check_outputs(protocol.metric, facts.scorer, features=facts.features, classes=facts.classes)
+    comparison = _Comparison(statistics, reference, subset_size or DEFAULT_SUBSET_SIZE, bootstrap)
     return [
         Record(
             protocol=protocol.name_with(facts.scorer),
@@ -203,29 +224,21 @@ def protocol_of(metric: Metric, statistics: Statistics) -> Protocol:
     return Protocol(metric, len(statistics.kept_features) if metric in OF_SINGLE_IMAGES else statistics.count)
 
 
-def check_features(metric: Metric, scorer: str, features: int) -> None:
-    """Refuses to compare the features of a scorer that gives none.
+def check_outputs(metric: Metric, scorer: str, *, features: int, classes: int) -> None:
+    """Refuses a metric of features or classes to a scorer that gives none.
 
     Raises:
-        ScoringError: it has no features.
+        ScoringError: it has no features, or no logits.
     """
-    if not features:
+    if metric in OF_CLASSES and not classes:
+        raise ScoringError(
+            f"{metric} scores classes, and the encoder {scorer} gives only features: take a scorer with logits, or "
+            "--metric fid."
+        )
+    if metric not in OF_CLASSES and not features:
         raise ScoringError(
             f"{metric} compares features, and the classifier {scorer} gives only classes: take a scorer with features, "
             "or --metric is."
-        )
-
-
-def check_classes(scorer: str, classes: int) -> None:
-    """Refuses to score the classes of a scorer that gives none.
-
-    Raises:
-        ScoringError: it has no logits.
-    """
-    if not classes:
-        raise ScoringError(
-            f"is scores classes, and the encoder {scorer} gives only features: take a scorer with logits, or "
-            "--metric fid."
         )
 
 
@@ -265,7 +278,30 @@ def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
 class _Comparison:
     statistics: Statistics
     reference: Reference | None
-    subset_size: int = field(default=DEFAULT_SUBSET_SIZE)
+    subset_size: int = DEFAULT_SUBSET_SIZE
+    bootstrap: int = 0
+
+    def bootstrapped(self, score: Callable[..., float], *sides: NDArray[np.float32]) -> float | None:
+        """Returns the standard error of a score of these features, None where no bootstrap is asked for."""
+        if not self.bootstrap:
+            return None
+        return bootstrap_error(score, *sides, draws=self.bootstrap, seed=self.statistics.facts.seed)
+
+    def bootstrapped_distance(self, other: Gaussian) -> float | None:
+        """Returns the standard error of the distance; of a reference without single images only the other side's."""
+        reference = None if self.reference is None else self.reference.statistics
+        ours = self.statistics.kept_features
+        for side in (self.statistics, reference):
+            if self.bootstrap and side is not None and len(side.kept_features) < side.count:
+                raise ScoringError(
+                    f"{side.name} does not keep the features of all images, which --bootstrap needs: score the images "
+                    "again with it."
+                )
+        if reference is None:
+            return self.bootstrapped(lambda x: frechet_distance(gaussian_of(x), other), ours)
+        return self.bootstrapped(
+            lambda x, y: frechet_distance(gaussian_of(x), gaussian_of(y)), ours, reference.kept_features
+        )
 
     def other_gaussian(self) -> Gaussian:
         if self.reference is not None and self.reference.gaussian is not None:
@@ -294,18 +330,39 @@ def _is(comparison: _Comparison) -> list[_Number]:
     ]
 
 
+def _is_inf(comparison: _Comparison) -> list[_Number]:
+    result = inception_score_infinity(comparison.statistics)
+    return [_Number("extrapolated", result.value, result.standard_error)]
+
+
 def _fid(comparison: _Comparison) -> list[_Number]:
-    return [_Number("distance", frechet_distance(gaussian(comparison.statistics), comparison.other_gaussian()))]
+    other = comparison.other_gaussian()
+    distance = frechet_distance(gaussian(comparison.statistics), other)
+    return [_Number("distance", distance, comparison.bootstrapped_distance(other))]
 
 
-def _kid(comparison: _Comparison) -> list[_Number]:
+def _fid_inf(comparison: _Comparison) -> list[_Number]:
+    statistics = comparison.statistics
+    result = frechet_distance_infinity(
+        statistics.kept_features, comparison.other_gaussian(), seed=statistics.facts.seed
+    )
+    return [_Number("extrapolated", result.value, result.standard_error)]
+
+
+def _kid(comparison: _Comparison, kernel: Kernel = "polynomial") -> list[_Number]:
     result = kernel_distance(
         comparison.statistics.kept_features,
         comparison.other().kept_features,
         subset_size=comparison.subset_size,
         seed=comparison.statistics.facts.seed,
+        kernel=kernel,
     )
     return [_Number("distance", result.value, result.standard_error, result.deviation)]
+
+
+def _vendi(comparison: _Comparison) -> list[_Number]:
+    features = comparison.statistics.kept_features
+    return [_Number("score", vendi_score(features), comparison.bootstrapped(vendi_score, features))]
 
 
 def _pr(comparison: _Comparison) -> list[_Number]:
@@ -330,4 +387,8 @@ _METRICS: Mapping[Metric, Callable[[_Comparison], list[_Number]]] = {
     "kid": _kid,
     "pr": _pr,
     "dc": _dc,
+    "is-inf": _is_inf,
+    "fid-inf": _fid_inf,
+    "kid-rbf": functools.partial(_kid, kernel="rbf"),
+    "vendi": _vendi,
 }

@@ -10,6 +10,7 @@ import click
 from igan_zoo.commands.options import force_option, keep_inputs
 from igan_zoo.commands.records import name_skipped, print_records, refuse_existing
 from igan_zoo.commands.score_options import (
+    bootstrap_option,
     check_usage,
     default_metrics,
     format_option,
@@ -24,6 +25,7 @@ from igan_zoo.commands.score_options import (
 @metric_option
 @click.option("--reference", help="Saved statistics, or pytorch-fid's .npz.")
 @subset_option
+@bootstrap_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @save_option
 @format_option
@@ -33,6 +35,7 @@ def merge_scores(
     metrics: tuple[Any, ...],
     reference: str | None,
     subset_size: int | None,
+    bootstrap: int | None,
     out: Path | None,
     save_statistics: Path | None,
     form: str,
@@ -57,13 +60,14 @@ def merge_scores(
         raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
     if everything:
         facts = merged.facts
-        possible = comparing.possible_metrics(facts.features, facts.classes, compared, compared=compared is not None)
+        sizes = comparing.Sizes(facts.features, facts.classes, merged.count, facts.splits)
+        possible = comparing.possible_metrics(sizes, compared, compared=compared is not None)
         plan = plans.Plan(tuple(metric for metric in possible if metric not in OF_SINGLE_IMAGES or facts.kept))
         if compared is not None and subset_size is None:
             subset_size = comparing.largest_subset(facts, compared)
     name_skipped([], int(merged.skipped.sum()))
     computed = [metric for metric in plan.metrics if compared is not None or metric not in plan.comparing]
-    records = plans.results(computed, merged, compared, subset_size=subset_size)
+    records = plans.results(computed, merged, compared, subset_size=subset_size, bootstrap=bootstrap or 0)
     if save_statistics is not None and save_statistics.suffix == ".npz":
         statistics_file.save_gaussian(gaussian(merged), save_statistics)
     elif save_statistics is not None:

@@ -24,6 +24,7 @@ from igan_zoo.commands.options import (
 )
 from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
 from igan_zoo.commands.score_options import (
+    bootstrap_option,
     check_usage,
     default_metrics,
     format_option,
@@ -64,6 +65,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=2020, show_default=True, help="Of every choice.")
 @click.option("--model-seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="A model's images.")
 @subset_option
+@bootstrap_option
 @click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @save_option
@@ -98,6 +100,7 @@ def score(
     seed: int,
     model_seed: int,
     subset_size: int | None,
+    bootstrap: int | None,
     shard: tuple[int, int] | None,
     out: Path | None,
     save_statistics: Path | None,
@@ -129,7 +132,7 @@ def score(
     from igan_zoo.serving.scoring.caveats import caveats
     from igan_zoo.serving.scoring.frechet_distance import gaussian
     from igan_zoo.serving.scoring.gathering import Gather, Manner, gather_statistics, skipped_images
-    from igan_zoo.serving.scoring.protocols import Reference, check_features
+    from igan_zoo.serving.scoring.protocols import Reference, check_outputs
     from igan_zoo.serving.scoring.statistics import Facts
     from igan_zoo.serving.scoring.statistics_file import save_gaussian
     from igan_zoo.serving.shards.ranks import OtherRankMergesError
@@ -141,7 +144,7 @@ def score(
     reference = reference or other
     everything = metrics == ("all",)
     metrics = default_metrics(metrics, reference)
-    plan = plans.Plan(metrics, splits, seed, not no_cache, manner)
+    plan = plans.Plan(metrics, splits, seed, not no_cache, bootstrap or 0, manner)
     check_usage(plan.comparing, reference, shard, out, save_statistics)
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     saved = plans.saved_reference(reference) if reference is not None else None
@@ -190,10 +193,10 @@ def score(
         print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
         return
     if everything:
-        possible = comparing.possible_metrics(network.features, network.classes, saved, compared=reference is not None)
-        plan = replace(plan, metrics=possible)
+        sizes = comparing.Sizes(network.features, network.classes, count or len(images), splits)
+        plan = replace(plan, metrics=comparing.possible_metrics(sizes, saved, compared=reference is not None))
     if exported is not None:
-        check_features("fid", network.name, network.features)
+        check_outputs("fid", network.name, features=network.features, classes=network.classes)
     facts = plan.facts(images, network, count)
     others = opened(reference, reference_split) if reference is not None and saved is None else None
     expected: Reference | Facts | None = saved if others is None else plan.reference_facts(others, network)
@@ -221,7 +224,7 @@ def score(
         if save_statistics is not None:
             _say(f"{save_statistics}: statistics of {statistics.count:,} images")
         if computed:
-            records = plans.results(computed, statistics, compared, subset_size=subset_size)
+            records = plans.results(computed, statistics, compared, subset_size=subset_size, bootstrap=bootstrap or 0)
             print_records(records, form, out, provider=network.provider)
     print_seconds_since(began)
 

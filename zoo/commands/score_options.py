@@ -10,15 +10,15 @@ import click
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Metric
 
-_METRICS: tuple[Metric, ...] = ("is", "fid", "kid", "pr", "dc")
-
 
 def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the metrics of ``is,fid`` and repeated options, each once; ``all`` stays as it is."""
+    from igan_zoo.serving.scoring.protocols import METRICS
+
     names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
-        if name not in (*_METRICS, "all"):
-            known = ", ".join(map(repr, (*_METRICS, "all")))
+        if name not in (*METRICS, "all"):
+            known = ", ".join(map(repr, (*METRICS, "all")))
             raise click.BadParameter(f"{name!r} is not one of {known}.", context, option)
     return ("all",) if "all" in names else tuple(dict.fromkeys(names))
 
@@ -28,7 +28,7 @@ metric_option = click.option(
     "metrics",
     callback=_metrics,
     multiple=True,
-    metavar="is|fid|kid|pr|dc|all",
+    metavar="is|fid|kid|pr|dc|is-inf|fid-inf|kid-rbf|vendi|all",
     help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
 )
 format_option = click.option(
@@ -38,6 +38,9 @@ subset_option = click.option(
     "--subset-size",
     type=click.IntRange(min=2),
     help="Of the kernel distance.  [default: 1000; with --metric all no more than there are images]",
+)
+bootstrap_option = click.option(
+    "--bootstrap", type=click.IntRange(min=2), metavar="DRAWS", help="Add standard errors to fid and vendi, by draws."
 )
 save_option = click.option(
     "--save-statistics",
@@ -49,8 +52,10 @@ save_option = click.option(
 
 def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
     """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
+    from igan_zoo.serving.scoring.protocols import METRICS, WITHOUT_REFERENCE
+
     if metrics == ("all",):
-        return _METRICS if reference is not None else ("is",)
+        return METRICS if reference is not None else tuple(metric for metric in METRICS if metric in WITHOUT_REFERENCE)
     return metrics or ("fid" if reference is not None else "is",)
 
 
@@ -72,4 +77,4 @@ def check_usage(
     elif comparing and reference is None and save_statistics is None:
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
-        raise click.UsageError("--reference is for --metric fid, kid, pr and dc")
+        raise click.UsageError("--reference needs a metric that compares with it, as --metric fid")

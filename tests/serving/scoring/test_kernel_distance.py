@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.scoring.kernel_distance import discrepancy_reference, kernel_distance
+from igan_zoo.serving.scoring.kernel_distance import Kernel, discrepancy_reference, kernel_distance
 from igan_zoo.serving.scoring.statistics import merge
 from tests.serving.scoring.examples import some_features
 from tests.serving.scoring.test_statistics import WHOLE, shards
@@ -14,17 +14,19 @@ from tests.serving.scoring.test_statistics import WHOLE, shards
 ONE, OTHER = some_features(60, 10, 1), some_features(50, 10, 2, scale=1.3)
 
 
-def test_the_distance_is_the_mean_of_the_definition_over_subsets_drawn_in_turn() -> None:
-    result = kernel_distance(ONE, OTHER, subsets=4, subset_size=9, seed=5)
+@pytest.mark.parametrize("kernel", ["polynomial", "rbf"])
+def test_the_distance_is_the_mean_of_the_definition_over_subsets_drawn_in_turn(kernel: Kernel) -> None:
+    result = kernel_distance(ONE, OTHER, subsets=4, subset_size=9, seed=5, kernel=kernel)
     random = np.random.RandomState(5)
     plain = [
         discrepancy_reference(
             ONE[random.choice(60, 9, replace=False)].astype(np.float64),
             OTHER[random.choice(50, 9, replace=False)].astype(np.float64),
+            kernel,
         )
         for _ in range(4)
     ]
-    assert result.value == pytest.approx(np.mean(plain), rel=1e-12)
+    assert result.value == pytest.approx(np.mean(plain), rel=1e-12, abs=1e-12)
     assert result.deviation == pytest.approx(np.std(plain), rel=1e-10)
 
 

@@ -1,4 +1,4 @@
-"""The same numbers as torch-fidelity, pytorch-fid and torchmetrics, which run in an environment of their own."""
+"""The same numbers as torch-fidelity and others, which run in an environment of their own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from igan_zoo.serving.scoring.density_coverage import density_coverage
+from igan_zoo.serving.scoring.extrapolation import frechet_distance_infinity
 from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score
 from igan_zoo.serving.scoring.kernel_distance import kernel_distance
 from igan_zoo.serving.scoring.precision_recall import precision_recall
 from igan_zoo.serving.scoring.statistics import Statistics
+from igan_zoo.serving.scoring.vendi_score import vendi_score
 from tests.serving.scoring.examples import some_facts, some_features, some_logits, statistics_of
 
 PYTHON = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")
@@ -23,7 +26,8 @@ PYTHON = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")
 pytestmark = pytest.mark.skipif(
     PYTHON is None,
     reason="needs IGAN_ZOO_ORACLE_PYTHON, the python of an environment of its own: python -m venv oracle; "
-    "oracle/bin/pip install torch-fidelity==0.4.0 pytorch-fid==0.3.0 torchmetrics==1.9.0 torch scipy",
+    "oracle/bin/pip install torch-fidelity==0.4.0 pytorch-fid==0.3.0 torchmetrics==1.9.0 "
+    "prdc==0.2 vendi-score==0.0.3 torch scipy scikit-learn",
 )
 
 # Many images for few features; few images for many, where other tools' own solvers are off.
@@ -110,3 +114,33 @@ def test_precision_and_recall_are_torch_fidelitys(case: Case) -> None:
     ours, theirs = precision_recall(case.features, case.real), case.answers["torch-fidelity"]
     assert ours.precision == pytest.approx(theirs["precision"], abs=1.5 / len(case.features))
     assert ours.recall == pytest.approx(theirs["recall"], abs=1.5 / len(case.real))
+
+
+def test_precision_recall_density_and_coverage_are_those_of_the_authors(case: Case) -> None:
+    """Within one image: on a boundary theirs is out, and ours in."""
+    theirs = case.answers["prdc"]
+    manifolds, balls = precision_recall(case.features, case.real), density_coverage(case.features, case.real)
+    print({name: getattr(manifolds if hasattr(manifolds, name) else balls, name) - theirs[name] for name in theirs})
+    assert manifolds.precision == pytest.approx(theirs["precision"], abs=1.5 / len(case.features))
+    assert manifolds.recall == pytest.approx(theirs["recall"], abs=1.5 / len(case.real))
+    assert balls.density == pytest.approx(theirs["density"], abs=1.5 / len(case.features))
+    assert balls.coverage == pytest.approx(theirs["coverage"], abs=1.5 / len(case.real))
+
+
+def test_the_rbf_kernel_is_torch_fidelitys(case: Case) -> None:
+    ours = kernel_distance(case.features, case.real, subset_size=case.subset_size, kernel="rbf").value
+    print(f"RBF: {ours}, difference {ours - case.answers['torch-fidelity']['rbf']:.1e}")
+    assert ours == pytest.approx(case.answers["torch-fidelity"]["rbf"], abs=1e-6)
+
+
+def test_the_extrapolated_distance_is_a_line_through_torch_fidelitys(case: Case) -> None:
+    ours = frechet_distance_infinity(case.features, gaussian(case.reference), seed=2020).value
+    theirs = case.answers["torch-fidelity"]["infinity"]
+    print(f"infinity: {ours}, relative difference {(ours - theirs) / theirs:.1e}")
+    assert ours == pytest.approx(theirs, rel=2e-3 if case.few else 1e-5)
+
+
+def test_the_vendi_score_is_that_of_the_authors(case: Case) -> None:
+    theirs = case.answers["vendi-score"]
+    print(f"Vendi: {theirs}, relative difference {(vendi_score(case.features) - theirs) / theirs:.1e}")
+    assert vendi_score(case.features) == pytest.approx(theirs, rel=1e-6)

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from igan_zoo.errors import ScoringError, UnknownNameError
 from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score
-from igan_zoo.serving.scoring.protocols import Protocol, Record, Reference, find_protocol, images_needed, score
+from igan_zoo.serving.scoring.protocols import (
+    METRICS,
+    Metric,
+    Protocol,
+    Record,
+    Reference,
+    find_protocol,
+    images_needed,
+    score,
+)
 from igan_zoo.serving.scoring.statistics import Statistics
 from igan_zoo.serving.scoring.statistics_file import load_gaussian, save_gaussian
 from tests.serving.scoring.examples import some_facts, some_features, some_logits, statistics_of
@@ -28,9 +37,9 @@ def reference_statistics(**changes: str) -> Statistics:
 REFERENCE = Reference("photos", reference_statistics())
 
 
-@given(st.sampled_from(["is", "fid", "kid", "pr"]), st.integers(1, 10**7))
-def test_a_name_comes_back_as_its_protocol(metric: str, images: int) -> None:
-    protocol = Protocol(metric, images)  # type: ignore[arg-type]
+@given(st.sampled_from(METRICS), st.integers(1, 10**7))
+def test_a_name_comes_back_as_its_protocol(metric: Metric, images: int) -> None:
+    protocol = Protocol(metric, images)
     assert find_protocol(protocol.name) == protocol
 
 

@@ -355,7 +355,11 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
         (["--n", 1, "--splits", 1], "needs 2 to", 1),
         (["--n", 91], "There are 90 images and not 91", 1),
         (["--metric", "fid"], "name them with --reference", 2),
-        (["--metric", "is", "--reference", "x.npz"], "--reference is for --metric fid, kid, pr and dc", 2),
+        (
+            ["--metric", "is", "--reference", "x.npz"],
+            "--reference needs a metric that compares",
+            2,
+        ),
         (["--metric", "kid", "--reference", "images.npz"], "subsets of 1000 images", 1),
         (["--metric", "fid", "--reference", "nothing.npz"], "There are no images at nothing.npz", 1),
         (["--metric", "fid", "--reference", "nothing.safetensors"], "no statistics file nothing.safetensors", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,17 @@ def test_all_is_what_both_sides_allow(
     common = ("--format", "json", "--metric", "all")
 
     def protocols(*arguments: object) -> set[str]:
-        return {name.split()[0].split("-")[0] for name in numbers(igan_zoo("score", *arguments, *common))}
+        return {re.sub(r"60.*", "", name) for name in numbers(igan_zoo("score", *arguments, *common))}
 
-    assert protocols(*sets, "--scorer", scorer) == {"is60", "fd60", "kd60", "pr60", "dc60"}
-    assert protocols(sets[0], "--scorer", scorer) == {"is60"}
-    assert protocols(*sets, "--scorer", model) == {"is60"}
+    assert protocols(*sets, "--scorer", scorer) == {
+        *("is", "fd", "kd", "pr", "dc"),
+        *("is-inf", "fd-inf", "kd-rbf", "vendi"),
+    }
+    assert protocols(sets[0], "--scorer", scorer) == {"is", "is-inf", "vendi"}
+    assert protocols(*sets, "--scorer", model) == {"is", "is-inf"}
     theirs = tmp_path / "theirs.npz"
     assert igan_zoo("score", sets[1], "--scorer", scorer, "--save-statistics", theirs)[0] == 0
-    assert protocols(sets[0], theirs, "--scorer", scorer) == {"is60", "fd60"}
+    assert protocols(sets[0], theirs, "--scorer", scorer) == {"is", "fd", "is-inf", "fd-inf", "vendi"}
 
 
 def test_a_reference_is_saved_without_another(
@@ -181,3 +185,26 @@ def test_the_page_names_the_options() -> None:
     page = (REPOSITORY / "docs" / "scoring.md").read_text()
     for words in ("--metric is,fid", "--metric all", "--save-statistics real.npz"):
         assert words in page
+
+
+def test_a_bootstrap_gives_errors_that_no_formula_has(igan_zoo: Cli, scorer: Path, sets: tuple[Path, Path]) -> None:
+    common = ("--scorer", scorer, "--metric", "fid,vendi,kid-rbf,is-inf,fid-inf", "--subset-size", 30)
+    errors = []
+    for more in ((), ("--bootstrap", 5)):
+        code, output, _ = igan_zoo("score", *sets, *common, *more, "--format", "json")
+        assert code == 0
+        records = {record["protocol"]: record for record in map(json.loads, output.splitlines())}
+        assert [name.split("60")[0] for name in records] == ["fd", "vendi", "kd-rbf", "is-inf", "fd-inf"]
+        errors.append({name.split("60")[0]: record["standard_error"] for name, record in records.items()})
+    assert errors[0] == errors[1] | {"fd": None, "vendi": None}
+    assert errors[1]["fd"] > 0
+    assert errors[1]["vendi"] > 0
+
+
+def test_what_cannot_be_extrapolated_is_said_before_any_image_is_scored(
+    igan_zoo: Cli, scorer: Path, sets: tuple[Path, Path], unscored: None
+) -> None:
+    few = igan_zoo("score", *sets, "--scorer", scorer, "--metric", "fid-inf", "--n", 19)
+    assert "19 images are too few: take 20 or more" in sentence(few)
+    split = igan_zoo("score", sets[0], "--scorer", scorer, "--metric", "is-inf", "--splits", 2)
+    assert "take more splits" in sentence(split)
