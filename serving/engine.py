@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
 from igan_zoo.images.pixels import MAX_PIXELS
+from igan_zoo.machine.cores import cores
 from igan_zoo.models.spec import ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.onnx_file import check_onnx_file
@@ -223,8 +224,8 @@ def _session(
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Weights stand inside the file. Without a folder onnxruntime would look for others from the working directory on.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    # Left to itself, onnxruntime takes the machine's cores, whatever the process may use.
+    options.intra_op_num_threads = threads or cores()
     if not spinning:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cuda":

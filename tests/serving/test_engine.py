@@ -209,3 +209,11 @@ def test_images_that_no_scorer_takes_are_refused(shape: tuple[int, ...]) -> None
 def test_a_scorer_of_one_size_or_of_any_channels_is_refused(shape: list[object], message: str) -> None:
     with pytest.raises(InterfaceError, match=message):
         Engine({"scorer": scorer_graph(shape)})
+
+
+def test_a_session_has_a_thread_for_each_core_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("igan_zoo.serving.engine.cores", lambda: 3)
+    content = scorer_graph(["N", "H", "W", 3])
+    for threads, expected in ((None, 3), (2, 2)):
+        session = Engine({"scorer": content}, threads=threads)._sessions["scorer"]
+        assert session.get_session_options().intra_op_num_threads == expected
