@@ -28,22 +28,36 @@ def weak_view(images: Tensor, recipe: Recipe) -> Tensor:
     """Returns ``images``, ``[N, C, H, W]`` or ``[N, H * W * C]``, mirrored, shifted and cut out as ``recipe`` says."""
     if not (recipe.flips or recipe.shifts or recipe.cutout):
         return images
-    if images.ndim == 2:
-        maps = images.view(-1, recipe.height, recipe.width, recipe.channels).permute(0, 3, 1, 2)
-        return weak_view(maps, recipe).permute(0, 2, 3, 1).flatten(start_dim=1)
+    maps = _as_maps(images, recipe)
     if recipe.flips:
-        images = mirrored(images)
+        maps = mirrored(maps)
     if recipe.shifts:
-        images = shifted(images, recipe.shifts)
+        maps = shifted(maps, recipe.shifts)
     if recipe.cutout:
-        images = cut_out(images, recipe.cutout)
-    return images
+        maps = cut_out(maps, recipe.cutout)
+    return _like(maps, images)
 
 
-def strong_view(images: Tensor, cutout: int) -> Tensor:
-    """Returns ``images``, ``[N, C, H, W]``, warped, recolored, and a square of ``cutout`` pixels a side blanked."""
-    changed = recolored(warped(images))
-    return cut_out(changed, cutout) if cutout else changed
+def strong_view(images: Tensor, recipe: Recipe) -> Tensor:
+    """Returns ``images``, ``[N, C, H, W]`` or ``[N, H * W * C]``, warped, recolored and cut out as ``recipe`` says."""
+    maps = warped(_as_maps(images, recipe))
+    if recipe.consistency_colors:
+        maps = recolored(maps)
+    if recipe.consistency_cutout:
+        maps = cut_out(maps, recipe.consistency_cutout)
+    return _like(maps, images)
+
+
+def _as_maps(images: Tensor, recipe: Recipe) -> Tensor:
+    """Returns ``images`` as ``[N, C, H, W]``."""
+    if images.ndim == 4:
+        return images
+    return images.view(-1, recipe.height, recipe.width, recipe.channels).permute(0, 3, 1, 2)
+
+
+def _like(maps: Tensor, images: Tensor) -> Tensor:
+    """Returns ``maps``, ``[N, C, H, W]``, in the shape of ``images``."""
+    return maps if images.ndim == 4 else maps.permute(0, 2, 3, 1).flatten(start_dim=1)
 
 
 def mirrored(images: Tensor) -> Tensor:

@@ -93,6 +93,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     consistency_images: Count = 128  # unlabeled images in a step
     consistency_confidence: Share = 0.9  # probability that a pseudo-label needs in order to count
     consistency_cutout: Index = 16  # side of the square that the strong view blanks
+    consistency_colors: bool = True  # the strong view changes brightness, contrast and colors
+    strong_labels: Share = 0.0  # share of the labelled images of a step that are shown in the strong view
 
     # The optimization.
     batch_size: Count = 100  # of each of: labelled, unlabelled, generated; for each process
@@ -137,8 +139,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (self.simultaneous and self.optimizer != "adam", "simultaneous=true needs optimizer=adam"),
             (self.optimizer == "adam" and self.weight_decay > 0, "weight_decay needs optimizer=sgd"),
             (
-                self.consistency_weight > 0 and self.network not in ("convolutional", "residual"),
-                "consistency_weight needs network=convolutional or network=residual",
+                self.consistency_weight > 0 and self.network == "multi-scale",
+                "consistency_weight is not for network=multi-scale",
             ),
             (self.consistency_weight > 0 and self.averaging_rate is None, "consistency_weight needs an averaging_rate"),
             (self.consistency_weight > 0 and self.labels == "0", "consistency_weight needs labels"),

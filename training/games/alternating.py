@@ -115,7 +115,7 @@ class AlternatingGame(Game):
         strong, pseudo = None, None
         if consistency is not None:
             weak = weak_view(consistency, self.recipe)
-            strong, pseudo = strong_view(weak, self.recipe.consistency_cutout), self._pseudo_labels(weak)
+            strong, pseudo = strong_view(weak, self.recipe), self._pseudo_labels(weak)
         objective, losses = self._discriminator_losses(images, labels, unlabelled, strong, pseudo)
         self._penalized("discriminator", objective).backward()  # type: ignore[no-untyped-call]
         self._descend("discriminator")
@@ -124,6 +124,12 @@ class AlternatingGame(Game):
     def _changed_fake(self) -> Tensor:
         """Draws a minibatch of generated images, changed as real ones are."""
         return weak_view(self.generate(), self.recipe)
+
+    def _labelled_views(self, images: Tensor) -> Tensor:
+        """Returns ``images`` in weak views, the recipe's share of them in strong ones, first in the batch."""
+        weak = weak_view(images, self.recipe)
+        strong = round(self.recipe.strong_labels * len(images))
+        return torch.cat([strong_view(weak[:strong], self.recipe), weak[strong:]]) if strong else weak
 
     @torch.no_grad()
     def _pseudo_labels(self, images: Tensor) -> PseudoLabels:
@@ -142,7 +148,7 @@ class AlternatingGame(Game):
     ) -> tuple[Tensor, Losses]:
         groups = {"consistency": strong} if strong is not None else {}
         if labelled is not None:
-            groups["labelled"] = weak_view(labelled, self.recipe)
+            groups["labelled"] = self._labelled_views(labelled)
         if unlabelled is not None:
             groups["real"] = weak_view(unlabelled, self.recipe)
             with torch.no_grad(), self._precision():
