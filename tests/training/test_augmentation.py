@@ -13,7 +13,8 @@ from torch import Tensor
 from igan_zoo.training.augmentation import cut_out, mirrored, recolored, shifted, strong_view, warped, weak_view
 from igan_zoo.training.games.alternating import AlternatingGame
 from igan_zoo.training.games.game import Batches
-from igan_zoo.training.recipes import CIFAR10_SSL, MNIST_SSL
+from igan_zoo.training.recipes import CIFAR10_SSL, CIFAR10_SSL_CONSISTENCY, MNIST_SSL
+from igan_zoo.training.settings import Recipe
 
 
 @pytest.fixture
@@ -83,7 +84,14 @@ def test_warping_leaves_some_images_as_they_are_and_keeps_flat_ones_flat(images:
 
 @pytest.mark.parametrize(
     "change",
-    [mirrored, lambda x: shifted(x, 2), lambda x: cut_out(x, 3), warped, recolored, lambda x: strong_view(x, 3)],
+    [
+        mirrored,
+        lambda x: shifted(x, 2),
+        lambda x: cut_out(x, 3),
+        warped,
+        recolored,
+        lambda x: strong_view(x, replace(CIFAR10_SSL_CONSISTENCY, consistency_cutout=3)),
+    ],
     ids=["mirrored", "shifted", "cut out", "warped", "recolored", "strong view"],
 )
 def test_every_change_is_differentiable(change: Callable[[Tensor], Tensor]) -> None:
@@ -103,14 +111,22 @@ def test_every_change_is_differentiable(change: Callable[[Tensor], Tensor]) -> N
     assert (gradient * direction).sum().item() == pytest.approx(((ahead - behind) / (2 * step)).item(), rel=1e-5)
 
 
-def test_flat_images_of_the_dense_network_change_like_maps() -> None:
+@pytest.mark.parametrize("view", [weak_view, strong_view])
+def test_flat_images_of_the_dense_network_change_like_maps(view: Callable[[Tensor, Recipe], Tensor]) -> None:
     recipe = replace(MNIST_SSL, shifts=3, batch_size=4)
     images = torch.rand(4, 784)
     torch.manual_seed(5)
-    flat = weak_view(images, recipe)
+    flat = view(images, recipe)
     torch.manual_seed(5)
-    maps = weak_view(images.view(4, 1, 28, 28), recipe)
+    maps = view(images.view(4, 1, 28, 28), recipe)
     assert torch.equal(flat, maps.flatten(1))
+
+
+def test_the_strong_view_changes_colors_only_where_the_recipe_says_so() -> None:
+    flat = torch.full((16, 1, 28, 28), 0.5)
+    recipe = replace(CIFAR10_SSL_CONSISTENCY, consistency_cutout=0)
+    assert not torch.allclose(strong_view(flat, recipe), flat)
+    torch.testing.assert_close(strong_view(flat, replace(recipe, consistency_colors=False)), flat)
 
 
 # A game small enough for a test: bright images without a dark pixel, of which the discriminator sees blanked squares.
