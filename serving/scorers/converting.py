@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from igan_zoo.errors import WeightsError
 from igan_zoo.serving.engine import LOGIT_BIAS_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.serving.scorers import efficientnet, inception
-from igan_zoo.serving.scorers.layers import tf1_bilinear
+from igan_zoo.serving.scorers.layers import pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scorers.weights import Weights, WeightsFile, read_weights
 from igan_zoo.serving.scoring.conventions import encoded_bias
-from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
+from igan_zoo.serving.scoring.protocols import (
+    INCEPTION,
+    INCEPTION_CLEAN,
+    INCEPTION_SPATIAL,
+    INCEPTION_WEIGHTS,
+)
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,12 @@ class ScorerKind:
     """A network that can become a scorer, and its published weights.
 
     ``network`` adds it to a graph: float32 ``[N, 3, size, size]`` to features ``[N, features]`` and logits ``[N,
-    classes]``; pixels come to it as ``(level - offset) / 128``. ``left_out`` names the bias that the weights have and
-    the logits have not.
+    classes]``; pixels come to it as ``(level - offset) / 128``, resized as clean-fid does it where ``clean`` is true.
+    ``left_out`` names the bias that the weights have and the logits have not.
     """
 
     kind: str
-    network: Callable[[OnnxGraph, Weights, str], tuple[str, str]]
+    network: Callable[..., tuple[str, str]]
     size: int
     offset: float
     features: int
@@ -37,6 +43,7 @@ class ScorerKind:
     source: str
     has_graph: bool = False
     left_out: str | None = None
+    clean: bool = False
 
 
 SCORERS = {
@@ -70,6 +77,23 @@ SCORERS = {
 }
 
 
+def inception_kinds() -> dict[str, ScorerKind]:
+    """Returns the Inception of 2015 by what its scorers are called: as published, and in two other forms.
+
+    ``-clean`` resizes as clean-fid does. The features of ``-spatial`` are those of sFID.
+    """
+    plain = SCORERS["inception"]
+    clean = replace(plain, kind="inception-clean", published=INCEPTION_CLEAN, clean=True)
+    spatial = replace(
+        plain,
+        kind="inception-spatial",
+        network=functools.partial(plain.network, spatial=True),
+        features=inception.SPATIAL_FEATURES,
+        published=INCEPTION_SPATIAL,
+    )
+    return {kind.published: kind for kind in (plain, clean, spatial)}
+
+
 def scorer_name(kind: ScorerKind, file: WeightsFile) -> str:
     """Returns what a scorer of these weights is called.
 
@@ -92,12 +116,15 @@ def convert(kind: ScorerKind, file: WeightsFile) -> bytes:
     weights = Weights(read_weights(file), file.name)
     metadata = {
         SCORER_KEY: scorer_name(kind, file),
-        RESIZE_KEY: f"tf1-bilinear-{kind.size}",
+        RESIZE_KEY: f"{'clean-bicubic' if kind.clean else 'tf1-bilinear'}-{kind.size}",
         WEIGHTS_KEY: file.sha256,
     }
     graph = OnnxGraph()
     images = graph.input("images", np.uint8, ["N", "H", "W", 3])
-    levels = tf1_bilinear(graph, images, kind.size)
+    if kind.clean:
+        levels = pillow_resize(graph, images, graph.constant([kind.size, kind.size]), cubic=True, rounded=False)
+    else:
+        levels = tf1_bilinear(graph, images, kind.size)
     centered = graph.node("Sub", levels, graph.constant(float(kind.offset)))
     features, logits = kind.network(graph, weights, graph.node("Div", centered, graph.constant(128.0)))
     if kind.left_out is not None:

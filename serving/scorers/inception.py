@@ -17,6 +17,8 @@ from igan_zoo.serving.scorers.weights import Weights
 CLASSES = 1008
 SIZE = 299
 FEATURES = 2048
+SPATIAL_MAPS = 7
+SPATIAL_FEATURES = SPATIAL_MAPS * 17 * 17
 BIAS = "fc.bias"
 
 
@@ -136,12 +138,17 @@ BLOCKS = (
 )
 
 
-def inception(graph: OnnxGraph, weights: Weights, x: str, *, divisor: int = 1) -> tuple[str, str]:
+def inception(
+    graph: OnnxGraph, weights: Weights, x: str, *, divisor: int = 1, spatial: bool = False
+) -> tuple[str, str]:
     """Adds the network: images float32 ``[N, 3, 299, 299]`` in [-1, 1) to features ``[N, 2048]`` and logits.
 
     The features are ``pool_3``; the logits ``[N, 1008]`` have no bias, as in the 2016 code: it multiplies ``pool_3`` by
     the weights alone. With the bias the score of CIFAR-10's test images is 11.23 and not 10.95. ``divisor`` makes every
     layer that much narrower, for tests.
+
+    With ``spatial`` the features are those of sFID (Nash et al., 2021), ``[N, 2023]``: the first seven maps of the
+    17x17 layer that TensorFlow calls ``mixed_6/conv``.
 
     Raises:
         WeightsError: a weight is missing, or not as the network has it.
@@ -155,9 +162,16 @@ def inception(graph: OnnxGraph, weights: Weights, x: str, *, divisor: int = 1) -
             x = network.halving_pool(x)
     for block in BLOCKS:
         x, channels = network.block(x, channels, block)
+        if block.name == "Mixed_6d":
+            middle = x
     features = means(graph, x)
     matrix = weights.take("fc.weight", CLASSES, channels)
-    return features, graph.node("MatMul", features, graph.constant(matrix.T))
+    logits = graph.node("MatMul", features, graph.constant(matrix.T))
+    if spatial:
+        # That layer ends the first branch of its block.
+        maps = graph.node("Slice", middle, *(graph.constant([value]) for value in (0, SPATIAL_MAPS, 1)))
+        features = graph.node("Flatten", maps, axis=1)
+    return features, logits
 
 
 @dataclass(frozen=True)

@@ -40,18 +40,22 @@ def _interpolated(graph: OnnxGraph, pixels: str, extent: str, size: int, axis: i
     return graph.node("Add", before, graph.node("Mul", graph.node("Sub", after, before), fraction))
 
 
-def pillow_resize(graph: OnnxGraph, images: str, sizes: str, *, cubic: bool) -> str:
-    """Returns images uint8 ``[N, H, W, C]`` as whole levels, float32 ``[N, C, *sizes]``; ``sizes`` is int64 ``[2]``.
+def pillow_resize(graph: OnnxGraph, images: str, sizes: str, *, cubic: bool, rounded: bool = True) -> str:
+    """Returns images uint8 ``[N, H, W, C]`` as levels, float32 ``[N, C, *sizes]``; ``sizes`` is int64 ``[2]``.
 
-    As Pillow and torchvision's transforms of its images do it: antialiased, columns first, each pass rounded. ONNX's
+    As Pillow and torchvision's transforms of its images do it: antialiased, columns first, each pass ``rounded`` to
+    whole levels. Without, only the end is held to 0..255, as clean-fid does with Pillow's images of floats. ONNX's
     own ``Resize`` with ``antialias`` is off by up to 20 levels in onnxruntime 1.31.
     """
     pixels = graph.node("Cast", graph.node("Transpose", images, perm=[0, 3, 1, 2]), to=1)  # (N, C, H, W)
     height, width = (graph.node("Gather", graph.node("Shape", images), graph.constant(axis), axis=0) for axis in (1, 2))
     rows, columns = (graph.node("Gather", sizes, graph.constant(axis), axis=0) for axis in (0, 1))
     across = graph.node("Transpose", _pillow_weights(graph, width, columns, cubic=cubic), perm=[1, 0])
-    narrow = _levels(graph, graph.node("MatMul", pixels, across))  # (N, C, H, columns)
-    return _levels(graph, graph.node("MatMul", _pillow_weights(graph, height, rows, cubic=cubic), narrow))
+    narrow = graph.node("MatMul", pixels, across)  # (N, C, H, columns)
+    if rounded:
+        narrow = _levels(graph, narrow, rounded=True)
+    small = graph.node("MatMul", _pillow_weights(graph, height, rows, cubic=cubic), narrow)
+    return _levels(graph, small, rounded=rounded)
 
 
 def _pillow_weights(graph: OnnxGraph, extent: str, size: str, *, cubic: bool) -> str:
@@ -90,10 +94,11 @@ def _keys_cubic(graph: OnnxGraph, x: str) -> str:
     return where_below(1.0, polynomial(1.5, -2.5, 0.0, 1.0), outer)
 
 
-def _levels(graph: OnnxGraph, x: str) -> str:
-    # Pillow rounds halves up.
-    rounded = graph.node("Floor", graph.node("Add", x, graph.constant(0.5)))
-    return graph.node("Clip", rounded, graph.constant(0.0), graph.constant(255.0))
+def _levels(graph: OnnxGraph, x: str, *, rounded: bool) -> str:
+    if rounded:
+        # Pillow rounds halves up.
+        x = graph.node("Floor", graph.node("Add", x, graph.constant(0.5)))
+    return graph.node("Clip", x, graph.constant(0.0), graph.constant(255.0))
 
 
 def convolution(

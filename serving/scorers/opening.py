@@ -12,7 +12,7 @@ from igan_zoo.machine.downloads import download
 from igan_zoo.machine.files import atomic_file, sha256_of
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Device
-from igan_zoo.serving.scorers.converting import SCORERS, ScorerKind, convert, scorer_name
+from igan_zoo.serving.scorers.converting import ScorerKind, convert, inception_kinds, scorer_name
 from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file
 from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
 from igan_zoo.serving.scoring.network import Network, open_network
@@ -34,7 +34,8 @@ def open_scorer(
 ) -> Network:
     """Returns the network to score with: the 2015 Inception unless ``reference`` names another.
 
-    Inception is kept in the cache as an ONNX file, made of ``weights`` or of what is published, which is fetched then.
+    Inception, as published, ``-clean`` or ``-spatial``, is kept in the cache as an ONNX file, made of ``weights`` or of
+    what is published, which is fetched then.
     An encoder ``X.onnx`` with settings in ``X.json`` is made a scorer, which is kept too.
     ``say`` takes sentences about that.
 
@@ -44,8 +45,9 @@ def open_scorer(
         ScoringError: ``weights`` are given for another network.
         UnknownNameError, ModelDirectoryError, InterfaceError, DeviceError: as ``open_network``.
     """
-    if reference in (None, INCEPTION):
-        path = _inception(weights, say)
+    kind = inception_kinds().get(reference or INCEPTION)
+    if kind is not None:
+        path = _inception(kind, weights, say)
     else:
         if weights is not None:
             raise ScoringError(
@@ -64,8 +66,7 @@ def scorers_folder() -> Path:
     return store.home() / "scorers"
 
 
-def _inception(weights: Path | None, say: Say) -> Path:
-    kind = SCORERS["inception"]
+def _inception(kind: ScorerKind, weights: Path | None, say: Say) -> Path:
     path = scorers_folder() / f"{kind.published}.onnx"
     if path.is_file() and (weights is None or (weights.is_file() and sha256_of(weights) == kind.sha256)):
         return path

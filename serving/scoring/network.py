@@ -24,7 +24,7 @@ from igan_zoo.serving.engine import (
     check_specification,
 )
 from igan_zoo.serving.model import LoadedModel
-from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
+from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 Pixels = NDArray[np.uint8]
@@ -149,9 +149,9 @@ def _engine(model: store.Model, content: bytes, device: Device, threads: int | N
 def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:
     metadata = engine.graphs["scorer"].metadata
     name = metadata.get(SCORER_KEY, f"{path.stem}-{sha256[:8]}")
-    if name == INCEPTION and metadata.get(WEIGHTS_KEY) != INCEPTION_WEIGHTS:
+    if name in (INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL) and metadata.get(WEIGHTS_KEY) != INCEPTION_WEIGHTS:
         raise InterfaceError(
-            f"{path} calls itself {INCEPTION}, but its weights are not the published ones: make it again with "
+            f"{path} calls itself {name}, but its weights are not the published ones: make it again with "
             "igan-zoo export inception."
         )
     return name

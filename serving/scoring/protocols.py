@@ -131,6 +131,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 # The only scorer whose numbers have a name without it: the network of 2015-12-05, of its published weights.
 INCEPTION = "inception-2015-12-05"
+# The same weights, resized as clean-fid does, and with the features of sFID.
+INCEPTION_CLEAN, INCEPTION_SPATIAL = f"{INCEPTION}-clean", f"{INCEPTION}-spatial"
 INCEPTION_WEIGHTS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 # What the protocols of distances are called with another scorer.

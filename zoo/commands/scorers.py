@@ -92,11 +92,11 @@ def _export_preview(path: Path, name: str, size: int, calibration: str, *, force
 
 def load_network(reference: str | None, weights: Path | None, *, device: Any, threads: int | None) -> Network:
     """Returns the network to score with, and says on stderr what is fetched and made for it."""
+    from igan_zoo.serving.scorers.converting import inception_kinds
     from igan_zoo.serving.scorers.opening import open_scorer
-    from igan_zoo.serving.scoring.protocols import INCEPTION
 
-    if weights is not None and reference not in (None, INCEPTION):
-        raise click.UsageError(f"--weights are those of {INCEPTION}, not of {reference}")
+    if weights is not None and reference is not None and reference not in inception_kinds():
+        raise click.UsageError(f"--weights are those of {' or '.join(inception_kinds())}, not of {reference}")
     return open_scorer(
         reference, weights, device=device, threads=threads, say=lambda sentence: click.echo(sentence, err=True)
     )

@@ -25,10 +25,12 @@ from igan_zoo.export.torch_scorers import NETWORKS, TorchScorer
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
-from igan_zoo.serving.scorers.converting import SCORERS, convert, scorer_name
+from igan_zoo.serving.scorers.converting import SCORERS, convert, inception_kinds, scorer_name
 from igan_zoo.serving.scorers.inception import inception
+from igan_zoo.serving.scorers.opening import open_scorer
 from igan_zoo.serving.scorers.weights import open_weights
 from igan_zoo.serving.scoring.conventions import decoded_bias
+from igan_zoo.serving.scoring.protocols import INCEPTION_CLEAN, INCEPTION_SPATIAL
 from tests.export.calibrated import calibrate
 from tests.serving.scorers.converted import converted
 from tests.serving.scorers.graph_def import inception_graph
@@ -313,3 +315,39 @@ def test_an_int8_preview_stands_beside_the_scorer_and_says_what_it_is(
     code, output, errors = igan_zoo(*arguments, tmp_path / "few", "--data", tmp_path / "few.npy")
     assert code == 1
     assert "has 191 images; an int8 scorer is calibrated and measured on at least 192." in errors
+
+
+def test_spatial_features_are_the_first_maps_of_the_middle(weights: Path, tmp_path: Path) -> None:
+    network = reference(weights).network
+    images = np.random.default_rng(0).integers(0, 256, (2, 139, 139, 3), np.uint8)
+    maps: list[Tensor] = []
+    network.Mixed_6d.branch1x1.register_forward_hook(lambda *facts: maps.append(facts[2]))
+    reference_of = TorchScorer(network, NARROW.size, NARROW.offset)
+    reference_of(torch.from_numpy(images))
+    kind = replace(inception_kinds()[INCEPTION_SPATIAL], features=7 * 7 * 7)
+    engine = Engine({"scorer": converted(kind, weights, tmp_path).read_bytes()})
+    outputs = engine.run("scorer", {"images": images})
+    assert outputs["features"].shape == (2, 343)
+    np.testing.assert_allclose(outputs["features"], maps[0][:, :7].flatten(1), atol=3e-4)
+    assert outputs["logits"].shape == (2, 1008)
+
+
+def test_the_clean_form_resizes_as_clean_fid(
+    igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = sha256_of(weights)
+    monkeypatch.setitem(SCORERS, "inception", replace(NARROW, sha256=sha256))
+    monkeypatch.setattr("igan_zoo.serving.scoring.network.INCEPTION_WEIGHTS", sha256)
+    clean = open_scorer(INCEPTION_CLEAN, weights)
+    assert (clean.name, clean.resize) == (INCEPTION_CLEAN, "clean-bicubic-139")
+    plain = Engine({"scorer": scorer.read_bytes()})
+    # Images of the network's own size are not resized; those of one color stay it.
+    same = np.random.default_rng(0).integers(0, 256, (1, 139, 139, 3), np.uint8)
+    for images, equal in ((same, True), (np.full((1, 30, 50, 3), 77, np.uint8), True), (same[:, ::2], False)):
+        outputs = plain.run("scorer", {"images": images})
+        assert np.allclose(clean.answer(images)[0], outputs["features"], atol=1e-3) == equal
+    source = tmp_path / "images.npz"
+    np.savez(source, images=np.random.default_rng(1).integers(0, 256, (12, 20, 24, 3), np.uint8))
+    code, output, errors = igan_zoo("score", source, source, "--scorer", INCEPTION_CLEAN, "--format", "json")
+    assert code == 0, errors
+    assert json.loads(output)["protocol"] == f"fd12-{INCEPTION_CLEAN}"
