@@ -27,10 +27,7 @@ from igan_zoo.training.departures import departures, experiment_of
 from tests.conftest import REAL_MNIST, REPOSITORY
 
 NAMES = [entry.name for entry in catalogue.CATALOGUE]
-# Of a renamed model the link, and not the folder that it names.
-_FOLDERS = [path for path in (REPOSITORY / "models").iterdir() if path.is_dir()]
-_LINKED = {path.resolve() for path in _FOLDERS if path.is_symlink()}
-MODELS = sorted(path for path in _FOLDERS if path.is_symlink() or path not in _LINKED)
+MODELS = sorted(path for path in (REPOSITORY / "models").iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
@@ -40,7 +37,7 @@ def test_every_published_directory_is_whole_and_named_after_its_model(path: Path
     assert directory.spec.name == path.name
     assert max(file.size for file in directory.spec.files.values()) < 30_000_000
     assert sum(file.size for file in directory.spec.files.values()) < 35_000_000
-    assert not path.is_symlink() or path.resolve().parent.name in ("bundled", "models")
+    assert not path.is_symlink() or path.resolve().parent.name == "bundled"
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
