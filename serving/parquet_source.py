@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
+from igan_zoo.images.parquet_pages import check_pages
 from igan_zoo.machine.files import reading, sha256_of
 from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
 
@@ -33,9 +34,11 @@ class ParquetSource:
     def __init__(self, paths: Sequence[Path], files: Sequence[Any], column: str, reference: str) -> None:
         self.paths, self.reference = tuple(paths), reference
         self._column = column
-        self._groups = [(file, group) for file in files for group in range(file.num_row_groups)]
+        self._groups = [
+            (path, file, group) for path, file in zip(paths, files, strict=True) for group in range(file.num_row_groups)
+        ]
         self._starts = [0]
-        for file, group in self._groups:
+        for _, file, group in self._groups:
             self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
         self._group, self._first = -1, 0
         self._rows: Any = ()
@@ -71,9 +74,12 @@ class ParquetSource:
         """Has the rows around ``index`` in memory."""
         group = bisect_right(self._starts, index) - 1
         if group != self._group or index < self._first:
-            file, number = self._groups[group]
+            path, file, number = self._groups[group]
             self._group, self._first, self._rows = group, self._starts[group], ()
-            rows = _rows_at_once(file.metadata.row_group(number), self._column)
+            chunks = _chunks(file.metadata.row_group(number), self._column)
+            for chunk in chunks:
+                check_pages(path, chunk)
+            rows = _rows_at_once(chunks, file.metadata.row_group(number).num_rows, self._column)
             self._batches = file.iter_batches(rows, row_groups=[number], columns=[self._column], use_threads=False)
         while index >= self._first + len(self._rows):
             self._first += len(self._rows)
@@ -133,16 +139,20 @@ def _open_file(parquet: Any, path: Path) -> Any:
         return parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
-def _rows_at_once(group: Any, column: str) -> int:
+def _chunks(group: Any, column: str) -> list[Any]:
+    """Returns the metadata of what a row group has of a column: its bytes and its paths."""
+    chunks = [group.column(place) for place in range(group.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema.startswith(f"{column}.")]
+
+
+def _rows_at_once(chunks: list[Any], num_rows: int, column: str) -> int:
     """Returns how many rows of a row group are read together.
 
     Rows that repeat each other may be in the file once, in a dictionary: any row may then be as large as the column.
     """
-    chunks = [group.column(place) for place in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.startswith(f"{column}.")]
     size = max(1, sum(chunk.total_uncompressed_size for chunk in chunks))
     repeated = any(chunk.has_dictionary_page for chunk in chunks if chunk.path_in_schema == f"{column}.bytes")
-    rows = int(_BYTES_AT_ONCE * (1 if repeated else group.num_rows) // size)
+    rows = int(_BYTES_AT_ONCE * (1 if repeated else num_rows) // size)
     return max(1, min(_ROWS_AT_ONCE, rows))
 
 
