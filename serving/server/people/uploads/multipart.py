@@ -35,6 +35,11 @@ async def multipart_images(body: Body, content_type: str, *, file_bytes: int) ->
     boundary = options.get(b"boundary", b"")
     if not boundary:
         raise UploadError("The Content-Type says multipart/form-data without a boundary; let your client write it.")
+    # Whether the parser finds the boundary behind something else depends on the pieces in which it comes.
+    while await body.peek(2) == b"\r\n":
+        await body.skip(2)
+    if await body.peek(len(boundary) + 2) != b"--" + boundary:
+        raise UploadError("The body is not the multipart form that its Content-Type promises.")
     parts = _Parts(file_bytes)
     try:
         parser = MultipartParser(boundary, parts.callbacks())

@@ -160,6 +160,7 @@ def test_more_files_than_are_taken_are_refused(maker: Callable[..., bytes]) -> N
         (b"x", "multipart/form-data", "without a boundary"),
         (b"nothing of the kind", FORM, "not the multipart form"),
         (form(FILES)[:-10], FORM, "ends in the middle"),
+        (b"x\r\n" + form(FILES), FORM, "not the multipart form"),
         (tar(FILES)[:530], "", "cut off inside a.png"),
         (tar(FILES)[:1024], "", "cut off: it has no end mark"),
         (tar(FILES)[:1024] + b"x" * 512, "", "is damaged"),
