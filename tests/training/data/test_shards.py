@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ChecksumError, DataError, ImageError, OutputError
+from igan_zoo.machine.files import alone
 from igan_zoo.training.data import decoding, labelled_images
 from igan_zoo.training.data.sharded_images import ShardedImages
 from igan_zoo.training.data.shards import open_shards, prepare_shards, read_manifest, verify_shards
@@ -230,6 +231,14 @@ def test_a_place_with_something_else_in_it_is_left_alone(small: Path, tmp_path: 
     with pytest.raises(DataError, match=r"manifest\.json is not the manifest of shards"):
         prepare(small, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_one_place_is_prepared_by_one_process(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    with alone(out, OutputError("another")), pytest.raises(OutputError, match=f"Another process prepares {out}"):
+        prepare(small, out)
+    assert contents(out) == {}
+    assert len(prepare(small, out)) == 30
 
 
 def test_a_size_that_failed_can_be_tried_smaller_in_the_same_place(small: Path, tmp_path: Path) -> None:
