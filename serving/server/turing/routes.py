@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -46,7 +47,8 @@ class Wish(Strict, frozen=True, kw_only=True):
     """The body of ``POST /turing``."""
 
     model: str
-    rounds: int
+    # JSON Schema takes 130.0 for an integer, and so do the clients that are made from it.
+    rounds: Annotated[float, Meta(multiple_of=1)]
     feedback: bool = False
 
 
@@ -111,7 +113,7 @@ class _Room:
         wish = _decode(await request.body(), Wish)
         real, generator = self._real_images(), self._generator(wish.model)
         seed = new_seed()
-        rounds = choose_rounds(wish.rounds, real=real.for_tests, seed=seed)
+        rounds = choose_rounds(int(wish.rounds), real=real.for_tests, seed=seed)
         made = sum(shown.kind == "generated" for shown in rounds)
         known = generator.loaded.latents
         z = latents(known.size, known.distribution, seed=seed, start=0, count=made)

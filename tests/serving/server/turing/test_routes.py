@@ -140,6 +140,8 @@ def test_an_answer_is_taken_once_and_in_turn(connect: Connect) -> None:
         (b'{"model": "mnist-ssl", "rounds": 201}', 400),
         (b'{"model": "mnist-ssl", "rounds": 180}', 400),
         (b'{"model": "mnist-ssl", "rounds": "4"}', 400),
+        (b'{"model": "mnist-ssl", "rounds": 4.5}', 400),
+        (b'{"model": "mnist-ssl", "rounds": 1e300}', 400),
         (b'{"model": "mnist-ssl", "rounds": 4, "seed": 1}', 400),
         (b'{"model": "\xff", "rounds": 4}', 400),
         (b'{"model": "no-such", "rounds": 4}', 404),
@@ -148,6 +150,11 @@ def test_an_answer_is_taken_once_and_in_turn(connect: Connect) -> None:
 def test_a_wish_that_cannot_be_met_is_refused_in_a_sentence(connect: Connect, body: bytes, status: int) -> None:
     response = connect().post("/turing", content=body)
     assert (response.status_code, list(response.json())) == (status, ["error"])
+
+
+def test_a_whole_number_may_be_written_with_a_fraction(connect: Connect) -> None:
+    response = connect().post("/turing", content=b'{"model": "mnist-ssl", "rounds": 4.0}')
+    assert (response.status_code, response.json()["rounds"]) == (201, 4)
 
 
 def test_an_answer_is_real_or_generated_and_its_test_exists(connect: Connect) -> None:

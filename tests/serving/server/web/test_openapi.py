@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.routing import Route
@@ -80,6 +81,15 @@ def test_limits_and_tokens_are_those_of_the_server() -> None:
     assert described(admin_token="a")["/metrics", "GET"]["security"] == [{"adminToken": []}]
     assert "security" not in described()["/metrics", "GET"]
     assert described(token="t")["/v2/health/live", "GET"]["security"] == []
+
+
+def test_the_document_takes_no_body_that_the_server_never_takes() -> None:
+    def schema(path: str, kind: str) -> Any:
+        return described()[path, "POST"]["requestBody"]["content"][kind]["schema"]  # type: ignore[index]
+
+    assert schema("/score", "multipart/form-data")["properties"]["file"]["minItems"] == 2
+    latents = document(ServerSettings())["components"]["schemas"]["Latents"]["properties"]["latents"]
+    assert (latents["minItems"], latents["items"]["minItems"]) == (1, 1)
 
 
 def test_the_document_and_its_page_are_given_without_a_token(client_of: object) -> None:
