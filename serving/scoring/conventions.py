@@ -23,6 +23,7 @@ from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
+from igan_zoo.serving.scoring.stored_pixels import StoredPixels
 from igan_zoo.serving.stored_images import ImageSource
 
 Resize = Literal["tf1", "half-pixel"]
@@ -40,6 +41,7 @@ class Convention:
     shuffled: bool = True
     biased: bool = False
     resize: Resize = "tf1"
+    as_stored: bool = False
 
 
 # Read in the sources of torch-fidelity 0.4.0, torchmetrics 1.9.0, pytorch-fid 0.3.0, StyleGAN3 and the 2016 code.
@@ -50,6 +52,7 @@ CONVENTIONS = (
     Convention("the network's own softmax; torch-fidelity told to take `logits`", biased=True),
     Convention("the same in one piece", splits=1, biased=True),
     Convention("the resize of pytorch-fid, torchvision and PyTorch", resize="half-pixel"),
+    Convention("torch-fidelity and others, of files: orientation and transparency ignored", as_stored=True),
     Convention("bias, resize and order together", biased=True, shuffled=False, resize="half-pixel"),
 )
 
@@ -82,7 +85,7 @@ def compare_conventions(
     seed: int = DEFAULT_SEED,
     strict: bool = False,
 ) -> Comparison:
-    """Scores ``source`` with a scorer by each of ``CONVENTIONS``; the images go through it twice.
+    """Scores ``source`` with a scorer by each of ``CONVENTIONS``; the images go through it twice, files three times.
 
     For half-pixel centres they are resized outside, where TensorFlow's own resize then changes nothing any more, and
     rounded to grey levels on the way.
@@ -99,19 +102,26 @@ def compare_conventions(
     bias, size = _bias_of(network.engine.graphs["scorer"].metadata, network.classes), _size_of(network.resize)
     if len(source) < DEFAULT_SPLITS:
         raise ScoringError(f"{len(source)} images cannot be divided into {DEFAULT_SPLITS} splits: take more images.")
-    resizes: dict[Resize, Callable[[Pixels], Pixels]] = {"tf1": lambda images: images}
+    passes: dict[tuple[Resize, bool], Callable[[Pixels], Pixels]] = {("tf1", False): lambda images: images}
     if size is not None:
-        resizes["half-pixel"] = lambda images: half_pixel_bilinear(images, size)
-    possible = [each for each in CONVENTIONS if each.resize in resizes and (bias is not None or not each.biased)]
+        passes["half-pixel", False] = lambda images: half_pixel_bilinear(images, size)
+    if source.encoded:
+        passes["tf1", True] = passes["tf1", False]
+    possible = [
+        each
+        for each in CONVENTIONS
+        if (each.resize, each.as_stored) in passes and (bias is not None or not each.biased)
+    ]
     rows: dict[Convention, Row] = {}
     count = 0
-    for resize, resized in resizes.items():
+    for (resize, as_stored), resized in passes.items():
         with KeptLogits(len(source), network.classes) as kept:
             how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "change": resized}
-            keep_logits(kept, source, network, **how, title=f"scoring, {resize} resize")
+            images = StoredPixels(source) if as_stored else source
+            keep_logits(kept, images, network, **how, title=f"scoring, {resize} resize")
             count = len(kept)
             for convention in possible:
-                if convention.resize == resize:
+                if (convention.resize, convention.as_stored) == (resize, as_stored):
                     rows[convention] = score_logits(kept, convention, bias=bias, seed=seed)
     missing = []
     if bias is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ImageError, InterfaceError
+from igan_zoo.errors import ImageError, InterfaceError, ScoringError
 from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow, with_channels
 from igan_zoo.models import store
 from igan_zoo.serving.engine import (
@@ -25,6 +25,7 @@ from igan_zoo.serving.engine import (
 )
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
+from igan_zoo.serving.scoring.stored_pixels import AS_STORED, StoredPixels
 from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 Pixels = NDArray[np.uint8]
@@ -72,6 +73,7 @@ class Network:
         self.batch_size = SCORER_BATCH if shape is None else CLASSIFIER_BATCH
         features, logits = self.answer(np.zeros((1, *size, self.channels), np.uint8))
         self.features, self.classes = features.shape[1], logits.shape[1]
+        self._as_stored = False
 
     def answer(self, images: Pixels) -> tuple[Scores, Scores]:
         """Returns features float32 ``[n, features]`` and logits ``[n, classes]`` of images uint8 ``[n, H, W, C]``.
@@ -92,8 +94,21 @@ class Network:
         shaped = image if self.shape is None else _ShapedImage(image.name, image.content, self.shape)
         return shaped.decode(self.channels)
 
+    def take_as_stored(self) -> None:
+        """From now on takes the pixels of files as they are stored, and says so in its ``resize``.
+
+        Raises:
+            ScoringError: it is a classifier of the zoo.
+        """
+        if self.shape is not None:
+            raise ScoringError(f"--as-stored is for scorers, and {self.name} is a classifier of the zoo: leave it out.")
+        self._as_stored = True
+        self.resize += AS_STORED
+
     def conform(self, source: ImageSource) -> ImageSource:
         """Returns the source as this network takes it: images are decoded to a classifier's one size."""
+        if self._as_stored:
+            return StoredPixels(source)
         return source if self.shape is None else _ShapedSource(source, self.shape)
 
 

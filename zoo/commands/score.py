@@ -74,6 +74,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @executor_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@click.option("--as-stored", is_flag=True, help="Ignore orientation and transparency, as torch-fidelity and others do.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
 @click.option(
     "--precision",
@@ -111,6 +112,7 @@ def score(
     shard_size: int | None,
     device: Any,
     strict: bool,
+    as_stored: bool,
     no_cache: bool,
     precision: str,
     compare_conventions: bool,
@@ -149,8 +151,8 @@ def score(
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     saved = plans.saved_reference(reference) if reference is not None else None
     shared = find_executor(executor, workers, shard_size)
-    if shared is not None and (shard is not None or compare_conventions):
-        raise click.UsageError("--executor cuts the work itself; leave --shard and --compare-conventions out")
+    if shared is not None and (shard is not None or compare_conventions or as_stored):
+        raise click.UsageError("--executor cuts the work itself; remove --shard, --compare-conventions and --as-stored")
     # Another rank may have written it.
     refuse_existing(None if shard or executor == "ranks" else out, force)
     exported = save_statistics if save_statistics is not None and save_statistics.suffix == ".npz" else None
@@ -162,7 +164,7 @@ def score(
             "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
         )
     if compare_conventions:
-        if reference or shard or out or save_statistics or (count and not is_model(source)):
+        if reference or shard or out or save_statistics or as_stored or (count and not is_model(source)):
             raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
         if metrics != ("is",):
             raise click.UsageError("--compare-conventions is of --metric is alone")
@@ -189,6 +191,8 @@ def score(
     network = load_network(scorer, weights, device=device, threads=threads)
     if precision == "int8":
         network = load_preview(network, scorer, images, {"device": device, "threads": threads})
+    if as_stored:
+        network.take_as_stored()
     if compare_conventions:
         print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
         return

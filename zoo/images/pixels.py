@@ -81,12 +81,14 @@ def read_image(
     width: int | None = None,
     crop: bool = False,
     upscale: bool = True,
+    as_stored: bool = False,
 ) -> NDArray[np.uint8]:
     """Returns the image file as uint8 ``[height, width, channels]``, brought to that shape as ``conform`` does.
 
     Without ``height`` and ``width`` the image keeps its own.
     Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels. A camera's note of how
-    it was held (EXIF) is followed.
+    it was held (EXIF) is followed. ``as_stored`` gives the pixels of the file, as ``convert("RGB")`` alone does: not
+    turned, not resized, and with whatever color transparent ones have.
 
     Raises:
         ImageError: missing, not an image, truncated, or too large; the message names the file.
@@ -101,7 +103,7 @@ def read_image(
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
     with file:
-        return _decode(file, str(path), height, width, channels, crop, upscale)
+        return _decode(file, str(path), height, width, channels, crop, upscale, as_stored)
 
 
 def decode_image(
@@ -113,9 +115,10 @@ def decode_image(
     width: int | None = None,
     crop: bool = False,
     upscale: bool = True,
+    as_stored: bool = False,
 ) -> NDArray[np.uint8]:
     """Does what ``read_image`` does with the bytes of a file; errors call it ``name``."""
-    return _decode(io.BytesIO(content), name, height, width, channels, crop, upscale)
+    return _decode(io.BytesIO(content), name, height, width, channels, crop, upscale, as_stored)
 
 
 def _decode(
@@ -126,6 +129,7 @@ def _decode(
     channels: int,
     crop: bool,
     upscale: bool,
+    as_stored: bool,
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -139,6 +143,9 @@ def _decode(
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name)
             image.load()
+            if as_stored:
+                pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[channels]), np.uint8)
+                return pixels.reshape(image.height, image.width, channels)
             ImageOps.exif_transpose(image, in_place=True)
             height, width = height or image.height, width or image.width
             if not upscale:

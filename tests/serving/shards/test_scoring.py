@@ -111,7 +111,11 @@ def test_finished_statistics_are_not_gathered_again(
         (["--shard-size", 7], 2, "--shard-size goes with --executor or --workers"),
         (["--executor", "ranks", "--workers", 2], 2, "every rank is one worker"),
         (["--executor", "dask://here:8786", "--workers", 2], 2, "which has its own"),
-        (["--executor", "processes", "--shard", "1/2", "--out", "x"], 2, "leave --shard and --compare-conventions out"),
+        (
+            ["--executor", "processes", "--shard", "1/2", "--out", "x"],
+            2,
+            "remove --shard, --compare-conventions",
+        ),
         (["--executor", "processes"], 1, "name these with --save-statistics"),
         (["--executor", "ranks", "--metric", "fid", "--reference", "."], 2, "a file of --save-statistics"),
     ],
