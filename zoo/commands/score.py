@@ -30,6 +30,7 @@ from igan_zoo.commands.score_options import (
     format_option,
     metric_option,
     save_option,
+    self_check_option,
     subset_option,
 )
 from igan_zoo.commands.terminal import print_seconds_since
@@ -74,6 +75,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @executor_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@self_check_option
 @click.option("--as-stored", is_flag=True, help="Ignore orientation and transparency, as torch-fidelity and others do.")
 @click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
 @click.option(

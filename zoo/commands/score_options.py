@@ -50,6 +50,38 @@ save_option = click.option(
 )
 
 
+def _self_check(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Prints the scores of known images instead of anything else."""
+    if not wanted or context.resilient_parsing:
+        return
+    from igan_zoo.commands.terminal import print_table
+    from igan_zoo.errors import ScoringError
+    from igan_zoo.serving.scorers.self_check import self_check
+
+    figures = self_check()
+    rows = [
+        (each.name, f"{each.here:.9g}", f"{each.expected:.9g}", "ok" if each.right else "WRONG") for each in figures
+    ]
+    print_table([("score", "here", "expected", ""), *rows])
+    wrong = [each.name for each in figures if not each.right]
+    if wrong:
+        raise ScoringError(
+            f"{len(wrong)} of {len(figures)} scores of known images are wrong, first {wrong[0]}: do not trust this "
+            "installation's scores; install numpy, Pillow and onnxruntime again."
+        )
+    context.exit()
+
+
+self_check_option = click.option(
+    "--self-check",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_self_check,
+    help="Score known images with a small network, compare with stored figures, and exit.",
+)
+
+
 def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
     """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
     from igan_zoo.serving.scoring.protocols import METRICS, WITHOUT_REFERENCE
