@@ -144,7 +144,7 @@ def _inputs(candidate: Candidate, batch: int) -> Mapping[str, NDArray[Any]]:
     graph = candidate.engine.graphs[candidate.role]
     if candidate.role == "generator":
         return {graph.input_name: latents(graph.input_shape[0], "uniform", seed=0, start=0, count=batch)}
-    return {graph.input_name: np.random.default_rng(0).integers(0, 256, (batch, *graph.input_shape), np.uint8)}
+    return {graph.input_name: np.random.default_rng(0).integers(0, 256, (batch, *graph.image_shape), np.uint8)}
 
 
 def _repeats(candidate: Candidate, inputs: Mapping[str, NDArray[Any]], seconds: float) -> int:

@@ -90,7 +90,7 @@ def _answered(
     engine: Engine, images: Sequence[StoredImage], crop: bool, batch_size: int, title: str
 ) -> Iterator[tuple[list[_Decoded], Arrays]]:
     """Yields batches of images, decoded or with their errors, and the classifier's outputs for those that decode."""
-    height, width, channels = engine.graphs["classifier"].input_shape
+    height, width, channels = engine.graphs["classifier"].image_shape
 
     def decode(image: StoredImage) -> _Decoded:
         try:

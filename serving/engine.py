@@ -52,8 +52,8 @@ INPUTS = {
 OUTPUTS = {"generator": _IMAGES, "classifier": _ANSWERS, "discriminator": _ANSWERS, "scorer": _FEATURES}
 # From this batch on a graph rewritten for CPUs is the faster one: its transformed weights are read once for all images.
 SMALLEST_BATCH = 4
-# The axes after the batch that take any size; all others are fixed.
-_FREE_AXES = {"scorer": ("H", "W")}
+# The axes after the batch that take any size, of every scorer and of the classifiers that resize inside.
+_FREE_AXES = ("H", "W")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ class Graph:
     output_shape: tuple[int, ...]
     outputs: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape ``[H, W, C]`` that photos are brought to for it; one that takes any size says its own inside."""
+        return (*[_size_inside(self.metadata)] * len(self.free_axes), *self.input_shape)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Returns whether an input may have ``shape``, batch included."""
@@ -195,7 +200,7 @@ def _sizes(graph: Graph, spec: ModelSpec) -> list[tuple[str, tuple[int, ...], tu
         return [("latent", graph.input_shape, (spec.latent.size,)), ("images", graph.output_shape, image)]
     if graph.role == "classifier" and spec.classes is not None:
         outputs = [(name, graph.outputs[name], (len(spec.classes),)) for name in ("logits", "probabilities")]
-        return [("images", graph.input_shape, image), *outputs]
+        return [("images", graph.image_shape, image), *outputs]
     return []
 
 
@@ -266,9 +271,11 @@ def _listed(tensors: Mapping[str, tuple[str, int]]) -> str:
 
 def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
-    (input_name,), free_axes = INPUTS[role], _FREE_AXES.get(role, ())
+    (input_name,) = INPUTS[role]
     outputs = {name: shapes[name] for name in OUTPUTS[role] if name in shapes}
     taken, given = shapes[input_name], next(iter(outputs.values()))
+    resizes = role == "scorer" or (role == "classifier" and not any(isinstance(size, int) for size in taken[:2]))
+    free_axes = _FREE_AXES if resizes else ()
     free, fixed = taken[: len(free_axes)], taken[len(free_axes) :]
     for shape, sizes in ((taken, fixed), (given, given)):
         if not all(isinstance(size, int) for size in sizes):
@@ -284,7 +291,18 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
         # There are as many as logits, whether the file says so or not.
         sizes["probabilities"] = sizes["logits"]
     metadata = session.get_modelmeta().custom_metadata_map
+    if role == "classifier" and free_axes and not 1 <= _size_inside(metadata) ** 2 <= MAX_PIXELS:
+        raise InterfaceError(
+            f"The classifier takes images of any size, but does not say in its metadata ({RESIZE_KEY}) to which it "
+            "resizes them; export it again."
+        )
     return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), sizes, metadata)
+
+
+def _size_inside(metadata: Mapping[str, str]) -> int:
+    """Returns to how many pixels a side a graph resizes, as in ``bilinear-224``; 0 where it does not say."""
+    said = metadata.get(RESIZE_KEY, "").rpartition("-")[2]
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 6 else 0
 
 
 def _effective_provider(sessions: Any, device: Device) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,6 +11,8 @@ from msgspec import Meta, Struct
 from igan_zoo.errors import SpecificationError
 from igan_zoo.latents import Distribution
 from igan_zoo.names import nearest
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Struct)
 
 Count = Annotated[int, Meta(ge=1)]
 Index = Annotated[int, Meta(ge=0)]
@@ -202,7 +204,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.network == "multi-scale"
 
 
-def customize(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+def customize(recipe: AnyRecipe, settings: Sequence[str]) -> AnyRecipe:
     """Returns ``recipe`` with ``key=value`` settings applied, each checked for its name, type and range.
 
     Raises:
@@ -216,25 +218,21 @@ def customize(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if key not in values:
             raise SpecificationError(f"There is no setting {key!r}; {nearest(key, values)}")
         values[key] = None if text == "none" else text
-        _check_setting(setting, key, values[key])
+        _check_setting(type(recipe), setting, key, values[key])
     try:
-        return _convert(values)
+        # Strings become numbers where the field is a number; everything else is checked as it is.
+        return msgspec.convert(values, type(recipe), strict=False)
     except msgspec.ValidationError as error:
         raise SpecificationError(f"The settings contradict each other: {_reason(error)}.") from error
 
 
-def _check_setting(setting: str, key: str, value: str | None) -> None:
+def _check_setting(kind: type[Struct], setting: str, key: str, value: str | None) -> None:
     """Checks one value for its type and range alone; only together can settings contradict each other."""
-    field = next(field for field in msgspec.structs.fields(Recipe) if field.name == key)
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == key)
     try:
         msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
         raise SpecificationError(f"The setting {setting} is not possible: {_reason(error)}.") from error
-
-
-def _convert(values: dict[str, Any]) -> Recipe:
-    # Strings become numbers where the field is a number; everything else is checked as it is.
-    return msgspec.convert(values, Recipe, strict=False)
 
 
 def _reason(error: msgspec.ValidationError) -> str:

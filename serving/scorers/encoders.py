@@ -11,6 +11,7 @@ The preprocessing becomes part of the graph, so that the result is a scorer like
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from igan_zoo.errors import InterfaceError, OutputError, first_line
 from igan_zoo.machine.files import atomic_file
-from igan_zoo.serving.engine import RESIZE_KEY, SCORER_KEY
+from igan_zoo.serving.engine import CROP_KEY, RESIZE_KEY, SCORER_KEY
 from igan_zoo.serving.scorers.layers import pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import DATA_TYPES, OnnxGraph, parse_model
 
@@ -112,7 +113,8 @@ def with_preprocessing(content: bytes, settings: EncoderSettings, name: str, fil
             names[:] = [renamed.get(tensor, tensor) for tensor in names]
     for role, (output, width) in outputs.items():
         graph.output(role, renamed.get(output, output), ["N", width])
-    return graph.around(model, {SCORER_KEY: name, RESIZE_KEY: f"{settings.resize}-{settings.size}"})
+    said = {SCORER_KEY: name, RESIZE_KEY: f"{settings.resize}-{settings.size}", CROP_KEY: json.dumps(settings.crop)}
+    return graph.around(model, said)
 
 
 def _input_name(graph: Any, settings: EncoderSettings, file: str) -> str:

@@ -138,7 +138,7 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
     content = functools.partial(model.graph, "classifier")
     if "scorer" in engine.graphs:
         return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=content)
-    height, width, channels = engine.graphs["classifier"].input_shape
+    height, width, channels = engine.graphs["classifier"].image_shape
     name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
     shape = Shape(height, width, channels, LoadedModel(model, engine).crop)
     return Network(name, sha256, engine, shape=shape, content=content)

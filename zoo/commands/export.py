@@ -71,6 +71,12 @@ def export(
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
+    if (run / "features.json").is_file():
+        others = (data, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
+        if any(others):
+            raise click.UsageError("a run on features takes --out X.onnx and --force, and no other option")
+        _export_features(run, out, force=force)
+        return
     if any_weights:
         raise click.UsageError("--any-weights goes with --weights")
     if "int8" in variants and data is None:
@@ -106,3 +112,21 @@ def export(
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
         click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
     click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")
+
+
+def _export_features(path: Path, out: Path, *, force: bool) -> None:
+    from igan_zoo.commands.records import refuse_existing
+
+    try:
+        from igan_zoo.export.feature_classifier import export_feature_run
+        from igan_zoo.training.features.runs import FeatureRun
+    except ImportError as error:
+        raise missing_train(error) from error
+
+    target = out if out.suffix == ".onnx" else out / "classifier.onnx"
+    refuse_existing(target, force)
+    differences = export_feature_run(FeatureRun(path), target)
+    listed = ", ".join(f"{name} {largest:.1g}" for name, largest in differences.items())
+    click.echo("A generator of features has no pictures to draw: the file is the classifier alone.")
+    click.echo(f"largest differences from PyTorch: {listed}")
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; next: igan-zoo classify {target} photo.jpg")

@@ -175,7 +175,7 @@ def _evaluate_model(
 
     loaded = load(reference, roles=["classifier"], device=device, variant=variant)
     announce(loaded)
-    height, width, channels = loaded.engine.graphs["classifier"].input_shape
+    height, width, channels = loaded.engine.graphs["classifier"].image_shape
     labelled = load_images(
         data,
         split,

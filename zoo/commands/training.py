@@ -30,6 +30,18 @@ def recipes(as_json: bool) -> None:
 @click.argument("recipe_name", metavar="RECIPE|recipe.json", type=RECIPE)
 @click.option("--data", help="A Hub id, a copy in the Hub's layout, a folder of images, or shards.")
 @click.option("--labels", metavar="N|N-per-class|all|0|FILE.csv", help="Labelled images, by the seed or by a file.")
+@click.option(
+    "--features",
+    metavar="NAME|FILE.onnx|none",
+    help="Of custom: learn from the features of a frozen network, as efficientnet-lite0, or from pixels (none).",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["game", "linear", "better"]),
+    default="better",
+    show_default=True,
+    help="With --features: the paper's game, logistic regression, or what validates better.",
+)
 @click.option("--size", type=click.IntRange(min=1), help="Pixels a side.")
 @click.option("--grey", is_flag=True, help="One channel, not three.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, noise, shuffles and labels.")
@@ -53,6 +65,8 @@ def train(
     recipe_name: str,
     data: str | None,
     labels: str | None,
+    features: str | None,
+    keep: Any,
     size: int | None,
     grey: bool,
     seed: int | None,
@@ -80,6 +94,30 @@ def train(
     from igan_zoo.training.settings import customize
 
     labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None
+    if recipe_name == "custom-features" or features not in (None, "none"):
+        if recipe_name not in ("custom", "custom-features"):
+            raise click.UsageError("--features goes with the recipe custom")
+        if data is None:
+            raise click.UsageError("The recipe custom-features wants --data, a folder of images or a Hub id")
+        if any((grey, mode, picture_steps, tensorboard, device != "cpu")):
+            raise click.UsageError(
+                "--grey, --compile, --picture-steps, --tensorboard and --device cuda go with --features none"
+            )
+        changes = {"labels": "all" if labels_file else labels, "seed": seed, "members": ensemble}
+        _train_on_features(
+            features,
+            data,
+            [*settings, *(f"{key}={value}" for key, value in changes.items() if value is not None)],
+            out,
+            dry_run=dry_run,
+            labels_file=labels_file,
+            size=size,
+            keep=keep,
+            threads=threads,
+            resume=resume,
+            strict=strict,
+        )
+        return
     shorthands = {
         "labels": "all" if labels_file is not None else labels,
         "height": size,
@@ -130,3 +168,24 @@ def train(
     # Under torchrun one process speaks for all.
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
+
+
+def _train_on_features(
+    features: str | None, data: str, settings: list[str], out: Path | None, *, dry_run: bool, **how: Any
+) -> None:
+    """Trains the recipe ``custom-features``."""
+    import msgspec
+
+    from igan_zoo.commands.feature_training import feature_recipe, train_on_features
+
+    recipe = feature_recipe(settings)
+    if dry_run:
+        print_json(msgspec.to_builtins(recipe))
+        return
+    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
+    keep_inputs([path], [data])
+    try:
+        train_on_features(features or "efficientnet-lite0", data, recipe, path, **how)
+    except KeyboardInterrupt:
+        raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
+    click.echo(f"{path}: done; next: igan-zoo export {path} --out models/{path.name}.onnx")

@@ -29,7 +29,7 @@ async def classify_uploads(
         UploadError: as ``images``.
     """
     names, crop = graph.loaded.classes, graph.loaded.crop
-    height, width, channels = graph.graph.input_shape
+    height, width, channels = graph.graph.image_shape
 
     def decode(image: StoredImage) -> Pixels:
         if not isinstance(image.content, bytes):

@@ -41,7 +41,7 @@ def _image(hosted: HostedModel) -> dict[str, Any] | None:
         return image
     for role, graph in hosted.graphs.items():
         if role != "scorer":
-            height, width, channels = graph.graph.output_shape if role == "generator" else graph.graph.input_shape
+            height, width, channels = graph.graph.output_shape if role == "generator" else graph.graph.image_shape
             crop = role == "classifier" and graph.loaded.crop
             return {"height": height, "width": width, "channels": channels, "crop": crop}
     return None

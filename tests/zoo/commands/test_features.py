@@ -1,0 +1,103 @@
+"""From a folder of photos to a classifier in one file, by the command line alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving.tiny_scorer import tiny_scorer
+
+pytest.importorskip("torch")
+
+Cli = Callable[..., tuple[int, str, str]]
+COLORS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
+QUICK = ("--set", "steps=40", "--ensemble", 2)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three classes of ten photos, and nine that nobody has looked at."""
+    generator = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        for number in range(13):
+            folder = tmp_path / "photos" / (name if number < 10 else "unlabeled")
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = np.clip(np.array(color) + generator.normal(0, 25, (20, 30, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}-{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_scorer({"igan_zoo.resize": "bilinear-16"}))
+    return path
+
+
+def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
+    run, model = tmp_path / "run", tmp_path / "photos.onnx"
+    train = ("train", "custom", "--features", encoder, "--data", photos, "--labels", "3-per-class", *QUICK)
+    code, out, _ = igan_zoo(*train, "--out", run)
+    assert code == 0
+    assert "features: 39 photos" in out
+    assert "game: 0 errors of 21 validation photos (0.00%)" in out
+    assert "logistic regression: 0 errors of 21 validation photos (0.00%)" in out
+    assert "kept: game" in out
+
+    code, out, _ = igan_zoo("export", run, "--out", model)
+    assert code == 0
+    assert "the file is the classifier alone" in out
+
+    code, out, _ = igan_zoo("classify", model, photos / "unlabeled", "--json")
+    assert code == 0
+    for answer in json.loads(out):
+        assert answer["classes"][0][0] == Path(answer["file"]).name.split("-")[0]
+
+    code, out, _ = igan_zoo("evaluate", model, "--data", photos, "--split", "train")
+    assert (code, out.splitlines()[-1]) == (0, "0 errors of 30 (0.00%)")
+
+
+def test_a_run_that_is_over_is_resumed_at_once(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
+    train = ("train", "custom", "--features", encoder, "--data", photos, "--labels", "3-per-class", *QUICK)
+    assert igan_zoo(*train, "--out", tmp_path / "run")[0] == 0
+    before = (tmp_path / "run" / "classifier.safetensors").read_bytes()
+    code, _, errors = igan_zoo(*train, "--out", tmp_path / "run")
+    assert (code, "add --resume to go on" in errors) == (1, True)
+    assert igan_zoo(*train, "--out", tmp_path / "run", "--resume")[0] == 0
+    assert (tmp_path / "run" / "classifier.safetensors").read_bytes() == before
+
+
+def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
+    (photos / "red" / "broken.png").write_bytes(b"no image")
+    train = ("train", "custom", "--features", encoder, "--data", photos, *QUICK, "--out", tmp_path / "run")
+    code, out, errors = igan_zoo(*train)
+    assert code == 0
+    assert "features: 39 photos" in out
+    assert "broken.png is not a PNG or JPEG image" in errors
+    assert igan_zoo(*train, "--strict")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mnist-ssl", "--features", "x.onnx"), "--features goes with the recipe custom"),
+        (("custom", "--features", "x.onnx"), "wants --data"),
+        (("custom", "--features", "x.onnx", "--data", "photos", "--grey"), "go with --features none"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(igan_zoo: Cli, arguments: tuple[str, ...], message: str) -> None:
+    code, _, errors = igan_zoo("train", *arguments)
+    assert (code, message in errors) == (2, True)
+
+
+def test_settings_are_those_of_the_recipe(igan_zoo: Cli) -> None:
+    train = ("train", "custom-features", "--data", "photos", "--dry-run")
+    code, out, _ = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
+    assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
+    code, _, errors = igan_zoo(*train, "--set", "dimension=64")
+    assert (code, "There is no setting 'dimension'; " in errors) == (1, True)

@@ -1,0 +1,165 @@
+"""What ``train custom`` does with ``--features``: features of all photos once, then the game on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from igan_zoo.commands.options import missing_train
+from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from igan_zoo.serving.feature_store import Photo
+    from igan_zoo.serving.scorers.feature_encoders import FeatureEncoder
+    from igan_zoo.training.data.labelled_images import Listing, Picture
+    from igan_zoo.training.features.runs import FeatureData, FeatureResult, Keep
+    from igan_zoo.training.features.settings import FeatureRecipe
+
+# Photos of up to so many pixels a side lose nothing at the smaller size, which is three times as fast.
+_SMALL_PHOTO, _SMALL_SIZE, _SIZE = 96, 128, 224
+
+
+def train_on_features(
+    reference: str,
+    data: str,
+    recipe: FeatureRecipe,
+    out: Path,
+    *,
+    labels_file: Path | None,
+    size: int | None,
+    keep: Keep,
+    threads: int | None,
+    resume: bool,
+    strict: bool,
+) -> None:
+    """Trains a run on features in the folder ``out``, and prints the validation errors of both ways."""
+    try:
+        from igan_zoo.training.features.runs import FeatureFacts, FeatureRun
+    except ImportError as error:
+        raise missing_train(error) from error
+    from igan_zoo.serving.scorers.feature_encoders import open_encoder
+    from igan_zoo.training.data.listing import list_images
+
+    began = time.perf_counter()
+    listing = list_images(data, "train", labels_file=labels_file)
+    encoder = open_encoder(reference, size or _fitting_size(listing))
+    found = features_of(listing, encoder, threads=threads, strict=strict)
+    click.echo(f"features: {len(found.labels):,} photos, {time.perf_counter() - began:.0f} s")
+    facts = FeatureFacts(
+        recipe=recipe,
+        data=data,
+        labels_file=str(labels_file) if labels_file is not None else None,
+        classes=found.classes,
+        encoder=encoder.name,
+        size=encoder.size,
+        photos=len(found.labels),
+        width=found.features.shape[1],
+        sum=found.sum(),
+        versions={name: version(name) for name in ("igan-zoo", "torch", "onnxruntime", "numpy")},
+    )
+    run = FeatureRun(out)
+    run.start(facts, encoder.content, resume=resume)
+    _report(run.train(recipe, found, keep, threads))
+    print_seconds_since(began)
+
+
+def feature_recipe(settings: Sequence[str]) -> FeatureRecipe:
+    """Returns the recipe ``custom-features`` with ``key=value`` settings applied.
+
+    Raises:
+        SpecificationError: a setting is unknown, malformed or out of range.
+    """
+    from igan_zoo.training.features.settings import FeatureRecipe
+    from igan_zoo.training.settings import customize
+
+    return customize(FeatureRecipe(), settings)
+
+
+def features_of(listing: Listing, encoder: FeatureEncoder, *, threads: int | None, strict: bool) -> FeatureData:
+    """Returns the features of all photos that can be used; those that are known from an earlier run are not computed.
+
+    Raises:
+        DataError: no photo can be used.
+        OutputError: the cache cannot be written, or another process is at work there.
+    """
+    import numpy as np
+
+    from igan_zoo.machine.progress import Progress
+    from igan_zoo.models import store
+    from igan_zoo.serving.feature_store import FeatureStore
+    from igan_zoo.training.data.decoding import report_skipped
+    from igan_zoo.training.features.runs import FeatureData
+
+    engine = encoder.engine(threads)
+    (width,) = engine.graphs["scorer"].outputs["features"]
+    labels = []
+
+    def photos() -> Iterator[Photo]:
+        for picture in listing.pictures():
+            labels.append(picture.label)
+            yield photo_of(picture, encoder)
+
+    with (
+        FeatureStore(store.home() / "features" / encoder.name, width, strict=strict) as kept,
+        Progress("features", len(listing), unit="photos") as progress,
+    ):
+        rows, places = kept.rows_of(
+            photos(), lambda pixels: engine.run("scorer", {"images": pixels})["features"], progress.advance
+        )
+    report_skipped(kept.skipped)
+    if not places:
+        raise DataError(f"None of the {len(listing)} photos of {listing.source} can be used: {kept.skipped[0]}")
+    return FeatureData(rows, np.array(labels, np.int64)[places], listing.classes)
+
+
+def photo_of(picture: Picture, encoder: FeatureEncoder) -> Photo:
+    """Returns a picture of a source with a key of its content, decoded as the encoder takes it."""
+    from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow
+    from igan_zoo.serving.feature_store import Photo, content_key
+
+    size: Any = {"height": encoder.size, "width": encoder.size, "channels": 3, "crop": encoder.crop}
+    content = picture.content
+    if isinstance(content, Path):
+        # Decoded, and so read once more, only where the features are not known yet; that says what is wrong with it.
+        try:
+            key = content_key(content.read_bytes())
+        except OSError:
+            key = content_key(picture.name.encode())
+        return Photo(picture.name, key, lambda: read_image(content, **size))
+    if isinstance(content, bytes):
+        return Photo(picture.name, content_key(content), lambda: decode_image(content, picture.name, **size))
+    key = content_key(repr(content.shape).encode() + content.tobytes())
+    return Photo(picture.name, key, lambda: conform(to_pillow(content), **size))
+
+
+def _fitting_size(listing: Listing) -> int:
+    """Returns the size that fits the first photo of a source."""
+    import io
+
+    from PIL import Image
+
+    content = next(iter(listing.pictures())).content
+    if isinstance(content, (Path, bytes)):
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+            sides = image.size
+    else:
+        sides = content.shape[:2]
+    return _SMALL_SIZE if max(sides) <= _SMALL_PHOTO else _SIZE
+
+
+def _report(result: FeatureResult) -> None:
+    if result.game_errors is None or result.linear_errors is None:
+        click.echo(f"{result.labeled} labels, none left to validate with; kept: {result.kept}")
+        return
+    total = result.validation
+    for name, wrong in (("game", result.game_errors), ("logistic regression", result.linear_errors)):
+        click.echo(f"{name}: {wrong} errors of {total} validation photos ({wrong / total:.2%})")
+    if result.linear_errors < result.game_errors:
+        click.echo("the game does not win here")
+    click.echo(f"kept: {result.kept}")
