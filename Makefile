@@ -1,12 +1,19 @@
-# Everything happens in .venv, with the versions of constraints.txt.
+# Everything happens in .venv, with the versions of constraints.txt, and the very files of deploy/locks: pip compares
+# their sha256 and runs no code of theirs to build them.
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TOOLS := build/tools
+LOCKS := deploy/locks
+PIP := -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement $(LOCKS)
+OURSELVES := $(BIN)/python $(PIP) --no-deps --no-build-isolation
+
+EXTRAS := cpu train serve grpc dask ray dev
 
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo web test check proto clean
+.PHONY: demo web test check proto locks audit sbom clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
@@ -22,7 +29,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build
-	$(PIP) --no-deps --no-build-isolation --target build/typing .
+	$(OURSELVES) --target build/typing .
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
 
 # onnxruntime for browsers, into the page's package data: with it the page can run models on the reader's own device.
@@ -48,16 +55,59 @@ PROTOCOL := serving/server/protocol
 proto: $(VENV)/.installed-dev
 	$(BIN)/python -m grpc_tools.protoc -I$(PROTOCOL) --descriptor_set_out=$(PROTOCOL)/messages.desc inference.proto health.proto
 
+# The files of deploy/locks: what pyproject.toml asks for in the versions of constraints.txt, for every platform.
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint constraints.txt \
+	--generate-hashes --no-annotate --custom-compile-command "make locks"
+
+# PyTorch of one version comes as different files with and without CUDA, which indexes offer as they please: which one is
+# right depends on the machine, so neither is locked, nor is what the one with CUDA brings.
+UNLOCKED := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti \
+	cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink \
+	nvshmem-cu13 nvtx)
+
+locks: $(TOOLS)/.installed
+	echo setuptools | $(COMPILE) pyproject.toml - --extra cpu --output-file $(LOCKS)/cpu.txt
+	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,cpu serve) --output-file $(LOCKS)/serve.txt
+	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,gpu serve) --output-file $(LOCKS)/cuda.txt
+	$(COMPILE) pyproject.toml $(addprefix --extra ,$(EXTRAS)) $(addprefix --no-emit-package ,$(UNLOCKED)) \
+		--output-file $(LOCKS)/dev.txt
+	printf '%s\n' cyclonedx-bom pip-audit uv | $(COMPILE) - --output-file $(LOCKS)/tools.txt
+
+# Known vulnerabilities of everything that is locked, from osv.dev. build/audit.json is there if its data could be had.
+audit: $(TOOLS)/.installed
+	rm -f build/audit.json
+	$(TOOLS)/bin/pip-audit --progress-spinner off --vulnerability-service osv --disable-pip --require-hashes \
+		$(addprefix --requirement $(LOCKS)/,cpu.txt serve.txt cuda.txt dev.txt tools.txt) \
+		--format json --output build/audit.json
+
+# What a release is made of, as a CycloneDX document: the server's packages as they are installed, with their licenses.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+sbom: $(TOOLS)/.installed
+	rm -rf build/sbom
+	mkdir -p dist
+	python3 -m venv --without-pip build/sbom
+	PIP_PYTHON=build/sbom/bin/python $(TOOLS)/bin/python $(LOCKED)/serve.txt
+	PIP_PYTHON=build/sbom/bin/python $(TOOLS)/bin/python $(PIP) --no-deps --no-build-isolation .
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--output-format JSON --output-file dist/igan-zoo-$(VERSION).cdx.json build/sbom/bin/python
+
 clean:
 	rm -rf $(VENV) build demo *.egg-info zoo/ops/*.so serving/server/web/page/vendor
 
 $(BIN)/python:
 	python3 -m venv $(VENV)
 
-$(VENV)/.installed-cpu: $(SETUP) | $(BIN)/python
-	test -e $(VENV)/.installed-dev || $(PIP) --editable '.[cpu]'
+$(VENV)/.installed-cpu: $(SETUP) $(LOCKS)/cpu.txt | $(BIN)/python
+	test -e $(VENV)/.installed-dev || { $(BIN)/python $(LOCKED)/cpu.txt && $(OURSELVES) --editable '.[cpu]'; }
 	touch $@
 
-$(VENV)/.installed-dev: $(SETUP) | $(BIN)/python
-	$(PIP) --editable '.[cpu,train,serve,grpc,dask,ray,dev]'
+$(VENV)/.installed-dev: $(SETUP) $(LOCKS)/dev.txt | $(BIN)/python
+	$(BIN)/python $(LOCKED)/dev.txt
+	$(BIN)/python $(PIP) --constraint constraints.txt torch
+	$(OURSELVES) --editable .
+	touch $@
+
+$(TOOLS)/.installed: $(LOCKS)/tools.txt
+	python3 -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python $(LOCKED)/tools.txt
 	touch $@

@@ -1,0 +1,85 @@
+"""The locks in ``deploy/locks``: whole, hashed, of the versions of ``constraints.txt``, and what is installed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import REPOSITORY
+
+LOCKS = REPOSITORY / "deploy" / "locks"
+# Which extras a lock is of. PyTorch is not locked: the Makefile says why.
+EXTRAS = {
+    "cpu": ["cpu"],
+    "serve": ["cpu", "serve"],
+    "cuda": ["gpu", "serve"],
+    "dev": ["cpu", "train", "serve", "grpc", "dask", "ray", "dev"],
+}
+UNLOCKED = {"torch", "igan-zoo"}
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def locked(path: Path) -> dict[str, tuple[str, list[str]]]:
+    """Version and sums of each package of a lock."""
+    text = re.sub(r"^#.*\n", "", path.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        head, *sums = re.split(r"\s+--hash=", line)
+        requirement = Requirement(head)
+        ((operator, version),) = [(one.operator, one.version) for one in requirement.specifier]
+        assert operator == "=="
+        found[canonicalize_name(requirement.name)] = (version, [one.strip() for one in sums])
+    return found
+
+
+def constraints() -> dict[str, str]:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("path", sorted(LOCKS.iterdir()), ids=lambda path: path.stem)
+def test_every_package_has_one_version_and_sums_and_no_address(path: Path) -> None:
+    text = path.read_text()
+    assert "://" not in text
+    assert not re.search(r"^(--|-[a-z])", text, re.MULTILINE)
+    found, pinned = locked(path), constraints()
+    for name, (version, sums) in found.items():
+        assert sums, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in sums)
+        # CUDA's packages are as onnxruntime or PyTorch wants them.
+        assert version == pinned.get(name, version)
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_lock_has_what_its_extras_ask_for(name: str) -> None:
+    found = locked(LOCKS / f"{name}.txt")
+    asked = [*PYPROJECT["dependencies"], "setuptools"]
+    asked += [line for extra in EXTRAS[name] for line in PYPROJECT["optional-dependencies"][extra]]
+    for requirement in map(Requirement, asked):
+        if canonicalize_name(requirement.name) not in UNLOCKED:
+            version, _ = found[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version, prereleases=True), requirement
+    assert "torch" not in found
+
+
+def test_installations_are_made_from_the_locks() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert "LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement $(LOCKS)" in makefile
+    for name in ("cpu", "serve", "dev", "tools"):
+        assert f"$(LOCKED)/{name}.txt" in makefile
+    for dockerfile, name in (("Dockerfile", "serve"), ("Dockerfile.cuda", "cuda")):
+        text = (REPOSITORY / "deploy" / dockerfile).read_text()
+        assert f"--require-hashes --only-binary :all: --requirement locks/{name}.txt" in text
+        assert "--no-deps" in text
+
+
+def test_the_document_of_materials_and_the_audit_name_locks() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    audited = re.findall(r"[a-z]+(?=\.txt)", makefile[makefile.index("\naudit:") : makefile.index("\nVERSION")])
+    assert set(audited) == {path.stem for path in LOCKS.iterdir()}
