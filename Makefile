@@ -2,7 +2,7 @@
 # their sha256 and runs no code of theirs to build them.
 VENV ?= .venv
 BIN := $(VENV)/bin
-TOOLS := build/tools
+TOOLS := $(VENV)/tools
 LOCKS := deploy/locks
 PIP := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement $(LOCKS)
