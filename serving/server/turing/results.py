@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ class Results:
     def __init__(self) -> None:
         self._finished: dict[tuple[str, bool], _Sums] = {}
         self._unfinished: OrderedDict[str, tuple[tuple[str, bool], _Sums]] = OrderedDict()
-        self._given_up: dict[tuple[str, bool], int] = {}
+        self._given_up: Counter[tuple[str, bool]] = Counter()
 
     def add(self, answer: Answer) -> None:
         """Counts an answer; its test counts once it has an answer for every round."""
@@ -122,19 +122,18 @@ class Results:
             del self._unfinished[answer.test]
         elif len(self._unfinished) > _UNFINISHED_KEPT:
             _, (given_up, _) = self._unfinished.popitem(last=False)
-            self._given_up[given_up] = self._given_up.get(given_up, 0) + 1
+            self._given_up[given_up] += 1
 
     def summaries(self, model: str | None = None) -> list[Summary]:
         """Returns the sums by model, those without feedback first; of one model if it is named."""
+        unfinished = self._given_up + Counter(condition for condition, _ in self._unfinished.values())
         return [
-            self._summary(name, feedback, sums)
+            self._summary(name, feedback, sums, unfinished[name, feedback])
             for (name, feedback), sums in sorted(self._finished.items())
             if model in (None, name)
         ]
 
-    def _summary(self, model: str, feedback: bool, sums: _Sums) -> Summary:
-        condition = (model, feedback)
-        unfinished = sum(condition == its for its, _ in self._unfinished.values()) + self._given_up.get(condition, 0)
+    def _summary(self, model: str, feedback: bool, sums: _Sums, unfinished: int) -> Summary:
         low, high = wilson_interval(sums.errors, sums.answers)
         return Summary(
             model=model,
