@@ -424,6 +424,22 @@ def test_no_other_file_is_given(client: TestClient, name: str) -> None:
     error(answer)
 
 
+def test_a_directory_that_vanished_breaks_the_list_of_no_model(
+    tmp_path: Path, client_of: Callable[..., TestClient]
+) -> None:
+    copy = shutil.copytree(resolve(MODEL).path, tmp_path / "copy")
+    client = client_of(opened(copy))
+    before = client.get(f"/models/{MODEL}").json()
+    shutil.rmtree(copy)
+    (listed,) = client.get("/models").json()
+    assert listed == client.get(f"/models/{MODEL}").json()
+    assert (listed["results"], listed["files"], listed["parity"]) == (before["results"], [], None)
+    for path in ("card", "files/config.json", "files/samples.png"):
+        answer = client.get(f"/models/{MODEL}/{path}")
+        assert answer.status_code == 503, path
+        assert str(tmp_path) not in error(answer)
+
+
 def test_a_file_that_was_changed_is_not_given(tmp_path: Path, client_of: Callable[..., TestClient]) -> None:
     copy = shutil.copytree(resolve(MODEL).path, tmp_path / "copy")
     client = client_of(opened(copy))
