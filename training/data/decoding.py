@@ -89,7 +89,7 @@ class UsableImages:
                     continue
                 if self.strict:
                     raise result
-                self.skipped.append(str(result))
+                self.skipped.append(str(result).encode("utf-8", "replace").decode())
                 if isinstance(result, SmallImageError):
                     small.append(str(result))
                     self._judge(small, index - self.start + 1, at_least=_JUDGED_AFTER)

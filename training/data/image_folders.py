@@ -60,7 +60,9 @@ class FolderListing:
         """Returns the sha256 over names, sizes and labels of the files."""
         digest = hashlib.sha256(repr(self.classes).encode())
         for file, label in zip(self.files, self.labels.tolist(), strict=True):
-            digest.update(f"{file}\0{(self.root / file).stat().st_size}\0{label}\n".encode())
+            # A name need not be UTF-8.
+            line = f"{file}\0{(self.root / file).stat().st_size}\0{label}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -71,7 +73,8 @@ def list_folder(root: Path, split: str) -> FolderListing:
     ``unlabeled`` or ``unlabelled`` holds images without a label. Without any class folder no image has a label.
 
     Raises:
-        DataError: the split is missing, there is no image, a class folder is empty, or images lie beside them.
+        DataError: the split is missing, there is no image, images lie beside class folders, or such a folder is empty
+            or has a name that is not UTF-8.
     """
     splits = _split_folders(root)
     prefix = _split_prefix(root, split, splits)
@@ -89,6 +92,9 @@ def list_folder(root: Path, split: str) -> FolderListing:
         raise DataError(f"The class folder {root / prefix / empty[0]} has no PNG or JPEG file; fill or remove it.")
     names = folders.union(*(_class_folders(root / name) for name in splits))
     classes = tuple(sorted(name for name in names if name.lower() not in _UNLABELLED))
+    for name in classes:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(f"The name of the class folder {name!r} is not UTF-8; rename it.")
     index = {name: label for label, name in enumerate(classes)} if folders else {}
     labels = np.array([index.get(owner, -1) for owner in owners], np.int64)
     return FolderListing(root, tuple(files), labels, classes if folders else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import time
@@ -231,6 +232,18 @@ def test_a_place_with_something_else_in_it_is_left_alone(small: Path, tmp_path: 
     with pytest.raises(DataError, match=r"manifest\.json is not the manifest of shards"):
         prepare(small, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_names_that_are_not_utf_8_are_prepared(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", 6)
+    folder = os.fsencode(root / "train" / "cat")
+    os.rename(folder + b"/0000.jpg", folder + b"/\xe4.jpg")  # noqa: PTH104 - a name in bytes
+    Path(os.fsdecode(folder + b"/bad\xe4.jpg")).write_bytes(b"\xff\xd8\xff no more")
+    assert len(prepare(root, tmp_path / "shards")) == 6
+    assert "bad?.jpg" in read_manifest(tmp_path / "shards").skipped[0]
+    os.rename(folder, folder + b"\xe4")  # noqa: PTH104 - a name in bytes
+    with pytest.raises(DataError, match="is not UTF-8; rename it"):
+        prepare(root, tmp_path / "others")
 
 
 def test_one_place_is_prepared_by_one_process(small: Path, tmp_path: Path) -> None:
