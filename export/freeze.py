@@ -16,22 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo import latents
-from igan_zoo.training.networks.layers import (
-    BatchNormShift,
-    GaussianNoise,
-    L2NormLinear,
-    WeightNormLinear,
-    set_population_statistics,
-)
+from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
-from igan_zoo.training.networks.normalization import VirtualBatchNorm
+from igan_zoo.training.networks.normalization import BatchNormShift, VirtualBatchNorm, set_population_statistics
 from igan_zoo.training.networks.players import Discriminator, Generator
 from igan_zoo.training.networks.residual import NormalizedConvolution, Residual
 from igan_zoo.training.networks.weight_norm import (
+    L2NormLinear,
     WeightNormConv2d,
     WeightNormConvTranspose2d,
     WeightNormDense,
+    WeightNormLinear,
     normalized_weight,
 )
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
@@ -41,7 +37,6 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 # Of the population statistics: the sampling error of a mean over this many is below 1 % of a standard deviation.
 POPULATION = 20_000
-POPULATION_SEED = 2**63
 # Of the largest layer: fewer latents are enough where every one of them gives many places to average over.
 _MOST_ACTIVATIONS = 2**28
 
@@ -60,7 +55,7 @@ def measure_population(generator: nn.Module, latent_size: int, distribution: lat
             generator(generator.reference[:1])
     else:
         count = min(POPULATION, max(2_000, _MOST_ACTIVATIONS // _largest_layer(generator, latent_size)))
-        z = latents.latents(latent_size, distribution, seed=POPULATION_SEED, start=0, count=count)
+        z = latents.latents(latent_size, distribution, seed=latents.POPULATION_SEED, start=0, count=count)
         generator.train()
         set_population_statistics(generator, torch.from_numpy(z))
     generator.eval()

@@ -1,8 +1,13 @@
-"""In which format matrix products and convolutions multiply. Parameters, losses and statistics are float32 in each."""
+"""How torch computes: in which format, with how many threads, and what it does with denormal numbers.
+
+Formats are those that matrix products and convolutions multiply in; parameters, losses and statistics are float32 in
+each. What holds for the whole process is set for a block and put back after it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,16 +43,49 @@ def multiplies_in_bfloat16(device: str) -> bool:
     return not _BFLOAT16_FLAGS.isdisjoint(text.split())
 
 
-def use_precision(precision: Precision, device: str) -> None:
-    """Sets what float32 means on a GPU for this process: all digits, or those of TensorFloat-32 with ``tf32``.
+@contextlib.contextmanager
+def float32_as(precision: Precision, device: str) -> Iterator[None]:
+    """Sets what float32 means on a GPU inside the block: all digits, or those of TensorFloat-32 with ``tf32``.
 
     torch's own default is one for matrix products and the other for convolutions. CPUs have float32 only. The shapes of
     a training stay the same, so the fastest convolutions are looked for once.
     """
-    if device == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.benchmark = True
+    if device != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
+    cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Computes with so many of torch's threads inside the block; None leaves their number as it is."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Takes denormal numbers for zero inside the block."""
+    smallest_normal = torch.tensor(torch.finfo(torch.float32).tiny)
+    before = bool(smallest_normal / 2 == 0)  # torch sets this, and does not say how it is set
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def autocast(precision: Precision, device: str) -> contextlib.AbstractContextManager[Any]:

@@ -17,7 +17,7 @@ from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
 from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
-from igan_zoo.training.precision import resolved_precision, use_precision
+from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.settings import Precision, Recipe
 
@@ -41,6 +41,7 @@ def start_training(
     With ``resume`` an existing run goes on from its checkpoint, with its number of threads unless ``threads`` says
     otherwise; one that has no checkpoint, or does not exist yet, starts. Under ``torchrun`` all processes train one
     game, and the first of them writes the run. ``loaded`` are the training images of ``source``, if they are there.
+    torch's settings are afterwards what they were before.
 
     Raises:
         TrainingError: a run exists and ``resume`` is false, it was made from another recipe or other data, or another
@@ -50,54 +51,67 @@ def start_training(
         DeviceError: the device is not there.
     """
     options = options or Options()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("There is no CUDA device for PyTorch; train with --device cpu.")
     run = Run(path)
-    started = run.facts() if resume and run.recipe_file.exists() else None
-    if started is None and run.recipe_file.exists():
-        raise TrainingError(f"{run.path} holds a run already; add --resume to go on, or choose another --out.")
-    if started is not None and started.recipe != recipe:
-        raise TrainingError(f"{path} was made from another recipe; give the same settings, or choose another --out.")
+    started = _started(run, recipe, options.device, resume=resume)
     threads = threads or (started.threads if started is not None else torch.get_num_threads())
-    torch.set_num_threads(threads)
+    with torch_threads(threads):
+        data = loaded
+        if data is None:
+            data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
+        if not data.classes and recipe.labels != "0":
+            raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+        world = World.join(options.device)
+        resume = resume and run.checkpoint.exists()
+        world.wait()
+        precision = started.precision if started is not None else None
+        precision = precision or resolved_precision(recipe.precision, options.device)
+        facts = _facts(recipe, source, labels_file, data, options, threads, world, precision)
+        if started is not None:
+            _check_data(path, started, facts)
+        with run.alone() if world.leads else nullcontext():
+            if world.leads:
+                if started is None:
+                    run.start(facts)
+                else:
+                    run.clean()
+                if recipe.precision == "auto":
+                    _LOG.info("precision: %s", precision)
+            try:
+                # Differs from the 2016 code: denormal numbers are zero. A saturated generator makes many slow ones.
+                with denormals_as_zero(), float32_as(precision, options.device):
+                    resolved = replace(recipe, precision=precision)
+                    train(resolved, data, run, resume=resume, options=options, world=world)
+                if world.leads:
+                    run.draw_progress()
+            finally:
+                world.leave()
 
-    data = loaded
-    if data is None:
-        data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
-    if not data.classes and recipe.labels != "0":
-        raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
-    world = World.join(options.device)
-    resume = resume and run.checkpoint.exists()
-    world.wait()
-    precision = started.precision if started is not None else None
-    precision = precision or resolved_precision(recipe.precision, options.device)
-    facts = _facts(recipe, source, labels_file, data, options, threads, world, precision)
-    if started is not None and (started.classes, started.training_images) != (facts.classes, facts.training_images):
+
+def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts | None:
+    """Returns the facts of the run that is to go on; None of one that starts."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("There is no CUDA device for PyTorch; train with --device cpu.")
+    if not run.recipe_file.exists():
+        return None
+    if not resume:
+        raise TrainingError(f"{run.path} holds a run already; add --resume to go on, or choose another --out.")
+    started = run.facts()
+    if started.recipe != recipe:
+        raise TrainingError(
+            f"{run.path} was made from another recipe; give the same settings, or choose another --out."
+        )
+    return started
+
+
+def _check_data(path: Path, started: RunFacts, facts: RunFacts) -> None:
+    """Refuses to go on with other images or labels than a run was started with."""
+    if (started.classes, started.training_images) != (facts.classes, facts.training_images):
         raise TrainingError(f"{path} was trained on other data ({started.data}); give the same --data.")
-    if started is not None and started.labelled_images != facts.labelled_images:
+    if started.labelled_images != facts.labelled_images:
         raise TrainingError(
             f"{path} was trained with {started.labelled_images:,} labels and not {facts.labelled_images:,}; "
             "give the same --labels."
         )
-    with run.alone() if world.leads else nullcontext():
-        if world.leads:
-            if started is None:
-                run.start(facts)
-            else:
-                run.clean()
-        try:
-            # Differs from the 2016 code: denormal numbers are zero. A saturated generator makes many slow ones.
-            torch.set_flush_denormal(True)
-            use_precision(precision, options.device)
-            if world.leads and recipe.precision == "auto":
-                _LOG.info("precision: %s", precision)
-            recipe = replace(recipe, precision=precision)
-            train(recipe, data, run, resume=resume, options=options, world=world)
-            if world.leads:
-                run.draw_progress()
-        finally:
-            torch.set_flush_denormal(False)
-            world.leave()
 
 
 def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, resume: bool, **how: Any) -> None:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 Distribution = Literal["uniform", "symmetric-uniform", "normal"]
 
+# Seeds from 2**63 on are for what belongs to a model and not to its samples: the latents that population statistics are
+# measured on, and those of reference batches, which add the run's seed.
+POPULATION_SEED = 2**63
+REFERENCE_SEED = 2**63 + 1
+
 _WORDS_PER_COUNTER = 4
 _STEP = 2.0**-24
 

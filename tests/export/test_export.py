@@ -60,7 +60,7 @@ def test_a_frozen_discriminator_equals_the_trained_one_in_evaluation_mode() -> N
 
 
 def test_batch_normalization_behind_anything_but_a_plain_dense_layer_is_refused() -> None:
-    from igan_zoo.training.networks.layers import BatchNormShift
+    from igan_zoo.training.networks.normalization import BatchNormShift
 
     with pytest.raises(TypeError, match="cannot be folded"):
         frozen_generator(nn.Sequential(nn.Linear(2, 2), BatchNormShift(2)))

@@ -27,8 +27,8 @@ from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.training.networks.convolutional import convolutional_generator
-from igan_zoo.training.networks.layers import set_population_statistics
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
+from igan_zoo.training.networks.normalization import set_population_statistics
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
 

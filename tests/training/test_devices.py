@@ -16,7 +16,7 @@ from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Batches, Game
 from igan_zoo.training.loop import Options
 from igan_zoo.training.networks.layers import GaussianNoise
-from igan_zoo.training.precision import use_precision
+from igan_zoo.training.precision import float32_as
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Precision, customize
@@ -68,26 +68,26 @@ def test_a_step_is_the_step_of_the_cpu(name: str, device: str) -> None:
     """Losses within 0.1 %; parameters move by less than a hundredth of a step apart, but for a few whose gradient is
     about zero: Adam makes a whole step of its sign.
     """
-    use_precision("float32", device)
-    expected, game = quiet_game(name, "cpu"), quiet_game(name, device)
-    losses = expected.step(batches_of(name, "cpu"))
-    for key, loss in game.step(batches_of(name, device)).items():
-        assert loss.item() == pytest.approx(losses[key].item(), rel=1e-3, abs=1e-5), key
-    for player, network in game.players():
-        wanted = dict(dict(expected.players())[player].named_parameters())
-        for key, parameter in network.named_parameters():
-            apart = (parameter.detach().cpu() - wanted[key].detach()).abs() / game.recipe.learning_rate
-            assert (apart > 0.01).float().mean() < 0.02, f"{player}.{key}"
+    with float32_as("float32", device):
+        expected, game = quiet_game(name, "cpu"), quiet_game(name, device)
+        losses = expected.step(batches_of(name, "cpu"))
+        for key, loss in game.step(batches_of(name, device)).items():
+            assert loss.item() == pytest.approx(losses[key].item(), rel=1e-3, abs=1e-5), key
+        for player, network in game.players():
+            wanted = dict(dict(expected.players())[player].named_parameters())
+            for key, parameter in network.named_parameters():
+                apart = (parameter.detach().cpu() - wanted[key].detach()).abs() / game.recipe.learning_rate
+                assert (apart > 0.01).float().mean() < 0.02, f"{player}.{key}"
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "auto"])
 def test_every_precision_is_close(precision: Precision, device: str) -> None:
-    use_precision(quiet_game("mnist-ssl", device, precision).precision, device)
-    losses = quiet_game("cifar10-ssl", device).step(batches_of("cifar10-ssl", device))
-    for key, loss in quiet_game("cifar10-ssl", device, precision).step(batches_of("cifar10-ssl", device)).items():
-        if key.endswith("_loss"):
-            assert loss.item() == pytest.approx(losses[key].item(), rel=0.1, abs=0.01), key
+    with float32_as(quiet_game("mnist-ssl", device, precision).precision, device):
+        losses = quiet_game("cifar10-ssl", device).step(batches_of("cifar10-ssl", device))
+        for key, loss in quiet_game("cifar10-ssl", device, precision).step(batches_of("cifar10-ssl", device)).items():
+            if key.endswith("_loss"):
+                assert loss.item() == pytest.approx(losses[key].item(), rel=0.1, abs=0.01), key
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])

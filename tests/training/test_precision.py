@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from igan_zoo.training import precision
-from igan_zoo.training.precision import multiplies_in_bfloat16, resolved_precision, use_precision
+from igan_zoo.training.precision import denormals_as_zero, float32_as, multiplies_in_bfloat16, resolved_precision
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import Precision, customize
@@ -48,18 +47,35 @@ def test_a_gpu_is_asked_for_its_generation(
     assert resolved_precision("auto", "cuda") == expected
 
 
-@pytest.fixture
-def settings_of_cuda() -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
-
-
 @pytest.mark.parametrize(("chosen", "tensor_float"), [("float32", False), ("tf32", True), ("bfloat16", False)])
-def test_float32_means_all_digits_on_a_gpu(chosen: Precision, tensor_float: bool, settings_of_cuda: None) -> None:
-    use_precision(chosen, "cuda")
-    assert torch.backends.cuda.matmul.allow_tf32 is tensor_float
-    assert torch.backends.cudnn.allow_tf32 is tensor_float
+def test_float32_means_all_digits_on_a_gpu_inside_the_block(chosen: Precision, tensor_float: bool) -> None:
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    with float32_as(chosen, "cuda"):
+        assert cuda.allow_tf32 is cudnn.allow_tf32 is tensor_float
+        assert cudnn.benchmark
+    assert (cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == before
+
+
+def flushes() -> bool:
+    return bool(torch.tensor(1e-38) / 10 == 0)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_training_puts_back_what_holds_for_the_whole_process(
+    data_directory: Path, tmp_path: Path, before: bool
+) -> None:
+    threads = torch.get_num_threads()
+    recipe = customize(find_recipe("mnist-ssl"), [*TINY, "epochs=1", "epoch_images=40", "labels=20"])
+    torch.set_flush_denormal(before)
+    try:
+        with denormals_as_zero():
+            assert flushes()
+        start_training(recipe, str(data_directory), tmp_path / "run", threads=threads + 1)
+        assert flushes() is before
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_a_run_says_what_was_chosen_and_keeps_it(

@@ -23,7 +23,6 @@ from igan_zoo.training.losses import (
 )
 from igan_zoo.training.networks.layers import full_precision, initialize_from_data
 from igan_zoo.training.networks.players import OUTPUTS, Discriminator, Generator
-from igan_zoo.training.networks.residual import POPULATION, ResidualDiscriminator
 from igan_zoo.training.networks.weight_norm import held_weights
 from igan_zoo.training.settings import Output, Recipe
 
@@ -79,12 +78,11 @@ class AlternatingGame(Game):
     @property
     def measured_images(self) -> int:
         """How many real images :meth:`prepare_evaluation` measures."""
-        return POPULATION if isinstance(self.discriminator, ResidualDiscriminator) else super().measured_images
+        return self.discriminator.measured_images
 
     def prepare_evaluation(self, real: Tensor) -> None:
         """Measures the population statistics of the averaged discriminator on ``real`` images, where it has any."""
-        if isinstance(self.discriminator, ResidualDiscriminator):
-            self.discriminator.measure(self._averaged(), real)
+        self.discriminator.measure(self._averaged(), real)
 
     def step(self, batches: Batches) -> Losses:
         """One step of the discriminator and the recipe's number of steps of the generator."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igan_zoo.latents import latents
+from igan_zoo.latents import REFERENCE_SEED, latents
 from igan_zoo.training.networks.convolutional import convolutional_discriminator, convolutional_generator
 from igan_zoo.training.networks.players import Discriminator, Generator, mnist_discriminator, mnist_generator, scaled
 from igan_zoo.training.networks.residual import residual_discriminator
 from igan_zoo.training.settings import Recipe
 
-# Reference batches have seeds of their own, apart from those that people sample with.
-REFERENCE_SEED = 2**63 + 1
 # Of the first layer of the 2016 CIFAR-10 generator.
 GENERATOR_FILTERS = 512
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from igan_zoo.latents import REFERENCE_SEED
 from igan_zoo.training.augmentation import weak_view
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.game import Batches, Game, Losses, kept
-from igan_zoo.training.games.players import REFERENCE_SEED
 from igan_zoo.training.losses import equilibrium_loss, labelled_loss, unlabelled_loss
 from igan_zoo.training.networks.layers import full_precision
 from igan_zoo.training.networks.multi_scale import MultiScaleDiscriminator, MultiScaleGenerator

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from igan_zoo.training.networks.layers import BatchNormShift, GaussianNoise
+from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
-from igan_zoo.training.networks.normalization import VirtualBatchNorm
+from igan_zoo.training.networks.normalization import BatchNormShift, VirtualBatchNorm
 from igan_zoo.training.networks.players import Discriminator, Generator
 from igan_zoo.training.networks.weight_norm import (
     DIRECTION_STDDEV,

@@ -1,4 +1,4 @@
-"""Normalizations of the 2016 ImageNet networks, whose statistics come from chosen rows of the batch.
+"""Normalizations of activations: over the batch, as on MNIST and CIFAR-10, or over chosen rows of it, as on ImageNet.
 
 Activations are ``[N, C, H, W]`` or ``[N, C]``, floating point; statistics are per channel, over rows and space. Of
 bfloat16 activations, which autocast makes, statistics and results are float32.
@@ -10,7 +10,59 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
-from igan_zoo.training.networks.layers import full_precision
+from igan_zoo.training.networks.layers import full_precision, leaves
+
+
+class BatchNormShift(nn.Module):
+    """Batch normalization of ``[N, F]`` or ``[N, C, H, W]`` with a trainable shift and no gain, as in 2016.
+
+    In training it uses the statistics of the batch (biased variance, epsilon 1e-6 inside the root). In evaluation it
+    uses the population statistics that :func:`set_population_statistics` measured.
+
+    # Differs from the 2016 code: that declares running averages but never updates them, so its generators cannot
+    # be run one image at a time. Here evaluation without measured statistics is an error.
+    """
+
+    epsilon = 1e-6
+    population_mean: Tensor
+    population_variance: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(features))
+        # NaN until measured: using them before is loud, and the state dict has the same keys before and after.
+        self.register_buffer("population_mean", torch.full((features,), torch.nan))
+        self.register_buffer("population_variance", torch.full((features,), torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            inverse_stddev = torch.rsqrt(self.population_variance + self.epsilon)
+            shift = self.shift - self.population_mean * inverse_stddev
+            along_channels = (-1, *[1] * (x.dim() - 2))
+            return torch.addcmul(shift.view(along_channels), x, inverse_stddev.view(along_channels))
+        if x.dim() > 2:
+            return F.batch_norm(x, None, None, bias=self.shift, training=True, eps=self.epsilon)
+        # Two plain means: torch's kernels over the first dimension alone take ten times as long on a CPU.
+        x = full_precision(x)
+        centred = x - x.mean(dim=0)
+        return torch.addcmul(self.shift, centred, torch.rsqrt(centred.square().mean(dim=0) + self.epsilon))
+
+
+@torch.no_grad()
+def set_population_statistics(network: nn.Module, inputs: Tensor) -> None:
+    """Measures the population statistics of every batch normalization of ``network`` on one large batch.
+
+    ``inputs`` should hold at least 10,000 latents; the whole batch passes in training mode, so each layer sees what
+    its own normalization of that same population gives to the next.
+    """
+    x = inputs
+    for module in leaves(network):
+        if isinstance(module, BatchNormShift):
+            over = [dimension for dimension in range(x.dim()) if dimension != 1]
+            variance, mean = torch.var_mean(x.double(), dim=over, correction=0)
+            module.population_mean.copy_(mean)
+            module.population_variance.copy_(variance)
+        x = module(x)
 
 
 def virtual_batch_norm_reference(

@@ -7,13 +7,15 @@ class logits and exposes the intermediate features that feature matching compare
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.training.networks.layers import BatchNormShift, GaussianNoise, L2NormLinear, WeightNormLinear
+from igan_zoo.training.networks.layers import GaussianNoise
+from igan_zoo.training.networks.normalization import BatchNormShift
+from igan_zoo.training.networks.weight_norm import L2NormLinear, WeightNormLinear
 
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus, "tanh": nn.Tanh}
 
@@ -51,7 +53,10 @@ class Discriminator(nn.Module):
 
     ``body`` ends at the feature-matching layer; ``head`` turns features into logits. Only the head may compare the
     examples of a batch with each other (minibatch discrimination), and says so with ``mixes_examples``.
+    ``measured_images`` is how many real images :meth:`measure` takes.
     """
+
+    measured_images = 0
 
     def __init__(self, body: nn.Sequential, head: nn.Sequential, *, mixes_examples: bool = False) -> None:
         super().__init__()
@@ -68,6 +73,9 @@ class Discriminator(nn.Module):
         """Returns class logits ``[N, K]``."""
         logits: Tensor = self.head(self.features(images))
         return logits
+
+    def measure(self, parameters: Mapping[str, Tensor], real: Tensor) -> None:
+        """Measures the population statistics that evaluation with ``parameters`` uses; there are none here."""
 
     @contextlib.contextmanager
     def judging_generated(self) -> Iterator[None]:

@@ -17,8 +17,6 @@ from igan_zoo.training.networks.players import Discriminator, scaled
 
 # Filters of the stem and of each stage. Every stage halves height and width.
 STAGES = (64, 128, 256, 512)
-# Images that the population statistics are measured on.
-POPULATION = 2000
 
 
 class NormalizedConvolution(nn.Module):
@@ -50,6 +48,8 @@ class Residual(nn.Module):
 
 class ResidualDiscriminator(Discriminator):
     """A discriminator whose batch statistics come from real images alone."""
+
+    measured_images = 2000
 
     def group_logits(self, *groups: Tensor, generated: int = 0) -> tuple[Tensor, ...]:
         """Returns the logits of several batches; the last ``generated`` of them borrow the statistics of the others."""

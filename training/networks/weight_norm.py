@@ -1,4 +1,4 @@
-"""Weight-normalised convolutions and dense layers with data-dependent initialization, as in the 2016 CIFAR-10 networks.
+"""Weight-normalized layers with data-dependent initialization: those of the 2016 CIFAR-10 networks, then of MNIST.
 
 Salimans & Kingma, *Weight Normalization* (2016): ``W = V · scale / ‖V‖``, one norm for each output unit or channel.
 Shapes: ``N`` examples, ``C`` channels, ``H`` and ``W`` pixels. float32 unless the caller says otherwise.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 # Of the directions V, normal with mean 0; their length means nothing, but the ratio of a step to it does.
@@ -139,8 +141,8 @@ class WeightNormConvTranspose2d(_WeightNorm):
 class WeightNormDense(_WeightNorm):
     """A dense layer ``[N, inputs]`` to ``[N, outputs]``.
 
-    It differs from :class:`igan_zoo.training.networks.layers.WeightNormLinear`, of the 2016 MNIST script, in the spread
-    of the directions, the epsilon and the spread after initialization.
+    It differs from :class:`WeightNormLinear`, of the 2016 MNIST script, in the spread of the directions, the epsilon
+    and the spread after initialization.
     """
 
     def __init__(self, inputs: int, outputs: int, *, train_scale: bool = False, initial_stddev: float = 1.0) -> None:
@@ -148,3 +150,111 @@ class WeightNormDense(_WeightNorm):
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
+
+
+class WeightNormLinear(nn.Module):
+    """A dense layer ``y = (x · V / ‖V‖) · scale + bias``, the norm taken over each output's inputs.
+
+    The 2016 code's older dense layer: ``V ~ N(0, 0.1)``, no epsilon in the norm, and a scale that data-dependent
+    initialization sets and that is trained only where ``train_scale`` says so.
+    See Salimans & Kingma, *Weight Normalization* (2016), section 3 for the initialization.
+    """
+
+    epsilon = 0.0
+    direction: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, inputs: int, outputs: int, *, train_scale: bool = False) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.empty(outputs, inputs).normal_(std=0.1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        if train_scale:
+            self.scale = nn.Parameter(torch.ones(outputs))
+        else:
+            self.register_buffer("scale", torch.ones(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return weight_norm_linear(x, self.direction, self.scale, self.bias, self.epsilon)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> Tensor:
+        """Sets scale and bias so that each pre-activation has mean 0 and variance 1 on ``x``; returns those.
+
+        The returned values are the normalised ones, so a whole network is initialised in one forward pass.
+        """
+        y = weight_norm_linear(x, self.direction, self.scale, torch.zeros_like(self.bias), self.epsilon)
+        mean = y.mean(dim=0)
+        centred = y - mean
+        inverse_stddev = centred.square().mean(dim=0).rsqrt()
+        self.bias.copy_(-mean * inverse_stddev)
+        self.scale.mul_(inverse_stddev)
+        return centred * inverse_stddev
+
+
+class L2NormLinear(nn.Module):
+    """A dense layer with a trainable gain per output over an l2-normalised weight (the MNIST generator's last).
+
+    ``W = V · scale / sqrt(1e-6 + Σ V²)``; ``V`` is Glorot-uniform; no data-dependent initialization.
+    """
+
+    epsilon = 1e-6
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(nn.init.xavier_uniform_(torch.empty(outputs, inputs)))
+        self.scale = nn.Parameter(torch.ones(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return weight_norm_linear(x, self.direction, self.scale, self.bias, self.epsilon)
+
+
+def weight_norm_linear_reference(x: Tensor, direction: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Returns ``x · Wᵀ + bias`` with ``W = direction · scale / sqrt(epsilon + Σ direction²)``, by the formula.
+
+    Shapes: ``x [N, inputs]``, ``direction [outputs, inputs]``, ``scale`` and ``bias [outputs]``; the result
+    is ``[N, outputs]``. The sum runs over the inputs of each output.
+    """
+    weight = direction * (scale / torch.sqrt(epsilon + direction.square().sum(dim=1)))[:, None]
+    return x @ weight.T + bias
+
+
+def weight_norm_linear(x: Tensor, direction: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """The same function as :func:`weight_norm_linear_reference`, scaling the outputs and not the weights.
+
+    Forward reads the weights twice and writes none; backward adds the norm's share of the gradient inside the matrix
+    product. Not differentiable twice. Where a compiler fuses operations, or autocast chooses their precision, the plain
+    formula serves better.
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        return weight_norm_linear_reference(x, direction, scale, bias, epsilon)
+    result: Tensor = _WeightNormLinear.apply(x, direction, scale, bias, epsilon)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _WeightNormLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, direction: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        squared_norm = torch.linalg.vector_norm(direction, dim=1).square_().add_(epsilon)
+        inverse_norm = squared_norm.rsqrt_()
+        gain = scale * inverse_norm
+        unscaled = F.linear(x, direction)
+        ctx.save_for_backward(x, direction, inverse_norm, gain, unscaled)
+        return torch.addcmul(bias, unscaled, gain)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, direction, inverse_norm, gain, unscaled = ctx.saved_tensors
+        need_x, need_direction, need_scale, need_bias, _ = ctx.needs_input_grad
+        grad_unscaled = grad * gain
+        grad_x = grad_unscaled @ direction if need_x else None
+        grad_direction = grad_scale = None
+        if need_direction or need_scale:
+            grad_gain = (grad * unscaled).sum(dim=0)
+            grad_scale = grad_gain * inverse_norm
+            # d gain / d direction = -gain / norm² · direction
+            grad_direction = direction * (-grad_gain * gain * inverse_norm.square())[:, None]
+            grad_direction.addmm_(grad_unscaled.T, x)
+        return grad_x, grad_direction, grad_scale, grad.sum(dim=0) if need_bias else None, None

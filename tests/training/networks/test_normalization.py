@@ -6,12 +6,13 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from igan_zoo.training.networks.layers import BatchNormShift
 from igan_zoo.training.networks.normalization import (
+    BatchNormShift,
     CrossBatchNorm,
     VirtualBatchNorm,
+    set_population_statistics,
     virtual_batch_norm,
     virtual_batch_norm_reference,
 )
@@ -208,3 +209,31 @@ def test_cross_batch_norm_refuses_what_has_no_halves() -> None:
         CrossBatchNorm(5)
     with pytest.raises(ValueError, match="has 3 rows"):
         CrossBatchNorm(2)(torch.zeros(3, 2))
+
+
+def test_batch_norm_by_the_formula_in_training_and_evaluation() -> None:
+    torch.manual_seed(0)
+    layer = BatchNormShift(6).double()
+    with torch.no_grad():
+        layer.shift.uniform_(-1, 1)
+    x = torch.randn(50, 6, dtype=torch.float64) * 4 + 2
+    variance = x.var(dim=0, correction=0)
+    torch.testing.assert_close(layer(x), (x - x.mean(dim=0)) / (variance + 1e-6).sqrt() + layer.shift)
+    layer.population_mean.fill_(2.0)
+    layer.population_variance.fill_(16.0)
+    torch.testing.assert_close(layer.eval()(x), (x - 2) / (16 + 1e-6) ** 0.5 + layer.shift)
+
+
+def test_batch_norm_without_measured_statistics_is_loud_in_evaluation() -> None:
+    assert BatchNormShift(2).eval()(torch.zeros(1, 2)).isnan().all()
+
+
+def test_population_statistics_make_evaluation_equal_training_on_the_population() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(4, 8, bias=False), BatchNormShift(8), nn.Softplus(), nn.Linear(8, 3, bias=False), BatchNormShift(3)
+    )
+    inputs = torch.rand(10_000, 4)
+    in_training = network(inputs)
+    set_population_statistics(network, inputs)
+    torch.testing.assert_close(network.eval()(inputs), in_training, atol=1e-4, rtol=0)
