@@ -39,6 +39,7 @@ from igan_zoo.latents import latents
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.models import cards
 from igan_zoo.models.directory import ModelDirectory, seal
+from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
 from igan_zoo.models.spec import (
     PARITY,
     ROLES,
@@ -111,12 +112,12 @@ def export_run(
         images = TestImages(recipe.dataset, "test", test.numbered_by(networks.classes, path))
     subjects = parity_subjects(networks, {graph_file(role): content for role, content in contents.items()})
     faster = _rewritten(subjects)
-    parity = parity_report([*subjects, *faster], images)
+    plain = parity_report([*subjects, *faster], images)
 
     # The variants of the graphs, each with its own differences and errors.
     affine = _affine_graph(networks, path) if "affine" in variants else None
     graphs = make_variants(subjects, variants, calibration, affine)
-    parity["variants"] = variants_report(graphs, images)
+    parity = structs.replace(plain, variants=variants_report(graphs, images))
     maker = Run(generator_run) if generator_run is not None else None
     spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
     spec = structs.replace(spec, weakness=weakness, note=note)
@@ -126,7 +127,7 @@ def export_run(
         (temporary / "onnx").mkdir()
         for subject in (*subjects, *faster, *(graph.subject for graph in graphs)):
             (temporary / subject.file).write_bytes(subject.content)
-        (temporary / PARITY).write_text(json.dumps(parity, indent=2) + "\n")
+        (temporary / PARITY).write_bytes(encode_parity(parity))
         if spec.latent is not None:
             z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=grid_images(recipe))
             engine = Engine({"generator": contents["generator"]})
@@ -247,22 +248,16 @@ def _inputs(networks: TrainedNetworks, role: str) -> NDArray[Any]:
     return images
 
 
-def _results(parity: Mapping[str, Any]) -> tuple[ResultSpec, ...]:
+def _results(parity: ParityReport) -> tuple[ResultSpec, ...]:
     """Returns the errors that were counted beside the comparisons."""
-    tested = [
-        (report.get("variant"), report["test"])
-        for report in (*parity["files"].values(), *parity["variants"].values())
-        if "test" in report
-    ]
+    tested: list[tuple[Variant | None, Agreement | None]] = [(None, file.test) for file in parity.files.values()]
+    tested += [(file.variant, file.test) for file in parity.variants.values()]
     return tuple(
         ResultSpec(
-            dataset=test["dataset"],
-            split=test["split"],
-            wrong=test["wrong"]["onnxruntime"],
-            total=test["images"],
-            variant=variant,
+            dataset=test.dataset, split=test.split, wrong=test.wrong.onnxruntime, total=test.images, variant=variant
         )
         for variant, test in tested
+        if test is not None
     )
 
 
@@ -276,7 +271,7 @@ def _specification(
     networks: TrainedNetworks,
     name: str,
     roles: list[str],
-    parity: Mapping[str, Any],
+    parity: ParityReport,
     generator_run: Run | None,
 ) -> ModelSpec:
     recipe, facts, count = networks.recipe, members[0].facts(), len(members)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ from igan_zoo.errors import (
 from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
 from igan_zoo.machine.progress import Progress
+from igan_zoo.machine.versions import installed_versions
+from igan_zoo.models.parity import Agreement, Differences, FileParity, ParityReport, WrongAnswers
 from igan_zoo.serving.engine import INPUTS, OUTPUTS, Engine
 from igan_zoo.training.data.sources import LabelledImages
 
@@ -85,7 +86,7 @@ class TestImages:
             yield np.arange(start, min(start + _TEST_BATCH, len(self.data)))
 
 
-def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -> dict[str, Any]:
+def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -> ParityReport:
     """Runs every subject at batches of 1, 2, 7 and 64 in torch and in the engine, and returns the differences.
 
     Classifiers also answer the ``test`` images, in both.
@@ -99,38 +100,34 @@ def parity_report(subjects: Sequence[Subject], test: TestImages | None = None) -
     for subject in subjects:
         _check_interface(subject)
     engines = [Engine({subject.role: subject.content}) for subject in subjects]
-    return {
-        "format": 2,
-        **conditions(engines[0]),
-        "tolerances": {**TOLERANCES, "differing_pixels": DIFFERING_PIXELS, "argmax_agreement": ARGMAX_AGREEMENT},
-        "files": {
+    return ParityReport(
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        provider=engines[0].provider,
+        versions=versions(),
+        tolerances={**TOLERANCES, "differing_pixels": DIFFERING_PIXELS, "argmax_agreement": ARGMAX_AGREEMENT},
+        files={
             subject.file: _file_report(engine, subject, test) for engine, subject in zip(engines, subjects, strict=True)
         },
-    }
+    )
 
 
-def conditions(engine: Engine) -> dict[str, Any]:
-    """Returns what every report begins with: the graphs' versions, the provider, and the packages'."""
-    return {
-        "opset": OPSET,
-        "ir_version": IR_VERSION,
-        "provider": engine.provider,
-        "versions": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
-    }
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that a comparison depends on."""
+    return installed_versions(("torch", "onnx", "onnxruntime", "numpy"))
 
 
-def _file_report(engine: Engine, subject: Subject, test: TestImages | None) -> dict[str, Any]:
-    report: dict[str, Any] = {
-        "sha256": hashlib.sha256(subject.content).hexdigest(),
-        "batches": {str(size): _compare(engine, subject, size) for size in BATCHES},
-    }
+def _file_report(engine: Engine, subject: Subject, test: TestImages | None) -> FileParity:
+    batches = {str(size): _compare(engine, subject, size) for size in BATCHES}
     if isinstance(subject.module, ImageGenerator):
         levels = _Levels(subject)
-        for size, measured in report["batches"].items():
+        for size, measured in batches.items():
             measured["pixels"] = levels.compare(int(size))
-    if test is not None and subject.role == "classifier":
-        report["test"] = _test(subject, test)
-    return report
+    return FileParity(
+        sha256=hashlib.sha256(subject.content).hexdigest(),
+        batches=batches,
+        test=_test(subject, test) if test is not None and subject.role == "classifier" else None,
+    )
 
 
 def _check_interface(subject: Subject) -> None:
@@ -149,7 +146,7 @@ def _check_interface(subject: Subject) -> None:
                 raise ParityBatchError(f"{subject.file} has a fixed batch: its {name} has the shape {shape}.")
 
 
-def _compare(engine: Engine, subject: Subject, size: int) -> dict[str, dict[str, float]]:
+def _compare(engine: Engine, subject: Subject, size: int) -> dict[str, Differences]:
     return {
         name: _limited(f"{subject.file}: {name} at batch {size}", name, difference(name, expected, actual))
         for name, (expected, actual) in outputs_of_both(engine, subject, size).items()
@@ -187,7 +184,7 @@ def _expected(module: nn.Module, inputs: NDArray[Any]) -> list[NDArray[Any]]:
     return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def difference(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
+def difference(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> Differences:
     """Returns the largest and the mean absolute difference, and of images the share of pixels that differ."""
     apart = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
     measured = {"max": float(apart.max()), "mean": float(apart.mean())}
@@ -196,7 +193,7 @@ def difference(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[
     return measured
 
 
-def _limited(where: str, name: str, measured: dict[str, float]) -> dict[str, float]:
+def _limited(where: str, name: str, measured: Differences) -> Differences:
     if not measured["max"] <= TOLERANCES[name]:
         raise ParityToleranceError(
             f"{where} differ from torch by {measured['max']:.2g}, more than {TOLERANCES[name]:.2g}."
@@ -216,7 +213,7 @@ class _Levels:
         self.file, self.module, self.inputs = subject.file, subject.module, subject.inputs
         self.session = onnxruntime.InferenceSession(with_levels(subject.content), providers=["CPUExecutionProvider"])
 
-    def compare(self, size: int) -> dict[str, float]:
+    def compare(self, size: int) -> Differences:
         """Returns the differences at a batch of ``size``, in the units of the network's output."""
         inputs = self.inputs[:size]
         (actual,) = self.session.run(["levels"], {"latent": inputs})
@@ -227,7 +224,7 @@ class _Levels:
         return _limited(f"{self.file}: pixels at batch {size}", "pixels", measured)
 
 
-def compare_on_test_images(subject: Subject, test: TestImages) -> dict[str, Any]:
+def compare_on_test_images(subject: Subject, test: TestImages) -> Agreement:
     """Returns how many test images a classifier and its module get wrong, and the share that both give one class."""
     expected, labels, count = test.classes_in_torch(subject.module), test.data.labels, len(test.data)
     engine = Engine({subject.role: subject.content})
@@ -237,29 +234,34 @@ def compare_on_test_images(subject: Subject, test: TestImages) -> dict[str, Any]
             found.append(engine.run(subject.role, {"images": test.data.images[chosen]})["logits"].argmax(axis=1))
             bar.advance(len(chosen))
     actual = np.concatenate(found)
-    wrong = {"torch": int((expected != labels).sum()), "onnxruntime": int((actual != labels).sum())}
-    where = {"dataset": test.dataset, "split": test.split, "images": count}
-    return {**where, "argmax_agreement": int((expected == actual).sum()) / count, "wrong": wrong}
+    wrong = WrongAnswers(torch=int((expected != labels).sum()), onnxruntime=int((actual != labels).sum()))
+    return Agreement(
+        dataset=test.dataset,
+        split=test.split,
+        images=count,
+        argmax_agreement=int((expected == actual).sum()) / count,
+        wrong=wrong,
+    )
 
 
-def _test(subject: Subject, test: TestImages) -> dict[str, Any]:
+def _test(subject: Subject, test: TestImages) -> Agreement:
     measured = compare_on_test_images(subject, test)
-    if measured["argmax_agreement"] < ARGMAX_AGREEMENT:
+    if measured.argmax_agreement < ARGMAX_AGREEMENT:
         raise ParityToleranceError(
-            f"{subject.file} and torch give the same class to {measured['argmax_agreement']:.2%} of {len(test.data)} "
+            f"{subject.file} and torch give the same class to {measured.argmax_agreement:.2%} of {len(test.data)} "
             f"test images, fewer than {ARGMAX_AGREEMENT:.2%}."
         )
     return measured
 
 
-def check_same_files(report: dict[str, Any], subjects: Sequence[Subject]) -> None:
+def check_same_files(report: ParityReport, subjects: Sequence[Subject]) -> None:
     """Checks that a stored report is about these bytes.
 
     Raises:
         ParityError: it has no entry for a file, or one of other bytes.
     """
-    reports = {**report.get("files", {}), **report.get("variants", {})}
+    reports = {**report.files, **report.variants}
     for subject in subjects:
-        said = reports.get(subject.file, {}).get("sha256")
-        if said != hashlib.sha256(subject.content).hexdigest():
+        said = reports.get(subject.file)
+        if said is None or said.sha256 != hashlib.sha256(subject.content).hexdigest():
             raise ParityError(f"parity.json is not about this {subject.file}; export the run again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from igan_zoo.errors import ParityError
-from igan_zoo.export.parity import conditions
+from igan_zoo.export.graphs import IR_VERSION, OPSET
+from igan_zoo.export.parity import versions
 from igan_zoo.machine.progress import Progress
+from igan_zoo.models.parity import Differences, ScorerParity
 from igan_zoo.serving.engine import Engine
 
 BATCHES = (1, 2, 7)
@@ -24,27 +25,33 @@ SIZES = (32, 299, 300)
 TOLERANCE = 3e-4
 
 
-def scorer_parity(content: bytes, module: nn.Module) -> dict[str, Any]:
+def scorer_parity(content: bytes, module: nn.Module, scorer: str, weights_sha256: str) -> ScorerParity:
     """Runs the graph and ``module``, nothing folded, at several batches and image sizes, and returns the differences.
+
+    ``scorer`` is the network's name and ``weights_sha256`` the sum of the weights that both are made of.
 
     Raises:
         ParityError: a name, a shape or a difference is not as it must be.
     """
     engine = Engine({"scorer": content})
-    comparisons: dict[str, Any] = {}
+    comparisons: dict[str, dict[str, Differences]] = {}
     with Progress("comparing with PyTorch", len(SIZES) * sum(BATCHES), unit="images") as bar:
         for size in SIZES:
             images = comparison_images(max(BATCHES), size)
             for batch in BATCHES:
                 comparisons[f"{batch}x{size}x{size}"] = _compare(engine, module, images[:batch])
                 bar.advance(batch)
-    return {
-        "format": 1,
-        **conditions(engine),
-        "tolerance": TOLERANCE,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "images": comparisons,
-    }
+    return ScorerParity(
+        scorer=scorer,
+        weights_sha256=weights_sha256,
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        provider=engine.provider,
+        versions=versions(),
+        tolerance=TOLERANCE,
+        sha256=hashlib.sha256(content).hexdigest(),
+        images=comparisons,
+    )
 
 
 def comparison_images(count: int, size: int) -> NDArray[np.uint8]:
@@ -58,7 +65,7 @@ def comparison_images(count: int, size: int) -> NDArray[np.uint8]:
     return images
 
 
-def _compare(engine: Engine, module: nn.Module, images: NDArray[np.uint8]) -> dict[str, Any]:
+def _compare(engine: Engine, module: nn.Module, images: NDArray[np.uint8]) -> dict[str, Differences]:
     with torch.no_grad():
         expected = dict(zip(("features", "logits"), module(torch.from_numpy(images)), strict=True))
     actual = engine.run("scorer", {"images": images})
@@ -67,7 +74,7 @@ def _compare(engine: Engine, module: nn.Module, images: NDArray[np.uint8]) -> di
 
 def _difference(
     name: str, images: tuple[int, ...], expected: NDArray[np.float32], actual: NDArray[np.float32]
-) -> dict[str, float]:
+) -> Differences:
     where = f"The scorer's {name} of images {list(images)}"
     if expected.shape != actual.shape:
         raise ParityError(f"{where} have the shape {actual.shape}, in PyTorch {expected.shape}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ParityError, TrainingError
@@ -22,6 +23,7 @@ from igan_zoo.export.parity import (
 )
 from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.images.pixels import ImageArray
+from igan_zoo.models.parity import Differences, VariantParity
 from igan_zoo.models.spec import Variant, graph_file
 from igan_zoo.serving.engine import Engine
 
@@ -84,7 +86,7 @@ def calibration_images(images: ImageArray) -> NDArray[np.uint8]:
     return images[np.sort(chosen)]
 
 
-def variants_report(graphs: Sequence[VariantGraph], test: TestImages | None = None) -> dict[str, dict[str, Any]]:
+def variants_report(graphs: Sequence[VariantGraph], test: TestImages | None = None) -> dict[str, VariantParity]:
     """Returns by file what :func:`variant_parity` says, and how the classifiers do on ``test`` images, if given.
 
     Raises:
@@ -93,11 +95,12 @@ def variants_report(graphs: Sequence[VariantGraph], test: TestImages | None = No
     report = {graph.subject.file: variant_parity(graph) for graph in graphs}
     for graph in graphs:
         if test is not None and graph.subject.role == "classifier":
-            report[graph.subject.file]["test"] = compare_on_test_images(graph.subject, test)
+            answers = compare_on_test_images(graph.subject, test)
+            report[graph.subject.file] = structs.replace(report[graph.subject.file], test=answers)
     return report
 
 
-def variant_parity(graph: VariantGraph) -> dict[str, Any]:
+def variant_parity(graph: VariantGraph) -> VariantParity:
     """Compares a variant, in the engine, with the torch module in float32 at batches of 1, 2, 7 and 64.
 
     It has of every output the largest and the mean difference; of images the share of ``differing_pixels``; of logits
@@ -109,17 +112,17 @@ def variant_parity(graph: VariantGraph) -> dict[str, Any]:
     """
     subject, tolerances = graph.subject, TOLERANCES[graph.variant]
     engine = Engine({subject.role: subject.content})
-    report: dict[str, Any] = {
-        "variant": graph.variant,
-        "sha256": hashlib.sha256(subject.content).hexdigest(),
-        "provider": engine.provider,
-        "tolerances": tolerances,
-        "batches": {
+    report = VariantParity(
+        variant=graph.variant,
+        sha256=hashlib.sha256(subject.content).hexdigest(),
+        provider=engine.provider,
+        tolerances=tolerances,
+        batches={
             str(size): {name: _measured(name, *both) for name, both in outputs_of_both(engine, subject, size).items()}
             for size in BATCHES
         },
-    }
-    for size, outputs in report["batches"].items():
+    )
+    for size, outputs in report.batches.items():
         for name, limits in tolerances.items():
             for measure, limit in limits.items() if name in outputs else ():
                 if not outputs[name][measure] <= limit:
@@ -134,7 +137,7 @@ def _variant(variant: Variant, subject: Subject, content: bytes) -> VariantGraph
     return VariantGraph(variant, replace(subject, file=graph_file(subject.role, variant), content=content))
 
 
-def _measured(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
+def _measured(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> Differences:
     measured = difference(name, expected, actual)
     if name == "logits":
         expected, actual = expected.astype(np.float64), actual.astype(np.float64)

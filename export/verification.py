@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Any
 
-from igan_zoo.errors import ParityError
+from msgspec import structs
+
 from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.parity import TestImages, check_same_files, parity_report
 from igan_zoo.export.trained import load_networks
 from igan_zoo.export.variants import VariantGraph, variants_report
 from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.parity import ParityReport, decode_parity
 from igan_zoo.models.spec import PARITY, WEIGHTS, graph_file
 
 
-def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> dict[str, Any]:
+def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> ParityReport:
     """Compares every ONNX file with the networks of ``model.safetensors`` and returns the new report.
 
     Raises:
@@ -33,9 +33,6 @@ def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> 
         for variant in directory.spec.variants(subject.role)
         if (file := graph_file(subject.role, variant))
     ]
-    try:
-        said = json.loads(directory.read(PARITY))
-    except (ValueError, RecursionError) as error:
-        raise ParityError(f"{directory.path / PARITY} is not JSON: {error}.") from error
+    said = decode_parity(directory.read(PARITY), directory.path / PARITY)
     check_same_files(said, [*subjects, *(graph.subject for graph in variants)])
-    return {**parity_report(subjects, test), "variants": variants_report(variants, test)}
+    return structs.replace(parity_report(subjects, test), variants=variants_report(variants, test))

@@ -23,6 +23,7 @@ from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs import with_levels
 from igan_zoo.export.parity import Subject, TestImages, parity_report
 from igan_zoo.export.trained import load_networks
+from igan_zoo.models.parity import Agreement, WrongAnswers
 from igan_zoo.training.data.sources import load_images
 
 Change = Callable[[onnx.ModelProto], None]
@@ -50,24 +51,18 @@ def changed(given: Subject, change: Change) -> Subject:
 
 
 def test_differences_are_measured_before_and_after_rounding(generator: Subject) -> None:
-    for measured in parity_report([generator])["files"][generator.file]["batches"].values():
+    for measured in parity_report([generator]).files[generator.file].batches.values():
         assert measured["images"]["differing_pixels"] <= 5e-4
         assert 0 < measured["pixels"]["max"] <= 1e-4, "float32 never agrees to the last bit, uint8 does"
 
 
 def test_both_answer_the_test_images(classifier: Subject, data_directory: Path) -> None:
     data = load_images(str(data_directory), "test", height=28, width=28, channels=1).with_labels()
-    test = parity_report([classifier], TestImages("ylecun/mnist", "test", data))["files"][classifier.file]["test"]
+    test = parity_report([classifier], TestImages("ylecun/mnist", "test", data)).files[classifier.file].test
     with torch.no_grad():
         answers = classifier.module(torch.from_numpy(data.images[np.arange(100)]))[0].argmax(dim=1).numpy()
     wrong = int((answers != data.labels).sum())
-    assert test == {
-        "dataset": "ylecun/mnist",
-        "split": "test",
-        "images": 100,
-        "argmax_agreement": 1.0,
-        "wrong": {"torch": wrong, "onnxruntime": wrong},
-    }
+    assert test == Agreement("ylecun/mnist", "test", 100, 1.0, WrongAnswers(wrong, wrong))
 
 
 def test_test_images_with_other_answers_are_an_error(

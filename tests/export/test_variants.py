@@ -275,7 +275,7 @@ def test_quantized_weights_have_a_scale_per_channel_and_leave_room_for_sums_of_t
 def test_quantized_answers_are_close_and_a_wrong_range_has_no_parity(convolutional: Subject) -> None:
     (graph,) = make_variants([convolutional], ["int8"], convolutional.inputs)
     report = variant_parity(graph)
-    assert report["batches"]["64"]["logits"]["noise"] < 0.3
+    assert report.batches["64"]["logits"]["noise"] < 0.3
     dark = np.zeros_like(convolutional.inputs)
     (wrong,) = make_variants([convolutional], ["int8"], dark)
     with pytest.raises(

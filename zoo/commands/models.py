@@ -156,7 +156,7 @@ def _verified_parity(directory: ModelDirectory) -> str:
     except ImportError:
         return "not compared with PyTorch, which takes the train extra"
     report = verify_parity(directory)
-    return f"{', '.join([*report['files'], *report['variants']])} compute what PyTorch computes"
+    return f"{', '.join([*report.files, *report.variants])} compute what PyTorch computes"
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from igan_zoo.commands.options import missing_train
 from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
+    from igan_zoo.models.parity import ScorerParity
     from igan_zoo.serving.scorers.converting import ScorerKind
     from igan_zoo.serving.scorers.weights import WeightsFile
     from igan_zoo.serving.scoring.network import Network
@@ -35,6 +35,7 @@ def export_scorer(
         raise click.UsageError(f"{kind_name} needs --weights, the file of its published weights")
     from igan_zoo.commands.records import refuse_existing
     from igan_zoo.machine.files import atomic_file
+    from igan_zoo.models.parity import encode_parity
     from igan_zoo.serving.scorers.converting import SCORERS as KINDS
     from igan_zoo.serving.scorers.converting import convert, scorer_name
     from igan_zoo.serving.scorers.weights import open_weights, require_sum
@@ -59,14 +60,14 @@ def export_scorer(
         click.echo(f"{path}: the scorer {name}, not compared with PyTorch, which needs the train extra")
     else:
         with atomic_file(report) as facts:
-            facts.write_text(json.dumps(compared, indent=2) + "\n")
+            facts.write_bytes(encode_parity(compared))
         click.echo(f"{path}: the scorer {name}, compared with PyTorch; next to it {report.name}")
     if calibration is not None:
         _export_preview(path, name, kind.size, calibration, force=force)
     print_seconds_since(began)
 
 
-def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> dict[str, Any] | None:
+def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> ScorerParity | None:
     """Returns the report of the comparison with PyTorch, where that is installed."""
     try:
         from igan_zoo.export.scorer_parity import scorer_parity
@@ -75,8 +76,7 @@ def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> dict[str, 
         return None
     from igan_zoo.serving.scorers.converting import scorer_name
 
-    parity = scorer_parity(content, torch_scorer(kind, file))
-    return {"scorer": scorer_name(kind, file), "weights_sha256": file.sha256, **parity}
+    return scorer_parity(content, torch_scorer(kind, file), scorer_name(kind, file), file.sha256)
 
 
 def _export_preview(path: Path, name: str, size: int, calibration: str, *, force: bool) -> None:

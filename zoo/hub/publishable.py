@@ -7,8 +7,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from igan_zoo.errors import PublishingError, first_line
+from igan_zoo.errors import ParityError, PublishingError, first_line
 from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.parity import FileParity, decode_parity
 from igan_zoo.models.spec import CONFIG, PARITY, ModelSpec
 
 # Everything else, pickles above all, stays at home.
@@ -115,12 +116,12 @@ def _check_header(path: Path, header: bytes) -> None:
 def _check_parity(directory: ModelDirectory) -> None:
     path = directory.path / PARITY
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        told = {name: entry["sha256"] for part in ("files", "variants") for name, entry in report.get(part, {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _unfit(path, f"is no parity report ({first_line(error).rstrip('.')})") from error
+        report = decode_parity(path.read_bytes(), path)
+    except ParityError as error:
+        raise PublishingError(str(error)) from error
+    told: dict[str, FileParity] = {**report.files, **report.variants}
     for name, file in directory.spec.files.items():
-        if name.endswith(".onnx") and told.get(name) != file.sha256:
+        if name.endswith(".onnx") and (name not in told or told[name].sha256 != file.sha256):
             raise _unfit(path, f"is not about this {name}")
 
 

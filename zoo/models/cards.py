@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from igan_zoo.hub.client import TAG
+from igan_zoo.models.parity import FileParity, ParityReport, largest
 from igan_zoo.models.spec import VARIANTS, ModelSpec, ResultSpec, TrainingSpec, graph_file
 from igan_zoo.paper import BENCHMARKS
 
@@ -27,7 +26,7 @@ _DRAWS = {
 }
 
 
-def write_card(directory: Path, spec: ModelSpec, parity: dict[str, Any]) -> None:
+def write_card(directory: Path, spec: ModelSpec, parity: ParityReport) -> None:
     """Writes the card and, where there are results, ``.eval_results/`` in the Hub's form."""
     (directory / "README.md").write_text(_metadata(spec) + _body(spec, parity))
     if spec.results:
@@ -81,7 +80,7 @@ def _eval_results(spec: ModelSpec) -> str:
     return text
 
 
-def _body(spec: ModelSpec, parity: dict[str, Any]) -> str:
+def _body(spec: ModelSpec, parity: ParityReport) -> str:
     training, image = spec.training, spec.image
     hours = training.seconds / 3600
     return f"""# {spec.name}
@@ -212,7 +211,7 @@ def _outside(spec: ModelSpec) -> str:
     )
 
 
-def _interfaces(spec: ModelSpec, parity: dict[str, Any]) -> str:
+def _interfaces(spec: ModelSpec, parity: ParityReport) -> str:
     images = f"`images` uint8 [N, {spec.image.height}, {spec.image.width}, {spec.image.channels}]"
     lines = ["| file | input | outputs |", "|---|---|---|"]
     if spec.classes is not None:
@@ -224,8 +223,8 @@ def _interfaces(spec: ModelSpec, parity: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _files(role: str, parity: dict[str, Any]) -> str:
-    variants = [file for variant in VARIANTS if (file := graph_file(role, variant)) in parity.get("variants", {})]
+def _files(role: str, parity: ParityReport) -> str:
+    variants = [file for variant in VARIANTS if (file := graph_file(role, variant)) in parity.variants]
     return ", ".join(f"`{file}`" for file in (graph_file(role), *variants))
 
 
@@ -266,27 +265,22 @@ def _versions(versions: dict[str, str]) -> str:
     return "Versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()) + "."
 
 
-def _parity(parity: dict[str, Any]) -> str:
+def _parity(parity: ParityReport) -> str:
     differences = (
         "Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: "
-        f"{_largest_differences(parity['files'].values())} (images in grey levels of 255, pixels before rounding in "
+        f"{_differences(list(parity.files.values()))} (images in grey levels of 255, pixels before rounding in "
         "the network's units)."
     )
-    variants = [f"`{file}`: {_largest_differences([report])}" for file, report in parity["variants"].items()]
+    variants = [f"`{file}`: {_differences([report])}" for file, report in parity.variants.items()]
     deliberate = f" The variants compute less exactly on purpose: {'; '.join(variants)}." if variants else ""
     tested = [
-        f"On the {test['images']:,} test images `{file}` and PyTorch give the same class to "
-        f"{test['argmax_agreement']:.2%}; PyTorch makes {test['wrong']['torch']} errors."
-        for file, report in {**parity["files"], **parity["variants"]}.items()
-        if (test := report.get("test"))
+        f"On the {test.images:,} test images `{file}` and PyTorch give the same class to "
+        f"{test.argmax_agreement:.2%}; PyTorch makes {test.wrong.torch} errors."
+        for file, report in {**parity.files, **parity.variants}.items()
+        if (test := report.test)
     ]
     return "\n\n".join([f"{differences}{deliberate} Details in `parity.json`.", *tested])
 
 
-def _largest_differences(graphs: Iterable[dict[str, Any]]) -> str:
-    worst: dict[str, float] = {}
-    for graph in graphs:
-        for outputs in graph["batches"].values():
-            for name, measured in outputs.items():
-                worst[name] = max(worst.get(name, 0.0), measured["max"])
-    return ", ".join(f"{name} {value:.2g}" for name, value in worst.items())
+def _differences(files: list[FileParity]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in largest(files).items())

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from igan_zoo.errors import ChecksumError, ModelDirectoryError
+from igan_zoo.errors import ChecksumError, ModelDirectoryError, ParityError
 from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.parity import decode_parity
 from igan_zoo.models.spec import PARITY
 from igan_zoo.serving.server.models.hosted import HostedModel
 
@@ -60,19 +61,11 @@ def _latent(hosted: HostedModel) -> dict[str, Any] | None:
 def _parity(directory: ModelDirectory) -> dict[str, dict[str, float]] | None:
     """Returns the largest difference between each graph and its PyTorch module, by output, over all batches."""
     try:
-        report = msgspec.json.decode(directory.read(PARITY))
-        return {
-            file: {
-                output: max(batch[output]["max"] for batch in compared["batches"].values())
-                for output in next(iter(compared["batches"].values()))
-            }
-            for file, compared in report["files"].items()
-        }
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, StopIteration, ValueError):
+        report = decode_parity(directory.read(PARITY), directory.path / PARITY)
+    except (ParityError, ChecksumError, ModelDirectoryError):
+        # No report, changed, or gone since the model was loaded; all else is told nevertheless.
         return None
-    except (ChecksumError, ModelDirectoryError):
-        # Changed, or gone since the model was loaded; all else is told nevertheless.
-        return None
+    return {name: file.largest() for name, file in report.files.items()}
 
 
 def _files(directory: ModelDirectory) -> list[dict[str, Any]]:

@@ -100,6 +100,7 @@ def test_the_report_covers_every_batch_and_size(igan_zoo: Cli, scorer: Path, wei
     assert report["sha256"] == sha256_of(scorer)
     assert report["weights_sha256"] == sha256_of(weights)
     assert report["scorer"] == scorer.stem
+    assert report["format"] == 2
     assert {"torch", "onnx", "onnxruntime"} <= report["versions"].keys()
     assert set(report["images"]) == {f"{batch}x{size}x{size}" for batch in (1, 2, 7) for size in (32, 299, 300)}
     for outputs in report["images"].values():
@@ -195,7 +196,7 @@ def test_the_comparison_sees_every_known_mistake(
     module = reference(weights)
     mistake(module)
     with pytest.raises(ParityError, match="differ from PyTorch by"):
-        scorer_parity(scorer.read_bytes(), module)
+        scorer_parity(scorer.read_bytes(), module, scorer.stem, "0" * 64)
 
 
 def test_the_images_of_the_comparison_differ_in_grain_and_are_always_the_same() -> None:

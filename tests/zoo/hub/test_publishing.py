@@ -217,6 +217,11 @@ def keep_another_report(model: Path) -> None:
     reseal(model)
 
 
+def keep_no_report(model: Path) -> None:
+    (model / "parity.json").write_text('{"format": 1, "files": {}}')
+    reseal(model)
+
+
 def edit(old: str, new: str) -> Callable[[Path], None]:
     def change(model: Path) -> None:
         text = (model / "README.md").read_text()
@@ -244,6 +249,7 @@ def state_other_results(model: Path) -> None:
         (fake_safetensors, PublishingError, r"model\.safetensors is not a safetensors file"),
         (leave_weights_out, PublishingError, r"lacks model\.safetensors"),
         (keep_another_report, PublishingError, r"parity\.json is not about this onnx/generator\.onnx"),
+        (keep_no_report, PublishingError, r"parity\.json is no parity report"),
         (edit("license: apache-2.0", "license: mit"), PublishingError, "has the license 'mit'"),
         (edit("## Limits", "## No limits"), PublishingError, "has no section Limits"),
         (edit("- ylecun/mnist", "- ylecun/other"), PublishingError, "has the datasets"),

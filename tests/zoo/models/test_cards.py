@@ -16,6 +16,7 @@ import pytest
 
 from igan_zoo.hub.client import TAG
 from igan_zoo.models import cards
+from igan_zoo.models.parity import decode_parity
 from igan_zoo.models.spec import LatentSpec, ResultSpec, read_spec
 
 NODE_CLIENT = os.environ.get("IGAN_ZOO_NODE_CLIENT", "")
@@ -36,7 +37,7 @@ def directory(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Pa
         latent = LatentSpec(size=100, distribution=request.param)
         spec = msgspec.structs.replace(spec, classes=None, results=(), latent=latent)
     shutil.rmtree(model / ".eval_results")
-    cards.write_card(model, spec, json.loads((model / "parity.json").read_text()))
+    cards.write_card(model, spec, decode_parity((model / "parity.json").read_bytes(), model))
     return model
 
 
@@ -44,7 +45,7 @@ def rewritten(model: Path, **changes: object) -> str:
     """Returns the text of a card after these changes of the specification, its lines joined."""
     spec = msgspec.structs.replace(read_spec(model / "config.json"), **changes)
     shutil.rmtree(model / ".eval_results")
-    cards.write_card(model, spec, json.loads((model / "parity.json").read_text()))
+    cards.write_card(model, spec, decode_parity((model / "parity.json").read_bytes(), model))
     return " ".join((model / "README.md").read_text().split())
 
 
