@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -244,7 +245,7 @@ def _session(
     except Exception as error:
         if device == "cuda":
             raise DeviceError(f"CUDA cannot be used: {first_line(error)}") from error
-        raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {first_line(error)}") from error
+        raise InterfaceError(f"The {role} is not an ONNX graph that onnxruntime loads: {_reason(error)}") from error
     try:
         given = {node.name for node in session.get_outputs()} if role == "scorer" else set()
         # A scorer gives features, logits, or both.
@@ -255,6 +256,13 @@ def _session(
     except UnicodeDecodeError as error:
         raise InterfaceError(f"The {role} has names or metadata that are not UTF-8; export it again.") from error
     return session
+
+
+def _reason(error: Exception) -> str:
+    newer = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", str(error))
+    if newer is None:
+        return first_line(error)
+    return f"its IR version is {newer[1]}, and this onnxruntime takes {newer[2]} or less; update it, or export again."
 
 
 def _check(side: str, role: str, nodes: Sequence[Any], expected: Mapping[str, tuple[str, int]]) -> None:

@@ -30,12 +30,17 @@ _MOST_FIELDS = 2_000_000
 _MOST_DEPTH = 100
 
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
 def check_onnx_file(content: bytes, role: str) -> None:
     """Refuses a graph that keeps weights outside of ``content``, and one with functions of its own.
 
     Raises:
         InterfaceError: it does, or it is not a protocol buffer message.
     """
+    if content.startswith(_LFS_POINTER):
+        raise InterfaceError(f"The {role} is a Git LFS pointer, not the file that it points to: run git lfs pull.")
     try:
         fault = _fault(memoryview(content))
     except (IndexError, ValueError):

@@ -16,6 +16,7 @@ from igan_zoo.errors import InterfaceError
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.onnx_file import check_onnx_file
 from tests.conftest import REPOSITORY
+from tests.serving.test_engine import scorer_graph
 
 MODELS = sorted(REPOSITORY.glob("models/*/onnx/*.onnx"))
 
@@ -188,3 +189,12 @@ def test_names_that_are_not_utf_8_are_refused() -> None:
     model.metadata_props.add(key="igan_zoo.classes", value="QQQQ")
     with pytest.raises(InterfaceError):
         Engine({"classifier": model.SerializeToString().replace(b"QQQQ", b"\xff\xfe\xff\xfe")})
+
+
+def test_a_pointer_of_git_lfs_and_a_newer_format_are_named() -> None:
+    with pytest.raises(InterfaceError, match=r"is a Git LFS pointer.*run git lfs pull"):
+        Engine({"scorer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"})
+    model = ModelProto.FromString(scorer_graph(["N", "H", "W", 3]))
+    model.ir_version = 99
+    with pytest.raises(InterfaceError, match=r"its IR version is 99, and this onnxruntime takes \d+ or less"):
+        Engine({"scorer": model.SerializeToString()})
