@@ -39,6 +39,7 @@ from igan_zoo.latents import latents
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.models import cards
 from igan_zoo.models.directory import ModelDirectory, seal
+from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
 from igan_zoo.models.spec import (
     PARITY,
@@ -55,7 +56,7 @@ from igan_zoo.models.spec import (
     graph_file,
     is_name,
 )
-from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, Engine
+from igan_zoo.serving.engine import Engine
 from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.departures import departures, experiment_of
 from igan_zoo.training.loop import grid_images

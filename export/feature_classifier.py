@@ -14,7 +14,8 @@ from igan_zoo.errors import ParityError, TrainingError
 from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.export.graphs import classes_metadata
 from igan_zoo.machine.files import atomic_file
-from igan_zoo.serving.engine import CLASSES_KEY, CROP_KEY, RESIZE_KEY, Engine
+from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, RESIZE_KEY
+from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.training.features.classifier import LEAST, FeatureClassifier
 from igan_zoo.training.features.runs import FeatureRun

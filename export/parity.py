@@ -24,8 +24,9 @@ from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
 from igan_zoo.machine.progress import Progress
 from igan_zoo.machine.versions import installed_versions
+from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.parity import Agreement, Differences, FileParity, ParityReport, WrongAnswers
-from igan_zoo.serving.engine import INPUTS, OUTPUTS, Engine
+from igan_zoo.serving.engine import Engine
 from igan_zoo.training.data.sources import LabelledImages
 
 BATCHES = (1, 2, 7, 64)

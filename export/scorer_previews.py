@@ -15,7 +15,7 @@ from igan_zoo.export.quantization import quantized
 from igan_zoo.images.pixels import conform, to_pillow
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.machine.progress import Progress
-from igan_zoo.serving.engine import PRECISION_KEY, SCORER_KEY
+from igan_zoo.models.interface import PRECISION_KEY, SCORER_KEY
 from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.scoring.network import open_network
 from igan_zoo.serving.scoring.precision import PreviewError, preview_error

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
 from igan_zoo.images.pixels import MAX_PIXELS
 from igan_zoo.machine.cores import cores
+from igan_zoo.models.interface import INPUTS, OUTPUTS, RESIZE_KEY
 from igan_zoo.models.spec import ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.onnx_file import check_onnx_file
@@ -28,29 +29,8 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda"]
 Arrays = dict[str, NDArray[Any]]
 
-DISTRIBUTION_KEY = "igan_zoo.latent_distribution"
-CLASSES_KEY = "igan_zoo.classes"
-CROP_KEY = "igan_zoo.crop"
-SCORER_KEY = "igan_zoo.scorer"
-RESIZE_KEY = "igan_zoo.resize"
-WEIGHTS_KEY = "igan_zoo.weights_sha256"
-LOGIT_BIAS_KEY = "igan_zoo.logit_bias"
-PRECISION_KEY = "igan_zoo.precision"
-
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
-# Contract 2: every tensor's type and rank, by role. A discriminator answers as a classifier does, but an answer depends
-# on the others of its batch.
-_IMAGES = {"images": ("tensor(uint8)", 4)}
-_ANSWERS = {"logits": ("tensor(float)", 2), "probabilities": ("tensor(float)", 2), "realness": ("tensor(float)", 1)}
-_FEATURES = {"features": ("tensor(float)", 2), "logits": ("tensor(float)", 2)}
-INPUTS = {
-    "generator": {"latent": ("tensor(float)", 2)},
-    "classifier": _IMAGES,
-    "discriminator": _IMAGES,
-    "scorer": _IMAGES,
-}
-OUTPUTS = {"generator": _IMAGES, "classifier": _ANSWERS, "discriminator": _ANSWERS, "scorer": _FEATURES}
 # From this batch on a graph rewritten for CPUs is the faster one: its transformed weights are read once for all images.
 SMALLEST_BATCH = 4
 # The axes after the batch that take any size, of every scorer and of the classifiers that resize inside.

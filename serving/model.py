@@ -14,19 +14,11 @@ from numpy.typing import NDArray
 from igan_zoo.errors import ImageError, InterfaceError, ModelDirectoryError
 from igan_zoo.latents import Distribution
 from igan_zoo.machine.progress import Progress, showing_progress
+from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.classifying import Classification, classify, realness_of
-from igan_zoo.serving.engine import (
-    CLASSES_KEY,
-    CROP_KEY,
-    DISTRIBUTION_KEY,
-    Device,
-    Engine,
-    Graph,
-    check_specification,
-    load_engine,
-)
+from igan_zoo.serving.engine import Device, Engine, Graph, check_specification, load_engine
 from igan_zoo.serving.given_images import stored_images
 from igan_zoo.serving.sampling import sample
 

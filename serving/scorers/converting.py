@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from igan_zoo.errors import WeightsError
-from igan_zoo.serving.engine import LOGIT_BIAS_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
+from igan_zoo.models.interface import LOGIT_BIAS_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.serving.scorers import efficientnet, inception
 from igan_zoo.serving.scorers.layers import pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from igan_zoo.errors import InterfaceError, OutputError, first_line
 from igan_zoo.machine.files import atomic_file
-from igan_zoo.serving.engine import CROP_KEY, RESIZE_KEY, SCORER_KEY
+from igan_zoo.models.interface import CROP_KEY, RESIZE_KEY, SCORER_KEY
 from igan_zoo.serving.scorers.layers import pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import DATA_TYPES, OnnxGraph, parse_model
 

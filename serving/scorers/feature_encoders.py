@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from igan_zoo.errors import InterfaceError, MissingExtraError, UnknownNameError, WeightsError
-from igan_zoo.serving.engine import CROP_KEY, RESIZE_KEY, Engine
+from igan_zoo.models.interface import CROP_KEY, RESIZE_KEY
+from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers import efficientnet
 from igan_zoo.serving.scorers.converting import SCORERS
 from igan_zoo.serving.scorers.encoders import EncoderSettings, encoder_as_scorer, settings_file, with_preprocessing

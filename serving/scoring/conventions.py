@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError, ScoringError
-from igan_zoo.serving.engine import LOGIT_BIAS_KEY
+from igan_zoo.models.interface import LOGIT_BIAS_KEY
 from igan_zoo.serving.image_batches import Pixels
 from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits

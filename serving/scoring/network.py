@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from igan_zoo.errors import ImageError, InterfaceError, ScoringError
 from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow, with_channels
 from igan_zoo.models import store
-from igan_zoo.serving.engine import (
-    PRECISION_KEY,
-    RESIZE_KEY,
-    SCORER_KEY,
-    WEIGHTS_KEY,
-    Device,
-    Engine,
-    check_specification,
-)
+from igan_zoo.models.interface import PRECISION_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
+from igan_zoo.serving.engine import Device, Engine, check_specification
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
 from igan_zoo.serving.scoring.stored_pixels import AS_STORED, StoredPixels

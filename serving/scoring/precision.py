@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.engine import WEIGHTS_KEY
+from igan_zoo.models.interface import WEIGHTS_KEY
 from igan_zoo.serving.image_batches import ImageBatches
 from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian_of
 from igan_zoo.serving.scoring.gathering import choose_images

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import IganZooError, InterfaceError
+from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.store import Model
-from igan_zoo.serving.engine import INPUTS, OUTPUTS, Arrays, Device, Engine
+from igan_zoo.serving.engine import Arrays, Device, Engine
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
 from igan_zoo.serving.server.protocol.datatypes import datatype_of

@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import InterfaceError
-from igan_zoo.serving.engine import SCORER_KEY, Engine
+from igan_zoo.models.interface import SCORER_KEY
+from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scoring.frechet_distance import gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score_reference
 from igan_zoo.serving.scoring.network import open_network

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from igan_zoo.models.interface import SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.models.store import bundled_store
 from igan_zoo.reproduction.scores import is_inception
-from igan_zoo.serving.engine import SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import customize
