@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError
 from igan_zoo.latents import latents
+from igan_zoo.machine.processor import processor
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.spec import Form, ModelSpec, graph_file
 from igan_zoo.models.store import Model
@@ -129,10 +129,10 @@ def measure_speeds(candidates: Sequence[Candidate], batches: Sequence[int], *, s
 
 def conditions(threads: int | None) -> dict[str, Any]:
     """Returns what the figures depend on, beside the model: processor, system, versions, threads."""
-    processor, instructions = _processor()
+    here = processor()
     return {
-        "processor": processor,
-        "instructions": instructions,
+        "processor": here.name,
+        "instructions": [instruction for instruction in _INSTRUCTIONS if instruction in here.flags],
         "system": f"{platform.system()} {platform.machine()}",
         "threads": threads,
         "rounds": ROUNDS,
@@ -180,16 +180,3 @@ def _speed(
         cpu_milliseconds=float(1000 * np.median(cpu[index])),
         ratio=statistics.median(clock[plain] / clock[index]),
     )
-
-
-def _processor() -> tuple[str, list[str]]:
-    """Returns the processor's name and which of the instructions it has, as far as the system says."""
-    cpuinfo = Path("/proc/cpuinfo")
-    fields: dict[str, str] = {}
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            fields.setdefault(key.strip(), value.strip())
-    flags = fields.get("flags", fields.get("Features", "")).split()
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    return name, [instruction for instruction in _INSTRUCTIONS if instruction in flags]

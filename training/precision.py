@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from igan_zoo.machine.processor import processor
 from igan_zoo.training.settings import Precision
 
 # Flags of a CPU that multiplies in bfloat16, as Linux names them.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-_CPU_FLAGS = Path("/proc/cpuinfo")
 # Ampere is the first generation of NVIDIA's GPUs whose tensor cores take bfloat16.
 _AMPERE = (8, 0)
 
@@ -36,11 +35,7 @@ def multiplies_in_bfloat16(device: str) -> bool:
     """
     if device == "cuda":
         return torch.cuda.get_device_capability() >= _AMPERE
-    try:
-        text = _CPU_FLAGS.read_text()
-    except OSError:  # not Linux
-        return False
-    return not _BFLOAT16_FLAGS.isdisjoint(text.split())
+    return not _BFLOAT16_FLAGS.isdisjoint(processor().flags)
 
 
 @contextlib.contextmanager

@@ -28,14 +28,14 @@ def test_a_cpu_is_asked_for_its_instructions(
     flags: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(flags)
-    monkeypatch.setattr(precision, "_CPU_FLAGS", tmp_path / "cpuinfo")
+    monkeypatch.setattr("igan_zoo.machine.processor._FACTS", tmp_path / "cpuinfo")
     assert multiplies_in_bfloat16("cpu") is expected
     assert resolved_precision("auto", "cpu") == ("bfloat16" if expected else "float32")
     assert resolved_precision("tf32", "cpu") == "tf32"
 
 
 def test_a_system_that_does_not_say_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_CPU_FLAGS", tmp_path / "none")
+    monkeypatch.setattr("igan_zoo.machine.processor._FACTS", tmp_path / "none")
     assert resolved_precision("auto", "cpu") == "float32"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
 import msgspec
 
+from igan_zoo.machine.processor import processor
 from igan_zoo.machine.versions import installed_versions
 
 _PACKAGES = ("igan-zoo", "torch", "onnxruntime", "numpy")
-_CPU_FACTS = Path("/proc/cpuinfo")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -27,21 +26,12 @@ class Machine(msgspec.Struct, frozen=True):
 def describe_machine() -> Machine:
     """Returns what this machine is, as far as it says so."""
     return Machine(
-        processor=_processor(),
+        processor=processor().name,
         cores=os.cpu_count() or 1,
         memory_gib=_memory(),
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **installed_versions(_PACKAGES)},
     )
-
-
-def _processor() -> str:
-    if _CPU_FACTS.is_file():
-        for line in _CPU_FACTS.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory() -> float | None:
