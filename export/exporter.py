@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from msgspec import structs
+from msgspec import structs, to_builtins
 from numpy.typing import NDArray
 from torch import nn
 
@@ -308,4 +308,6 @@ def _training(members: list[Run]) -> TrainingSpec:
         versions=facts.versions,
         experiment=experiment.name if experiment else None,
         departures=departures(facts.recipe, experiment) if experiment else (),
+        settings=to_builtins(facts.recipe),
+        members=count,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -117,21 +120,24 @@ def save_networks(path: Path, networks: TrainedNetworks) -> None:
     path.write_bytes(save(tensors, metadata={_FACTS_KEY: msgspec.json.encode(facts).decode()}))
 
 
+def saved_recipe(path: Path) -> tuple[Recipe, int]:
+    """Returns the recipe that a weights file names, and how many discriminators it holds, without reading the tensors.
+
+    Raises:
+        ModelDirectoryError: the file is missing, damaged, or does not say.
+    """
+    with _opened(path) as (_, facts):
+        return facts.recipe, facts.discriminators
+
+
 def load_networks(path: Path) -> TrainedNetworks:
     """Returns the networks of a weights file that :func:`save_networks` wrote.
 
     Raises:
         ModelDirectoryError: the file is missing, damaged, or does not say which networks it holds.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            facts = msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=_Facts)
-    except KeyError:
-        raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
-    except Exception as error:
-        # safetensors raises anything at damaged bytes.
-        raise ModelDirectoryError(f"{path} is no weights file of a model: {first_line(error)}") from error
+    with _opened(path) as (file, facts):
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     networks = _new_networks(facts)
     live = _tensors(networks)
     saved = _as_named_today(saved, networks.generator)
@@ -141,6 +147,19 @@ def load_networks(path: Path) -> TrainedNetworks:
         for name, tensor in live.items():
             tensor.copy_(saved[name])
     return networks
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, _Facts]]:
+    """Opens a weights file and reads what it says of itself; whatever goes wrong inside the block is its damage."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file, msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=_Facts)
+    except KeyError:
+        raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
+    except Exception as error:
+        # safetensors raises anything at damaged bytes.
+        raise ModelDirectoryError(f"{path} is no weights file of a model: {first_line(error)}") from error
 
 
 def _as_named_today(saved: dict[str, Tensor], generator: nn.Module | None) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ _NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 Name = Annotated[str, Meta(pattern=_NAME)]
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
+Setting = bool | int | float | str | None
 
 # Forms of a graph beside the plain one: float16 layers, 8-bit layers, and virtual batch normalization without the
 # example's own moments.
@@ -82,6 +83,7 @@ class TrainingSpec(Strict, kw_only=True, frozen=True):
     """How the model was made. ``command`` made the run; ``seconds`` is the wall time of all epochs.
 
     ``departures`` are the settings that differ from the paper's ``experiment``, as ``key=value (the paper's)``.
+    ``settings`` are the whole recipe's, by name; older directories lack them. An ensemble has several ``members``.
     """
 
     recipe: Text
@@ -93,6 +95,8 @@ class TrainingSpec(Strict, kw_only=True, frozen=True):
     versions: dict[str, str]
     experiment: Text | None = None
     departures: tuple[str, ...] = ()
+    settings: dict[str, Setting] | None = None
+    members: Positive = 1
 
 
 class ResultSpec(Strict, kw_only=True, frozen=True, omit_defaults=True):

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
-from igan_zoo.errors import DataError, IganZooError
+from igan_zoo.errors import DataError, IganZooError, SpecificationError
+from igan_zoo.export.trained import saved_recipe
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
-from igan_zoo.models.spec import CONFIG
+from igan_zoo.models.spec import CONFIG, WEIGHTS
 from igan_zoo.reproduction.published import Row
-from igan_zoo.training.data.label_files import is_labels_file
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Recipe, customize
+from igan_zoo.training.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -160,36 +159,27 @@ def model_evidence(directory: ModelDirectory) -> Evidence:
     """Returns the training that a model says it comes from.
 
     Raises:
-        SpecificationError, UnknownNameError: the command that it gives is not one of this version.
+        SpecificationError, UnknownNameError: its recipe has a name or settings that this version has not.
+        ModelDirectoryError: an older directory, whose weights are not here to say what it is.
     """
-    training = directory.spec.training
-    recipe, members = recipe_of_command(training.command)
+    training, members = directory.spec.training, directory.spec.training.members
+    if training.settings is None:
+        directory.read(WEIGHTS)  # its sum is checked before it is opened
+        recipe, members = saved_recipe(directory.path / WEIGHTS)
+    else:
+        try:
+            recipe = msgspec.convert(training.settings, Recipe)
+        except msgspec.ValidationError as error:
+            raise SpecificationError(f"{directory.path / CONFIG} has another kind of recipe: {error}.") from error
     return Evidence(
         path=directory.path,
-        recipe=recipe,
+        recipe=with_subset(replace(recipe, name=find_recipe(recipe.name).name)),
         labelled=training.labels,
         seconds=training.seconds,
         command=training.command,
         members=members,
         is_model=True,
     )
-
-
-def recipe_of_command(command: str) -> tuple[Recipe, int]:
-    """Returns the recipe, its subset's seed resolved, and the number of members that a train command asks for.
-
-    Raises:
-        SpecificationError, UnknownNameError: the command has a recipe or settings that this version has not.
-    """
-    words = shlex.split(command)
-    options = dict(pairwise(words))
-    settings = [after for word, after in pairwise(words) if word == "--set"]
-    if "--seed" in options:
-        settings.append(f"seed={options['--seed']}")
-    if labels := options.get("--labels"):
-        settings.append(f"labels={'all' if is_labels_file(labels) else labels}")
-    name = words[words.index("train") + 1] if "train" in words[:-1] else ""
-    return with_subset(customize(find_recipe(name), settings)), int(options.get("--ensemble", 1))
 
 
 def with_subset(recipe: Recipe) -> Recipe:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from igan_zoo.reproduction.cells import Cell, make_cell, mixed_ensembles
-from igan_zoo.reproduction.evidence import Evidence, Found, matching, recipe_of_command, with_subset
+from igan_zoo.reproduction.evidence import Evidence, Found, matching, with_subset
 from igan_zoo.reproduction.published import TABLE1, Row
 from igan_zoo.training.departures import departures
 from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import RunFacts
 from igan_zoo.training.settings import customize
 
 
@@ -138,16 +137,6 @@ def test_an_ensemble_over_different_labels_stands_in_no_cell() -> None:
     (beside,) = mixed_ensembles(row("ensemble-100"), runs, by_seed).items()
     assert beside[0] == "mnist-ssl"
     assert beside[1].seeds == (1, 2)
-
-
-def test_the_command_on_a_card_gives_its_recipe_again() -> None:
-    settings = ["seed=4", "epochs=60", "sigmoid_from=20", "data_seed=1"]
-    recipe = customize(find_recipe("mnist-ssl-softplus-then-sigmoid"), settings)
-    facts = RunFacts(recipe, "data", (), 1, 1, "cpu", 2, {})
-    assert recipe_of_command(facts.command()) == (recipe, 1)
-    assert recipe_of_command(facts.command() + " --ensemble 10") == (recipe, 10)
-    assert recipe_of_command("igan-zoo train mnist-ssl --labels 50 --seed 2")[0].subset_seed == 2
-    assert recipe_of_command("igan-zoo train custom --labels my_labels.csv --seed 1")[0].labels == "all"
 
 
 def test_a_model_and_its_run_are_one_training_with_the_runs_validation_error() -> None:
