@@ -304,7 +304,7 @@ def _training(members: list[Run]) -> TrainingSpec:
         labels=facts.labelled_images,
         seed=facts.recipe.seed,
         epochs=facts.recipe.epochs,
-        seconds=round(sum(row["seconds"] for run in members for row in run.timings())),
+        seconds=round(sum(run.seconds() for run in members)),
         versions=facts.versions,
         experiment=experiment.name if experiment else None,
         departures=departures(facts.recipe, experiment) if experiment else (),

@@ -20,7 +20,7 @@ from igan_zoo.machine.files import sha256_of
 from igan_zoo.models import cards, catalogue, store
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import decode_parity
-from igan_zoo.reproduction.evidence import recipe_of_command
+from igan_zoo.reproduction.evidence import model_evidence
 from igan_zoo.serving.classifying import count_errors
 from igan_zoo.serving.engine import load_engine
 from igan_zoo.training.departures import departures, experiment_of
@@ -70,8 +70,8 @@ def test_every_card_is_what_the_specification_says_today(path: Path, tmp_path: P
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
 def test_every_published_directory_names_its_recipe_its_departures_and_its_weakness(path: Path) -> None:
-    spec = ModelDirectory.open(path).spec
-    recipe, _ = recipe_of_command(spec.training.command)
+    directory = ModelDirectory.open(path)
+    spec, recipe = directory.spec, model_evidence(directory).recipe
     experiment = experiment_of(recipe)
     assert experiment is not None
     training = (spec.training.recipe, spec.training.experiment, spec.training.departures)

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field
 from itertools import islice
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -77,6 +76,7 @@ class Training:
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
         self.position = Position()
         self.clock = SaveClock(options.checkpoint_seconds)
+        self._timed = time.monotonic()  # up to here the run's time is written down
         images = epoch_length(self.training_set)
         self.steps = images // (recipe.batch_size * self.world.size)
         if self.steps == 0:
@@ -87,46 +87,18 @@ class Training:
 
     def start(self) -> None:
         """Initialises the networks from the data and saves the state before the first step."""
-        self._initialize()
-        # The passes that initialised them may differ in the last bits where processors do.
-        self.world.share_first(self.game.tensors().values())
-        # From here on each process has its own noise.
-        if self.world.rank > 0:
-            torch.manual_seed(self.recipe.seed + 2**32 * self.world.rank)
-        with self.clock.saving():
-            self.save()
-
-    def _initialize(self) -> None:
         # Differs from the 2016 code: its CIFAR-10 and SVHN scripts take the first images of the tiled labelled set, and
         # one batch of latents for the generator. As many of the whole set give scales that are about 1 % apart.
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
-
-    def seconds_per_step(self, *, fewest: int = 3, most: int = 20, seconds: float = 3.0) -> float:
-        """Returns what a step takes here: the median of the first ones, after one that is not counted.
-
-        There are ``fewest`` to ``most`` of them, no more once they have taken ``seconds``. It is for a training that is
-        made for the purpose: the networks are left as these steps leave them.
-        """
-        self._initialize()
-        taken: list[float] = []
-        began = self._now()
-        with EpochBatches(self.training_set, self.world, self.position.epoch) as batches:
-            for seen in islice(batches, most + 1):
-                self.game.step(seen)
-                ended = self._now()
-                taken.append(ended - began)
-                began = ended
-                if len(taken) > fewest and sum(taken) > seconds:
-                    break
-        return median(taken[1:] or taken)
-
-    def _now(self) -> float:
-        """Returns a time in seconds at which everything that was begun is done."""
-        if self.options.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        # The passes that initialised them may differ in the last bits where processors do.
+        self.world.share_first(self.game.tensors().values())
+        # From here on each process has its own noise.
+        if self.world.rank > 0:
+            torch.manual_seed(recipe.seed + 2**32 * self.world.rank)
+        with self.clock.saving():
+            self.save()
 
     def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
         """Runs the rest of the present epoch and returns its log record: the means over its steps.
@@ -135,6 +107,7 @@ class Training:
             OutOfTimeError: the deadline has passed; the state is saved.
         """
         position, recipe = self.position, self.recipe
+        self._timed = time.monotonic()
         # Set the learning rate, the generator's output and, when it begins to play, the optimizers of this epoch.
         rate = recipe.learning_rate_at(position.epoch)
         self.game.set_learning_rate(rate)
@@ -156,12 +129,19 @@ class Training:
                     over = self._out_of_time()
                     if self.world.decide(over or self.clock.due()):
                         with self.clock.saving():
+                            if self.world.leads:
+                                self.run.append_time(position.epoch + 1, self.seconds_since(), step=position.step)
                             self.save()
                     if self.options.deadline is not None and self.world.decide(over):
                         raise OutOfTimeError(
                             f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on."
                         )
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
+
+    def seconds_since(self) -> float:
+        """Returns the wall time since the last call, or since the epoch began or went on."""
+        before, self._timed = self._timed, time.monotonic()
+        return round(self._timed - before, 2)
 
     def _out_of_time(self) -> bool:
         """Whether the deadline has passed; an epoch whose steps are all done is brought to its end."""
@@ -302,7 +282,7 @@ def train(
         training.load()
         position = training.position
         if leads:
-            run.rewind(position.epoch)
+            run.rewind(position.epoch, position.step)
     else:
         training.start()
     if options.compile:
@@ -314,7 +294,6 @@ def train(
     done = position.epoch * training.steps + position.step
     with Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done, shown=leads) as progress:
         while position.epoch < recipe.epochs:
-            started = time.time()
             record = training.epoch(progress, error)
 
             # Test on the validation labels, with the averaged parameters.
@@ -326,7 +305,8 @@ def train(
             # Write down where we are.
             position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
             if leads:
-                run.append(record, {"epoch": position.epoch, "seconds": round(time.time() - started, 2)})
+                run.append(record)
+                run.append_time(position.epoch, training.seconds_since())
                 if board is not None:
                     board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})
 

@@ -47,19 +47,19 @@ class RunFacts:
 
         It is for publishing, so of a file of labels it has the name alone, and no folders.
         """
-        recipe, base = self.recipe, find_recipe(self.recipe.name)
-        labels = shlex.quote(Path(self.labels_file).name) if self.labels_file else recipe.labels
-        settings = [
-            f" --set {key}={_setting(value)}"
-            for key, value in msgspec.structs.asdict(recipe).items()
-            if value != getattr(base, key) and key not in ("labels", "seed", "precision")
-        ]
-        precision = self.precision or recipe.precision
-        settings += [f" --set precision={precision}"] if precision != base.precision else []
-        return (
-            f"igan-zoo train {recipe.name} --data {recipe.dataset} --labels {labels} --seed {recipe.seed} "
-            f"--threads {self.threads}{''.join(settings)}"
-        )
+        recipe = msgspec.structs.replace(self.recipe, precision=self.precision or self.recipe.precision)
+        labels = Path(self.labels_file).name if self.labels_file else None
+        return train_command(recipe, recipe.dataset, labels=labels, threads=self.threads)
+
+
+def train_command(recipe: Recipe, data: str, *, labels: str | None = None, threads: int | None = None) -> str:
+    """Returns the command that trains ``recipe`` on ``data``; ``labels`` is a file that chooses the labelled images."""
+    base, last = find_recipe(recipe.name), "precision"
+    settings = {key: value for key, value in msgspec.structs.asdict(recipe).items() if value != getattr(base, key)}
+    changed = [key for key in settings if key not in ("labels", "seed", last)] + [last] * (last in settings)
+    words = ["igan-zoo", "train", recipe.name, "--data", data, "--labels", labels or recipe.labels]
+    words += ["--seed", str(recipe.seed), *(["--threads", str(threads)] if threads is not None else [])]
+    return shlex.join(words) + "".join(f" --set {key}={_setting(settings[key])}" for key in changed)
 
 
 def _setting(value: Any) -> str:
@@ -119,11 +119,13 @@ class Run:
         for rest in self.path.glob(".*.part"):
             rest.unlink()
 
-    def append(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
-        """Appends an epoch to the log and to the timings."""
-        for path, row in ((self.log_file, record), (self.path / "timing.jsonl", timing)):
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    def append(self, record: dict[str, Any]) -> None:
+        """Appends an epoch to the log."""
+        _append_line(self.log_file, record)
+
+    def append_time(self, epoch: int, seconds: float, *, step: int | None = None) -> None:
+        """Writes down the wall time since the last such row; ``step`` is how far an unfinished epoch has come."""
+        _append_line(self._timing_file, {"epoch": epoch, **({"step": step} if step else {}), "seconds": seconds})
 
     def log(self) -> list[dict[str, Any]]:
         """Returns the log's records; a half-written last line is left out."""
@@ -139,14 +141,22 @@ class Run:
         epochs = self.facts().recipe.epochs
         return self.checkpoint.is_file() and checkpoint_facts(self.checkpoint)["epoch"] >= epochs
 
-    def timings(self) -> list[dict[str, Any]]:
-        """Returns the clock times of the epochs."""
-        return _read_lines(self.path / "timing.jsonl")
+    def seconds(self) -> float:
+        """Returns the wall time of all that was trained, before and after every resume."""
+        return float(sum(row["seconds"] for row in _read_lines(self._timing_file)))
 
-    def rewind(self, epochs: int) -> None:
-        """Drops what was logged after the checkpoint of ``epochs`` epochs was written."""
-        for path in (self.log_file, self.path / "timing.jsonl"):
-            rows = [row for row in _read_lines(path) if row["epoch"] <= epochs]
+    @property
+    def _timing_file(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    def rewind(self, epochs: int, step: int) -> None:
+        """Drops what was logged after the checkpoint, ``step`` steps after ``epochs`` epochs, was written."""
+        for path in (self.log_file, self._timing_file):
+            rows = [
+                row
+                for row in _read_lines(path)
+                if row["epoch"] <= epochs or (row["epoch"] == epochs + 1 and row.get("step", step + 1) <= step)
+            ]
             with atomic_file(path) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -189,6 +199,11 @@ def read_facts(path: Path) -> RunFacts:
         raise SpecificationError(f"{path} is not a run's recipe: {error}.") from error
     name = find_recipe(facts.recipe.name).name  # what it is called now
     return replace(facts, recipe=msgspec.structs.replace(facts.recipe, name=name))
+
+
+def _append_line(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

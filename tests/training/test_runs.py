@@ -113,6 +113,9 @@ def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_dire
         assert not Run(stopped).is_finished()
     start_training(recipe, source, stopped, resume=True, threads=1, options=late)
     assert Run(stopped).is_finished()
+    timings = [json.loads(line) for line in (stopped / "timing.jsonl").read_text().splitlines()]
+    assert [(row["epoch"], row.get("step")) for row in timings] == [(1, 1), (1, 2), (1, None)]
+    assert Run(stopped).seconds() == sum(row["seconds"] for row in timings) > timings[-1]["seconds"]
     assert (stopped / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert (stopped / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
 

@@ -1,10 +1,12 @@
-"""The command that computes a result of the paper again: reproduce."""
+"""The commands that compute results of the paper again: reproduce table1, table2, table3, svhn, figure3, …"""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
     from igan_zoo.reproduction.request import Request
     from igan_zoo.serving.scoring.network import Network
 
-_TABLES = ("table1", "table2", "svhn", "table3", "figure3", "toy-game", "turing")
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_OUT = click.Path(path_type=Path)
 
 
 def _budget(context: click.Context, option: click.Parameter, value: str | None) -> float | Literal["full"] | None:
@@ -34,74 +36,113 @@ def _budget(context: click.Context, option: click.Parameter, value: str | None) 
     return minutes
 
 
-@click.command()
-@click.argument("table", metavar="TABLE")
-@click.option(
-    "--budget",
-    callback=_budget,
-    metavar="MINUTES|full",
-    help="Time for trainings, or the paper's whole protocol.  [default: train nothing]",
+_TABLE_OPTIONS = (
+    click.option(
+        "--budget",
+        callback=_budget,
+        metavar="MINUTES|full",
+        help="Time for training, or the paper's whole protocol.  [default: train nothing]",
+    ),
+    click.option("--rows", multiple=True, metavar="ROW[,ROW]", help="Only these rows.  [default: all]"),
+    click.option("--data", help="Images, as for train.  [default: the table's data, from the Hub]"),
+    click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds of every row.  [default: 1; with full 10]"),
+    click.option("--out", type=_OUT, help="The report's folder.  [default: reproduction/TABLE]"),
+    click.option("--runs", type=_FOLDER, multiple=True, help="A folder with finished runs, which count too."),
+    click.option("--models", type=_FOLDER, multiple=True, help="A folder with models; their ONNX files are tested."),
+    click.option("--note", help="A sentence for the report, such as one about the data."),
+    click.option("--threads", type=THREADS, help="Threads of PyTorch and onnxruntime."),
+    click.option("--dry-run", is_flag=True, help="Print the train commands that --budget stands for, and stop."),
+    json_option,
 )
-@click.option("--rows", multiple=True, metavar="ROW[,ROW]", help="Only these: 100, ensemble-100, …  [default: all]")
-@click.option("--data", help="As for train.  [default: the table's, from the Hub]")
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Of every row.  [default: 10 of full, 1 of a budget]")
-@click.option("--out", type=click.Path(path_type=Path), help="The report's folder.  [default: reproduction/TABLE]")
-@click.option("--runs", type=_FOLDER, multiple=True, help="Folders with finished runs, which count too.")
-@click.option("--models", type=_FOLDER, multiple=True, help="Folders with models; their ONNX files are tested again.")
-@click.option("--inception", type=_FILE, help="Of table3: the 2015 network's weights, or its exported .onnx.")
-@click.option(
-    "--scorer", "scorers", multiple=True, help="Of table3: another network.  [default: the zoo's classifiers]"
+_SCORE_OPTIONS = (
+    click.option("--inception", type=_FILE, help="The 2015 network's weights, or its exported .onnx."),
+    click.option("--scorer", "scorers", multiple=True, help="Another network.  [default: the zoo's classifiers]"),
+    click.option("--n", "images", type=click.IntRange(min=10), help="Images behind each score.  [default: 50000]"),
 )
-@click.option("--n", "images", type=click.IntRange(min=10), help="Images a score is of.  [default: 50000; turing: 100]")
-@click.option("--model", help="Of turing: whose images to show.  [default: mnist-ssl]")
-@click.option("--results", type=_FILE, multiple=True, help="Of turing: answers that were given, JSONL.")
-@click.option("--note", help="A sentence for the report, as about the data.")
-@click.option("--threads", type=THREADS, help="Of PyTorch and onnxruntime.")
-@click.option("--dry-run", is_flag=True, help="Print what would be trained, and for how long, and stop.")
-@json_option
-def reproduce(
-    table: str,
-    budget: float | Literal["full"] | None,
-    rows: tuple[str, ...],
-    data: str | None,
-    seeds: int | None,
-    out: Path | None,
-    runs: tuple[Path, ...],
-    models: tuple[Path, ...],
-    inception: Path | None,
-    scorers: tuple[str, ...],
-    images: int | None,
-    model: str | None,
-    results: tuple[Path, ...],
-    note: str | None,
-    threads: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+
+
+@click.group()
+def reproduce() -> None:
     """Compute a table or figure of the paper again, and write a report.
 
-    TABLE is table1 (MNIST), table2 (CIFAR-10), svhn, table3 (Inception scores), figure3 (MNIST images), toy-game
-    (section 3.3) or turing (people's judgement). Killed, the same command goes on; what is done is not done again.
+    After an interruption the same command goes on; finished trainings and scores are kept.
     """
-    from igan_zoo.errors import UnknownNameError
-    from igan_zoo.names import nearest
 
-    if table not in _TABLES:
-        raise UnknownNameError(f"There is no table {table!r} to reproduce; {nearest(table, _TABLES)}")
-    _check_usage(table, budget, rows, inception, scorers, model, results, dry_run)
+
+def _table_command(table: str, summary: str, *options: Callable[[Any], Any]) -> None:
+    """Adds the command of one table."""
+
+    def command(**asked: Any) -> None:
+        _table(table, **asked)
+
+    for option in reversed((*options, *_TABLE_OPTIONS)):
+        command = option(command)
+    reproduce.command(table, help=summary)(command)
+
+
+_table_command("table1", "MNIST: test errors by number of labels (Table 1).")
+_table_command("table2", "CIFAR-10: test errors by number of labels (Table 2).")
+_table_command("svhn", "SVHN: test errors by number of labels (section 6.3).")
+_table_command("table3", "CIFAR-10: Inception scores without one technique at a time (Table 3).", *_SCORE_OPTIONS)
+_table_command("figure3", "MNIST: images by feature matching and by minibatch discrimination (Figure 3).")
+
+
+@reproduce.command("toy-game")
+@click.option("--out", type=_OUT, help="Write a report here.  [default: print only]")
+@json_option
+def toy_game(out: Path | None, as_json: bool) -> None:
+    """Play the minimax game of section 3.3, with and without historical averaging."""
+    with _training_stack():
+        from igan_zoo.reproduction import toy_game
+
+        record, outcomes = toy_game.play_toy_game()
+        if as_json:
+            print_json(record)
+        else:
+            click.echo(toy_game.settings(record))
+            print_table(toy_game.rows(record))
+        if out is not None:
+            toy_game.write_toy_report(out, record, outcomes)
+            click.echo(f"{out / 'report.md'}, {out / 'report.json'}, {out / 'toy-game.png'}", err=as_json)
+
+
+@reproduce.command()
+@click.option("--model", help="A model whose images to show.  [default: mnist-ssl]")
+@click.option("--data", help="Real images.  [default: the model's data, from the Hub]")
+@click.option("--n", "images", type=click.IntRange(min=1), default=100, show_default=True, help="Images of each kind.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Seed of both choices.")
+@click.option("--results", type=_FILE, multiple=True, help="Answers to summarize, JSONL.")
+@click.option("--out", type=_OUT, default=Path("reproduction/turing"), show_default=True, help="The report's folder.")
+@json_option
+def turing(
+    model: str | None, data: str | None, images: int, seed: int, results: tuple[Path, ...], out: Path, as_json: bool
+) -> None:
+    """Prepare a visual Turing test (section 6), or summarize people's answers to one."""
+    with _training_stack():
+        from igan_zoo.models.catalogue import DEFAULT_MODEL
+        from igan_zoo.reproduction import turing_tests
+        from igan_zoo.reproduction.report import write_report
+
+        summaries = turing_tests.summarize(results)
+        prepared = None
+        if model is not None or data is not None or not results:
+            prepared = turing_tests.prepare_test(out, model or DEFAULT_MODEL, data, images=images, seed=seed)
+        record = turing_tests.record(prepared, summaries)
+        write_report(out, record, turing_tests.markdown(prepared, summaries))
+        if as_json:
+            print_json(record)
+        else:
+            for line in turing_tests.lines(prepared, summaries, out):
+                click.echo(line)
+        click.echo(f"{out / 'report.md'}, {out / 'report.json'}", err=as_json)
+
+
+@contextlib.contextmanager
+def _training_stack() -> Iterator[None]:
+    """Says what to install, how to go on after an interruption, and at the end how long it took."""
     began = time.perf_counter()
     try:
-        if table == "toy-game":
-            _toy_game(out, as_json)
-        elif table == "turing":
-            _turing(out or Path("reproduction") / table, model, data, images or 100, seeds or 1, results, as_json)
-        else:
-            how = {"budget": budget, "seeds": seeds, "threads": threads, "runs": runs, "models": models, "note": note}
-            request = _request(table, rows, data, out, inception, scorers, images, how)
-            if dry_run:
-                _preview(request, as_json)
-            else:
-                _table(request, as_json)
+        yield
     except ImportError as error:
         raise missing_train(error) from error
     except KeyboardInterrupt:
@@ -111,73 +152,58 @@ def reproduce(
     print_seconds_since(began)
 
 
-def _check_usage(
+def _table(
     table: str,
-    budget: float | Literal["full"] | None,
+    *,
     rows: tuple[str, ...],
-    inception: Path | None,
-    scorers: tuple[str, ...],
-    model: str | None,
-    results: tuple[Path, ...],
     dry_run: bool,
+    as_json: bool,
+    inception: Path | None = None,
+    images: int | None = None,
+    **asked: Any,
 ) -> None:
-    """Refuses options that do not belong together."""
-    if (inception is not None or scorers) and table != "table3":
-        raise click.UsageError("--inception and --scorer are for table3")
-    if (model is not None or results) and table != "turing":
-        raise click.UsageError("--model and --results are for turing")
-    if (rows or budget is not None) and table in ("toy-game", "turing"):
-        raise click.UsageError(f"{table} trains nothing and has no rows; leave --rows and --budget out")
-    if dry_run and budget is None:
-        raise click.UsageError("--dry-run says what a --budget would train")
+    if dry_run and asked["budget"] is None:
+        raise click.UsageError("--dry-run prints what a --budget stands for; give one")
+    with _training_stack():
+        from igan_zoo.reproduction.published import TABLES
+        from igan_zoo.reproduction.request import IMAGES, Request
+
+        chosen = TABLES[table]
+        wanted = chosen.find_rows([name for given in rows for name in given.split(",") if name])
+        network = _open_inception(inception, asked["threads"]) if inception is not None else None
+        asked |= {"data": asked["data"] or chosen.dataset, "out": asked["out"] or Path("reproduction") / table}
+        command = shlex.join(["igan-zoo", *sys.argv[1:]]) if sys.argv[1:2] == ["reproduce"] else None
+        request = Request(
+            table=chosen,
+            rows=wanted,
+            inception=network,
+            images=images or IMAGES,
+            command=command or f"igan-zoo reproduce {table}",
+            say=lambda sentence: click.echo(sentence, err=True),
+            **asked,
+        )
+        if dry_run:
+            _print_commands(request, as_json)
+        else:
+            _print_report(request, as_json)
 
 
-def _request(
-    table: str,
-    rows: tuple[str, ...],
-    data: str | None,
-    out: Path | None,
-    inception: Path | None,
-    scorers: tuple[str, ...],
-    images: int | None,
-    how: dict[str, Any],
-) -> Request:
-    from igan_zoo.reproduction.published import TABLES
-    from igan_zoo.reproduction.request import Request
-    from igan_zoo.reproduction.scores import IMAGES
+def _open_inception(file: Path, threads: int | None) -> Network:
+    """Returns the network of 2015, from an exported scorer or from its published weights."""
+    from igan_zoo.serving.scorers.opening import open_scorer
 
-    chosen = TABLES[table]
-    names = [name for given in rows for name in given.split(",") if name]
-    return Request(
-        table=chosen,
-        rows=chosen.find_rows(names),
-        data=data or chosen.dataset,
-        out=out or Path("reproduction") / table,
-        inception=_inception(inception, how["threads"]) if inception is not None else None,
-        scorers=scorers,
-        images=images or IMAGES,
-        command=shlex.join(["igan-zoo", *sys.argv[1:]])
-        if sys.argv[1:2] == ["reproduce"]
-        else f"igan-zoo reproduce {table}",
-        say=lambda sentence: click.echo(sentence, err=True),
-        **how,
+    exported, weights = (str(file), None) if file.suffix == ".onnx" else (None, file)
+    return open_scorer(
+        exported, weights, device="cpu", threads=threads, say=lambda sentence: click.echo(sentence, err=True)
     )
 
 
-def _inception(file: Path, threads: int | None) -> Network:
-    """Returns the network of 2015, from an exported scorer or from its published weights."""
-    from igan_zoo.commands.scorers import load_network
+def _print_report(request: Request, as_json: bool) -> None:
+    from igan_zoo.reproduction.page import empty_cells, overview
+    from igan_zoo.reproduction.report import record
+    from igan_zoo.reproduction.table_reports import report_table
 
-    if file.suffix == ".onnx":
-        return load_network(str(file), None, device="cpu", threads=threads)
-    return load_network(None, file, device="cpu", threads=threads)
-
-
-def _table(request: Request, as_json: bool) -> None:
-    from igan_zoo.reproduction.making import reproduce_table
-    from igan_zoo.reproduction.report import empty_cells, overview, record
-
-    report = reproduce_table(request)
+    report = report_table(request)
     if as_json:
         print_json(record(report))
     else:
@@ -188,67 +214,14 @@ def _table(request: Request, as_json: bool) -> None:
     click.echo(f"{request.out / 'report.md'}, {request.out / 'report.json'}", err=as_json)
 
 
-def _preview(request: Request, as_json: bool) -> None:
-    from igan_zoo.reproduction.carrying_out import decide
-    from igan_zoo.reproduction.making import given_evidence
-    from igan_zoo.reproduction.report import duration
+def _print_commands(request: Request, as_json: bool) -> None:
+    from igan_zoo.reproduction.table_reports import given_evidence
+    from igan_zoo.reproduction.trainings import command_of, trainings_to_do
 
-    decision = decide(request, given_evidence(request).evidence, estimated=True)
-    total = sum(estimate.seconds for estimate in decision.estimates)
-    trainings: list[dict[str, Any]] = [
-        {
-            "training": job.name,
-            "recipe": job.recipe.name,
-            "epochs": job.recipe.epochs,
-            "seconds": round(estimate.seconds),
-        }
-        for job, estimate in zip(decision.to_do, decision.estimates, strict=True)
-    ]
+    to_do = trainings_to_do(request, given_evidence(request).evidence)
+    commands = {one.name: command_of(one, request) for one in to_do}
     if as_json:
-        print_json({"trainings": trainings, "seconds": round(total), "without": decision.missing})
-        return
-    rows = [(one["training"], one["recipe"], f"{one['epochs']}", duration(one["seconds"])) for one in trainings]
-    print_table([("training", "recipe", "epochs", "about"), *rows])
-    click.echo(f"{len(rows)} trainings, about {duration(total)} in all, measured by the first steps here")
-    for name, reason in decision.missing.items():
-        click.echo(f"{name}: {reason}", err=True)
-
-
-def _toy_game(out: Path | None, as_json: bool) -> None:
-    from igan_zoo.reproduction import toy_game
-
-    record, outcomes = toy_game.play_toy_game()
-    if as_json:
-        print_json(record)
+        print_json([{"training": name, "command": command} for name, command in commands.items()])
     else:
-        click.echo(toy_game.settings(record))
-        print_table(toy_game.rows(record))
-    if out is not None:
-        toy_game.write_toy_report(out, record, outcomes)
-        click.echo(f"{out / 'report.md'}, {out / 'report.json'}, {out / 'toy-game.png'}", err=as_json)
-
-
-def _turing(
-    out: Path, model: str | None, data: str | None, images: int, seed: int, results: tuple[Path, ...], as_json: bool
-) -> None:
-    from igan_zoo.models.catalogue import DEFAULT_MODEL
-    from igan_zoo.reproduction import turing_tests
-    from igan_zoo.reproduction.pages import write_pages
-
-    summaries = turing_tests.summarize(results)
-    prepared = None
-    if model is not None or data is not None or not results:
-        prepared = turing_tests.prepare_test(out, model or DEFAULT_MODEL, data, images=images, seed=seed)
-    record = turing_tests.record(prepared, summaries)
-    write_pages(out, record, turing_tests.markdown(prepared, summaries))
-    if as_json:
-        print_json(record)
-    else:
-        if prepared is not None:
-            click.echo(f"{prepared['images']} real and as many generated images in {out}; next: {prepared['command']}")
-        for one in summaries:
-            click.echo(
-                f"{turing_tests.condition(one)}: {1 - one.errors / one.answers:.1%} right "
-                f"({1 - one.high:.1%} to {1 - one.low:.1%}) of {one.answers} answers"
-            )
-    click.echo(f"{out / 'report.md'}, {out / 'report.json'}", err=as_json)
+        for command in commands.values():
+            click.echo(command)

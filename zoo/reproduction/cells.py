@@ -11,6 +11,7 @@ from msgspec import Struct
 from igan_zoo.paper import SEEDS
 from igan_zoo.reproduction.evidence import Evidence, matching, seeds_of
 from igan_zoo.reproduction.published import Row
+from igan_zoo.reproduction.scores import Score
 from igan_zoo.training.departures import departures
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Recipe
@@ -101,17 +102,19 @@ def make_cell(row: Row, evidence: Sequence[Evidence], measure: Measure, *, reaso
     )
 
 
-def real_cell(row: Row, value: float | None, deviation: float | None, *, path: str, reason: str) -> Cell:
-    """Returns the cell of real images, which nothing was trained for; None is no number, for that ``reason``."""
-    group = Group("", (), 0, (Measured(value, deviation, (), 0, 1, (path,)),), None, None)
+def real_cell(row: Row, score: Score | None, *, path: str, reason: str) -> Cell:
+    """Returns the cell of real images, which nothing was trained for; without a score, for that ``reason``."""
+    groups: tuple[Group, ...] = ()
+    if score is not None:
+        groups = (Group("", (), 0, (Measured(score.value, score.deviation, (), 0, 1, (path,)),), None, None),)
     return Cell(
         row=row.name,
         title=row.title,
         labels=None,
         ensemble=False,
         paper=paper_number(row),
-        groups=() if value is None else (group,),
-        empty_because=reason if value is None else None,
+        groups=groups,
+        empty_because=None if groups else reason,
     )
 
 

@@ -122,7 +122,7 @@ def _add_run(found: Found, run: Run) -> None:
         path=run.path,
         recipe=with_subset(facts.recipe),
         labelled=facts.labelled_images,
-        seconds=sum(row["seconds"] for row in run.timings()),
+        seconds=run.seconds(),
         command=facts.command(),
         validation_error=log[-1].get("validation_error"),
         run=run.path,

@@ -27,10 +27,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One number of a table, and the recipes that lead to it: the paper's protocol, then those of less work by worth.
+    """One number of a table, and the recipes that lead to it: the paper's first, and last that of a number of minutes.
 
-    The last variant may be cut to fewer epochs. ``labels`` is None where nothing is trained; ``training_images`` are
-    all, with and without labels.
+    ``labels`` is None where nothing is trained; ``training_images`` are all, with and without labels.
     """
 
     name: str
@@ -95,7 +94,7 @@ _SHORT_GENERATOR = _differences(
     CIFAR10_MBD_EQUILIBRIUM, CIFAR10_MBD, without=("objective", "real_target", "generator_steps")
 )
 
-_MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-softplus-then-sigmoid"), Variant("mnist-ssl-softplus"))
+_MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-softplus"), Variant("mnist-ssl-softplus-then-sigmoid"))
 _CIFAR10 = (
     Variant("cifar10-ssl"),
     Variant("cifar10-ssl-consistency"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from igan_zoo.paper import SEEDS
 from igan_zoo.reproduction.published import Row, Table
-from igan_zoo.reproduction.scores import IMAGES
 from igan_zoo.serving.scoring.network import Network
 
-
-def _silent(sentence: str) -> None:
-    """Says nothing."""
+# The paper's number of images behind a score.
+IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,22 @@ class Request:
     images: int = IMAGES
     note: str | None = None
     command: str = ""
-    say: Callable[[str], None] = field(default=_silent)
+    say: Callable[[str], None] = lambda _: None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the paper's whole protocol was asked for."""
+        return self.budget == "full"
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds; None is without an end."""
+        return None if self.budget is None or self.budget == "full" else 60 * self.budget
 
     @property
     def seed_count(self) -> int:
         """The seeds of every row: as given, else the paper's for its whole protocol and one for a budget."""
-        return self.seeds or (SEEDS if self.budget == "full" else 1)
+        return self.seeds or (SEEDS if self.is_full else 1)
 
     @property
     def budget_text(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from igan_zoo.reproduction.pages import write_pages
+from igan_zoo.reproduction.report import write_report
 from igan_zoo.training.toy_game import Outcome, ToyGame, draw_game
 
 _COLUMNS = {
@@ -62,4 +62,4 @@ def write_toy_report(out: Path, record: dict[str, Any], outcomes: dict[str, Outc
         f"does. It gives no numbers.\n\n{settings(record)}.\n\n{table}\n\n"
         "![The way of one start by each method, and all distances](toy-game.png)\n"
     )
-    write_pages(out, record, page)
+    write_report(out, record, page)

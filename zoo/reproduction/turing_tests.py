@@ -76,6 +76,19 @@ def record(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> dic
     }
 
 
+def lines(prepared: dict[str, Any] | None, summaries: Sequence[Summary], out: Path) -> list[str]:
+    """Returns the same in a few lines."""
+    said = []
+    if prepared is not None:
+        said.append(f"{prepared['images']} real and as many generated images in {out}; next: {prepared['command']}")
+    said += [
+        f"{condition(one)}: {1 - one.errors / one.answers:.1%} right ({1 - one.high:.1%} to {1 - one.low:.1%}) of "
+        f"{one.answers} answers"
+        for one in summaries
+    ]
+    return said
+
+
 def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> str:
     """Returns the report as a page."""
     lines = [

@@ -1,4 +1,4 @@
-"""Making a report: trainings first, then test images and scores, and then the page."""
+"""The report of one table: trainings first, then test images and scores, and then the page."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from igan_zoo.errors import IganZooError
+from igan_zoo.machine.processor import this_machine
 from igan_zoo.reproduction.answers import TestAnswers
-from igan_zoo.reproduction.carrying_out import Missing, carry_out, decide, reason_for
 from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixed_ensembles, real_cell
 from igan_zoo.reproduction.evidence import Evidence, Found, find_models, find_runs, matching
-from igan_zoo.reproduction.machine import describe_machine
-from igan_zoo.reproduction.pages import write_pages
+from igan_zoo.reproduction.page import markdown
 from igan_zoo.reproduction.pictures import copy_samples, draw_validation_errors, side_by_side, validation_errors
-from igan_zoo.reproduction.published import Row
-from igan_zoo.reproduction.report import Report, Training, markdown, record
+from igan_zoo.reproduction.report import Report, Training, record, write_report
 from igan_zoo.reproduction.request import Request
-from igan_zoo.reproduction.score_tables import Scores, make_scores
-from igan_zoo.reproduction.scores import check_inception
+from igan_zoo.reproduction.scores import NO_INCEPTION, Score, Scores, check_inception, score_generators
+from igan_zoo.reproduction.trainings import reason_for, train_in_order, trainings_to_do
 from igan_zoo.training.data.sources import load_for_recipe
 from igan_zoo.training.departures import departures
+from igan_zoo.training.precision import torch_threads
 from igan_zoo.training.recipes import find_recipe
 
 # Of each row, so many generators have their images shown.
 _GRIDS = 2
+# Why a row's cell is empty if it is.
+Reasons = dict[str, str]
 
 
 @dataclass
@@ -53,11 +54,10 @@ def given_evidence(request: Request) -> Found:
     return found
 
 
-def reproduce_table(request: Request) -> Report:
+def report_table(request: Request) -> Report:
     """Trains what is wanted, measures, writes the report with its pictures to ``request.out`` and returns it.
 
     Raises:
-        TrainingError: the budget is too small for a single epoch.
         DataError: data, runs or models are missing.
         ScoringError: the network for the Inception score is another one.
         OutputError: ``request.out`` cannot be written.
@@ -66,26 +66,29 @@ def reproduce_table(request: Request) -> Report:
     if request.inception is not None:
         check_inception(request.inception)
     found = given_evidence(request)
-    missing = carry_out(request, decide(request, found.evidence))
+    missing = train_in_order(request, trainings_to_do(request, found.evidence))
     if request.own_runs.is_dir() and any(request.own_runs.rglob("recipe.json")):
         found.add(find_runs([request.own_runs]))
-    numbers = _measure(request, found, missing)
+    reasons = {row.name: reason_for(row, request, missing) for row in request.rows}
+    with torch_threads(request.threads):
+        numbers = _measure(request, found, reasons)
     behind = _behind(request, found.evidence)
+    table = request.table
     report = Report(
-        table=request.table.name,
-        title=request.table.title,
-        source=request.table.source,
-        metric=request.table.metric,
-        remark=request.table.remark,
+        table=table.name,
+        title=table.title,
+        source=table.source,
+        metric=table.metric,
+        remark=table.remark,
         note=request.note,
         data=request.data,
         test_images=numbers.test_images,
-        paper_test_images=request.table.test_images,
+        paper_test_images=table.test_images,
         budget=request.budget_text,
         command=request.command,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
-        machine=describe_machine(),
+        machine=this_machine(),
         threads=request.threads,
         cells=tuple(numbers.cells),
         trainings=tuple(_training(one, numbers.wrong) for one in behind),
@@ -94,23 +97,22 @@ def reproduce_table(request: Request) -> Report:
         left_out=tuple(dict.fromkeys([*found.left_out, *numbers.scores.left_out])),
         pictures=_draw(request, numbers.cells, behind),
     )
-    write_pages(request.out, record(report), markdown(report))
+    write_report(request.out, record(report), markdown(report))
     return report
 
 
-def _measure(request: Request, found: Found, missing: Missing) -> _Numbers:
+def _measure(request: Request, found: Found, reasons: Reasons) -> _Numbers:
     if request.table.metric == "Inception score":
-        return _inception_scores(request, found, missing)
+        return _inception_scores(request, found, reasons)
     if request.table.metric == "pictures":
-        cells = [_cell(request, row, found.evidence, missing, lambda _: (None, None)) for row in request.rows]
-        return _Numbers(cells)
-    return _errors(request, found, missing)
+        return _Numbers(_cells(request, found.evidence, reasons, lambda _: (None, None)))
+    return _errors(request, found, reasons)
 
 
-def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
+def _errors(request: Request, found: Found, reasons: Reasons) -> _Numbers:
     behind = _behind(request, found.evidence)
     if not behind:
-        return _Numbers([_cell(request, row, [], missing, lambda _: (None, None)) for row in request.rows])
+        return _Numbers(_cells(request, [], reasons, lambda _: (None, None)))
     test = load_for_recipe(behind[0].recipe, request.data, "test", labelled_only=True)
     answers = TestAnswers(test, request.out / "answers")
     wrong: dict[str, int] = {}
@@ -126,27 +128,33 @@ def _errors(request: Request, found: Found, missing: Missing) -> _Numbers:
         count = wrong[str(members[0].path)] if len(members) == 1 else answers.ensemble_wrong(members)
         return (float(count) if request.table.metric == "errors" else 100 * count / len(test)), None
 
-    cells = [_cell(request, row, usable, missing, measure) for row in request.rows]
     mixed = {row.name: dict(mixed_ensembles(row, usable, measure)) for row in request.rows if row.ensemble}
-    return _Numbers(cells, wrong, len(test), {row: ensembles for row, ensembles in mixed.items() if ensembles})
+    return _Numbers(
+        _cells(request, usable, reasons, measure),
+        wrong,
+        len(test),
+        {row: ensembles for row, ensembles in mixed.items() if ensembles},
+    )
 
 
-def _inception_scores(request: Request, found: Found, missing: Missing) -> _Numbers:
-    scores = make_scores(request, found.evidence)
-    cells = []
-    for row in request.rows:
-        reason = scores.no_inception or reason_for(row, request, missing)
-        if row.labels is None:
-            real = scores.real
-            value, deviation = (real.value, real.deviation) if real is not None else (None, None)
-            cells.append(real_cell(row, value, deviation, path=request.data, reason=reason))
-        else:
-            cells.append(make_cell(row, scores.scored(found.evidence), scores.measure, reason=reason))
-    return _Numbers(cells, scores=scores)
+def _inception_scores(request: Request, found: Found, reasons: Reasons) -> _Numbers:
+    scores = score_generators(request, found.evidence)
+    if request.inception is None:
+        reasons = dict.fromkeys(reasons, NO_INCEPTION)
+    scored = [one for one in found.evidence if str(one.path) in scores.inception]
+    return _Numbers(_cells(request, scored, reasons, scores.measure, scores.real), scores=scores)
 
 
-def _cell(request: Request, row: Row, evidence: Sequence[Evidence], missing: Missing, measure: Measure) -> Cell:
-    return make_cell(row, evidence, measure, reason=reason_for(row, request, missing))
+def _cells(
+    request: Request, evidence: Sequence[Evidence], reasons: Reasons, measure: Measure, real: Score | None = None
+) -> list[Cell]:
+    """Returns the cell of every row; ``real`` is the score of real images, which one row may be of."""
+    return [
+        make_cell(row, evidence, measure, reason=reasons[row.name])
+        if row.labels is not None
+        else real_cell(row, real, path=request.data, reason=reasons[row.name])
+        for row in request.rows
+    ]
 
 
 def _behind(request: Request, evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -182,19 +190,14 @@ def _draw(request: Request, cells: Sequence[Cell], behind: Sequence[Evidence]) -
         pictures["Learning curves: errors on validation images by epoch"] = "pictures/validation-errors.png"
     by_path = {str(one.path): one for one in behind}
     grids = []
-    for cell in cells:
-        if cell.ensemble or not cell.groups:
-            continue
+    for cell in (cell for cell in cells if cell.groups and not cell.ensemble and cell.labels is not None):
         for measured in cell.groups[0].measured[:_GRIDS]:
-            name = f"{cell.row}-seed{measured.seeds[0]}" if measured.seeds else cell.row
-            one = by_path.get(measured.paths[0])
-            path = copy_samples(one, folder, name) if one is not None else None
-            if path is not None and one is not None:
+            one = by_path[measured.paths[0]]
+            if path := copy_samples(one, folder, f"{cell.row}-seed{measured.seeds[0]}"):
                 grids.append((f"{cell.title}, {_label(one)}", path))
     if request.table.metric == "pictures" and len(grids) > 1:
         side_by_side(folder / f"{request.table.name}.png", grids)
-        pictures[request.table.title] = f"pictures/{request.table.name}.png"
-        return pictures
+        return {**pictures, request.table.title: f"pictures/{request.table.name}.png"}
     return pictures | {f"Generated images: {what}": f"pictures/{path.name}" for what, path in grids}
 
 

@@ -1,10 +1,9 @@
-"""Reports made for real: from runs and models that are there, and from trainings of seconds, also killed ones."""
+"""Reports made for real: from runs and models that are there, and from trainings of seconds, also unfinished ones."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,12 @@ import numpy as np
 import pytest
 
 from igan_zoo.models.store import bundled_store
-from igan_zoo.reproduction import carrying_out
+from igan_zoo.reproduction import trainings
 from igan_zoo.reproduction.answers import count_wrong, mean_probabilities
-from igan_zoo.reproduction.planning import Job, Plan, write_plan
-from igan_zoo.reproduction.trainings import TrainingData
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run
 from igan_zoo.training.settings import customize
 from igan_zoo.training.start import start_training
-from tests.conftest import igan_zoo_process
-from tests.zoo.test_cli import fails
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -31,9 +26,10 @@ SMALL = ["validation_images=50", "initialization_images=50"]
 
 
 @pytest.fixture
-def six_minutes_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the planner believes: 100 s for each of the three steps of the small data, and its margin."""
-    monkeypatch.setattr(carrying_out, "pace_of", lambda data, threads: lambda recipe: 100.0)
+def two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All recipes that rows want, six steps long."""
+    short = [*SMALL, "epochs=2", "sigmoid_from=none"]
+    monkeypatch.setattr(trainings, "find_recipe", lambda name: customize(find_recipe(name), short))
 
 
 @pytest.fixture(scope="module")
@@ -151,92 +147,69 @@ def test_runs_of_other_classes_and_unfinished_ones_are_left_out_with_a_sentence(
     assert cells_of(tmp_path / "out")["20"]["groups"] == []
 
 
-@pytest.mark.usefixtures("six_minutes_an_epoch")
-def test_a_budget_trains_what_fits_and_a_second_call_trains_nothing(
+@pytest.mark.usefixtures("two_epochs")
+def test_a_budget_trains_and_a_second_call_trains_nothing(
     igan_zoo: Cli, tmp_path: Path, data_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (
         "reproduce", "table1", "--rows", "20,ensemble-20", "--seeds", "2", "--budget", "25", "--threads", "1",
         "--data", data_directory, "--out", tmp_path,
     )  # fmt: skip
-    code, plan, errors = igan_zoo(*arguments, "--dry-run", "--json")
+    code, commands, errors = igan_zoo(*arguments, "--dry-run", "--json")
     assert code == 0, errors
-    assert not (tmp_path / "plan.json").exists()
-    trainings = json.loads(plan)["trainings"]
-    assert [(one["training"], one["epochs"]) for one in trainings] == [
-        ("20/seed1", 1),
-        ("20/seed2", 1),
-        ("ensemble-20/seed2", 1),
-    ]
+    to_do = {one["training"]: one["command"] for one in json.loads(commands)}
+    assert list(to_do) == ["20/seed1", "20/seed2", "ensemble-20/seed2"]
+    assert to_do["ensemble-20/seed2"].endswith(f"--out {tmp_path}/runs/ensemble-20/seed2 --resume")
+    assert not any(tmp_path.iterdir())
+
     code, _, errors = igan_zoo(*arguments)
     assert code == 0, errors
     cells = cells_of(tmp_path)
     assert [cells[row]["ours"]["numbers"] for row in ("20", "ensemble-20")] == [2, 1]
-    assert "1 of 300 epochs" in cells["20"]["shortfalls"]
+    assert "2 of 300 epochs" in cells["20"]["shortfalls"]
     bytes_of = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
 
-    monkeypatch.setattr(TrainingData, "load", None)  # the training images are not even read
+    def unread(*_: object) -> None:
+        raise AssertionError("the training images are not even read")
+
+    monkeypatch.setattr(trainings, "load_for_recipe", unread)
+    assert igan_zoo(*arguments, "--dry-run")[1] == ""
     assert igan_zoo(*arguments)[0] == 0
     assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()} == bytes_of
     assert cells_of(tmp_path) == cells
 
 
-@pytest.mark.usefixtures("six_minutes_an_epoch")
-def test_the_most_valuable_rows_get_a_small_budget_and_none_gets_a_smaller_one(
+@pytest.mark.usefixtures("two_epochs")
+def test_when_the_minutes_are_over_it_reports_what_there_is_and_more_minutes_go_on(
     igan_zoo: Cli, tmp_path: Path, data_directory: Path
 ) -> None:
-    where = ("--data", data_directory, "--threads", "1", "--rows", "20,50,ensemble-20")
-    fails(igan_zoo("reproduce", "table1", *where, "--budget", "1", "--out", tmp_path / "a"), 1, "give --budget 6")
-    assert not (tmp_path / "a" / "report.md").exists()
-    code, _, errors = igan_zoo("reproduce", "table1", *where, "--budget", "9", "--out", tmp_path / "b")
-    assert code == 0, errors
-    cells = cells_of(tmp_path / "b")
-    assert cells["50"]["ours"] is not None
-    assert cells["20"]["empty_because"].startswith("9 minutes of training left no time for it: one epoch of mnist-s")
-    assert "--seeds 2" in cells["ensemble-20"]["empty_because"]
-    fails(
-        igan_zoo("reproduce", "table1", *where, "--budget", "full", "--out", tmp_path / "b"), 1,
-        "was decided on by a smaller budget", "choose another --out",
+    arguments = (
+        "reproduce", "table1", "--rows", "20,50,ensemble-20", "--threads", "1", "--data", data_directory,
+        "--out", tmp_path,
     )  # fmt: skip
+    assert igan_zoo(*arguments, "--budget", "0.00001")[0] == 0
+    cells = cells_of(tmp_path)
+    assert cells["50"]["empty_because"].startswith("50/seed1 stands at 0 of 2 epochs"), "50 is worth more than 20"
+    assert cells["20"]["empty_because"].startswith("1e-05 minutes of training were over before it; the same command")
+    assert "--seeds 2" in cells["ensemble-20"]["empty_because"]
+    before = Run(tmp_path / "runs" / "50" / "seed1").seconds()
+    assert before > 0
 
-
-@pytest.mark.usefixtures("six_minutes_an_epoch")
-def test_when_the_minutes_are_over_it_reports_what_there_is_and_more_minutes_go_on(
-    igan_zoo: Cli, tmp_path: Path, data_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("reproduce", "table1", "--rows", "20", "--threads", "1", "--data", data_directory, "--out", tmp_path)
-    left = carrying_out._seconds_left
-    monkeypatch.setattr(carrying_out, "_seconds_left", lambda *a: next(times))
-    times = iter([800.0, -1.0])
-    assert igan_zoo(*arguments, "--budget", "14")[0] == 0
-    cell = cells_of(tmp_path)["20"]
-    assert cell["ours"] is None
-    assert cell["empty_because"].startswith("20/seed1 stands at 0 of 2 epochs")
-    assert "larger --budget goes on" in cell["empty_because"]
-    monkeypatch.setattr(carrying_out, "_seconds_left", left)
     assert igan_zoo(*arguments, "--budget", "60")[0] == 0
-    assert cells_of(tmp_path)["20"]["groups"][0]["epochs"] == 2
+    cells = cells_of(tmp_path)
+    assert [cells[row]["groups"][0]["epochs"] for row in ("20", "50")] == [2, 2]
+    assert Run(tmp_path / "runs" / "50" / "seed1").seconds() > before
+    assert (
+        igan_zoo(*arguments, "--budget", "full", "--seeds", "1", "--dry-run")[1].count("igan-zoo train mnist-ssl ") == 2
+    )
 
 
-def test_a_killed_call_goes_on_where_it_was(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
-    recipe = customize(find_recipe("mnist-ssl-softplus"), [*SMALL, "epochs=2", "labels=20"])
-    write_plan(tmp_path / "plan.json", Plan([Job("20/seed1", recipe)]))
-    run = Run(tmp_path / "runs" / "20" / "seed1")
-    where = ("--threads", "1", "--data", data_directory, "--out", tmp_path)
-    process = igan_zoo_process("reproduce", "table1", "--rows", "20", "--budget", "9", *where)
-    try:
-        while not run.log() and process.poll() is None:
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.communicate()
-    before = run.log()
-    assert 0 < len(before) < 2
-    code, _, errors = igan_zoo("reproduce", "table1", "--rows", "20", "--budget", "9", *where)
-    assert code == 0, errors
-    after = run.log()
-    assert len(after) == 2
-    assert cells_of(tmp_path)["20"]["ours"]["numbers"] == 1
+@pytest.mark.usefixtures("two_epochs")
+def test_a_run_of_another_recipe_is_not_gone_on_with(igan_zoo: Cli, tmp_path: Path, data_directory: Path) -> None:
+    where = ("reproduce", "table1", "--rows", "20", "--threads", "1", "--data", data_directory, "--out", tmp_path)
+    assert igan_zoo(*where, "--budget", "0.00001")[0] == 0
+    assert igan_zoo(*where, "--budget", "full", "--seeds", "1")[0] == 0
+    assert "was made from another recipe" in cells_of(tmp_path)["20"]["empty_because"]
 
 
 def test_figure_3_shows_the_images_of_both_methods(
