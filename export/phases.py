@@ -52,11 +52,6 @@ class Axis:
         """Returns the places in the kernel that ``phase`` uses, in the order of the inputs that they meet."""
         return list(range(phase, self.kernel, self.stride))[::-1]
 
-    def margins(self, phase: int) -> tuple[int, int]:
-        """Returns how many zeros the convolution of ``phase`` needs before the input and after it; fewer is a crop."""
-        last = self.first + self.steps - 1
-        return len(self.taps(phase)) - 1 - self.first, last - (self.size - 1)
-
 
 def transposed_convolution_by_phases(x: Array, weight: Array, bias: Array, rows: Axis, columns: Axis) -> Array:
     """Returns what ``ConvTranspose`` returns, phase by phase.

@@ -86,13 +86,13 @@ class Training:
             )
 
     def start(self) -> None:
-        """Initialises the networks from the data and saves the state before the first step."""
+        """Initializes the networks from the data and saves the state before the first step."""
         # Differs from the 2016 code: its CIFAR-10 and SVHN scripts take the first images of the tiled labelled set, and
         # one batch of latents for the generator. As many of the whole set give scales that are about 1 % apart.
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
-        # The passes that initialised them may differ in the last bits where processors do.
+        # The passes that initialized them may differ in the last bits where processors do.
         self.world.share_first(self.game.tensors().values())
         # From here on each process has its own noise.
         if self.world.rank > 0:

@@ -7,7 +7,6 @@ import platform
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -114,7 +113,18 @@ def _check_data(path: Path, started: RunFacts, facts: RunFacts) -> None:
         )
 
 
-def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, resume: bool, **how: Any) -> None:
+def start_ensemble(
+    recipe: Recipe,
+    source: str,
+    path: Path,
+    members: int,
+    *,
+    resume: bool = False,
+    threads: int | None = None,
+    options: Options | None = None,
+    labels_file: Path | None = None,
+    strict: bool = False,
+) -> None:
     """Trains ``members`` runs of ``recipe`` one after the other, of as many seeds, in ``path/seedN``.
 
     Every member has the labelled subset of the first; the other arguments are those of :func:`start_training`. With
@@ -128,7 +138,16 @@ def start_ensemble(recipe: Recipe, source: str, path: Path, members: int, *, res
         run = Run(path / f"seed{seed}")
         if resume and run.recipe_file.exists() and run.facts().recipe == member and len(run.log()) == member.epochs:
             continue
-        start_training(member, source, run.path, resume=resume, **how)
+        start_training(
+            member,
+            source,
+            run.path,
+            resume=resume,
+            threads=threads,
+            options=options,
+            labels_file=labels_file,
+            strict=strict,
+        )
 
 
 def _facts(

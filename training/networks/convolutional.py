@@ -21,8 +21,6 @@ from igan_zoo.training.networks.weight_norm import (
     WeightNormDense,
 )
 
-# By size, the pixels that a generator starts from and how often they double. MNIST's 28 are 4, 8, 16, 28, as in 2016.
-SIZES = {28: (4, 3)} | {start << doublings: (start, doublings) for doublings in (3, 4, 5) for start in (4, 5, 6, 7)}
 # The discriminator's first block works on at most this many pixels a side.
 _LARGEST_MAP = 40
 # Minibatch discrimination of the 2016 code: kernels, and dimensions of each.
@@ -37,17 +35,17 @@ def convolutional_generator(
     """The 2016 CIFAR-10 generator: a dense layer, then transposed convolutions that halve ``filters`` each time.
 
     Every layer but the last is followed by batch normalization without a gain, or, where ``reference`` latents
-    ``[R, latent_size]`` are given, by virtual batch normalization, and ReLU. The last one is weight-normalised.
-    Outputs are in (-1, 1). ``size`` is a key of ``SIZES``.
+    ``[R, latent_size]`` are given, by virtual batch normalization, and ReLU. The last one is weight-normalized.
+    Outputs are in (-1, 1). ``size`` is one of ``settings.SIZES``.
     """
-    start, doublings = SIZES[size]
+    start, doublings = _first_map(size)
     units = filters * start * start
     dense = nn.Linear(latent_size, units, bias=False)
     nn.init.normal_(dense.weight, std=DIRECTION_STDDEV)
     to_maps = nn.Unflatten(1, (filters, start, start))
     layers: list[nn.Module]
     if reference is None:
-        # The dense layer's statistics are per unit: the 2016 code normalises before it reshapes.
+        # The dense layer's statistics are per unit: the 2016 code normalizes before it reshapes.
         layers = [dense, BatchNormShift(units), nn.ReLU(), to_maps]
     else:
         layers = [dense, to_maps, _virtual(filters, reference), nn.ReLU()]
@@ -117,3 +115,11 @@ def convolutional_discriminator(
 
 def _convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
     return [WeightNormConv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.LeakyReLU(0.2)]
+
+
+def _first_map(size: int) -> tuple[int, int]:
+    """Returns the pixels a side that a generator starts from, 4 to 7, and how often they double."""
+    if size == 28:  # 4, 8, 16, 28, as in 2016
+        return 4, 3
+    doublings = (size // 4).bit_length() - 1
+    return size >> doublings, doublings

@@ -90,7 +90,7 @@ class MinibatchDiscrimination2016(nn.Module):
         activations = self._activations(x)
         radius = 0.5 * _nearest_distances(activations).mean(dim=0)  # (kernels,)
         if not (radius > 0).all():
-            raise ValueError(f"minibatch discrimination cannot be initialised on {len(x)} examples that do not differ")
+            raise ValueError(f"minibatch discrimination cannot be initialized on {len(x)} examples that do not differ")
         self.log_weight_scale.sub_(radius.log()[:, None])
         similarity = minibatch_discrimination(activations / radius[:, None]) - 1
         self.bias.copy_(-similarity.mean(dim=0))

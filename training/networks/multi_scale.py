@@ -229,5 +229,5 @@ def _scaled(count: int, width: float) -> int:
 
 
 def _even(count: int, width: float) -> int:
-    """The same for what is normalised in two halves."""
+    """The same for what is normalized in two halves."""
     return 2 * _scaled(count // 2, width)

@@ -44,8 +44,8 @@ class BatchNormShift(nn.Module):
             return F.batch_norm(x, None, None, bias=self.shift, training=True, eps=self.epsilon)
         # Two plain means: torch's kernels over the first dimension alone take ten times as long on a CPU.
         x = full_precision(x)
-        centred = x - x.mean(dim=0)
-        return torch.addcmul(self.shift, centred, torch.rsqrt(centred.square().mean(dim=0) + self.epsilon))
+        centered = x - x.mean(dim=0)
+        return torch.addcmul(self.shift, centered, torch.rsqrt(centered.square().mean(dim=0) + self.epsilon))
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def virtual_batch_norm_reference(
     references: int,
     epsilon: float,
 ) -> Tensor:
-    """Normalises each live example with the reference statistics and itself, one after the other, by the formula.
+    """Normalizes each live example with the reference statistics and itself, one after the other, by the formula.
 
     An example joins the ``references`` ones as one more: with ``c = 1 / (references + 1)``, its statistics are
     ``c · own + (1 - c) · reference``, for the mean and for the mean square (paper, section 3.5, and the 2016 code since
@@ -113,16 +113,16 @@ def virtual_batch_norm(
     Moments are taken about the reference mean, where their difference loses no digits: an example's share of the mean
     square is larger than the square of its share of the mean.
     """
-    centred = full_precision(live) - _like(mean, live)
-    joint_mean, joint_variance = _joined(*_moments(centred), variance, references)
-    return _normalized(centred, joint_mean, joint_variance, gain, shift, epsilon)
+    centered = full_precision(live) - _like(mean, live)
+    joint_mean, joint_variance = _joined(*_moments(centered), variance, references)
+    return _normalized(centered, joint_mean, joint_variance, gain, shift, epsilon)
 
 
 class VirtualBatchNorm(nn.Module):
-    """Virtual batch normalization (paper, section 3.5): each example is normalised by a reference batch and itself.
+    """Virtual batch normalization (paper, section 3.5): each example is normalized by a reference batch and itself.
 
     In training the input is the activations of the reference batch, ``references`` rows, followed by the live ones, and
-    the output likewise. Reference rows are normalised by their own statistics alone, live rows by
+    the output likewise. Reference rows are normalized by their own statistics alone, live rows by
     :func:`virtual_batch_norm`; gradients flow through the reference statistics. Each such pass keeps a copy of these
     statistics, and evaluation, which takes live rows only, uses them: an example never depends on others in its batch.
     After the last update of the weights one more pass in training mode brings the copies up to date.
@@ -156,7 +156,7 @@ class VirtualBatchNorm(nn.Module):
         self.register_buffer("population_variance", torch.full((channels,), torch.nan))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises ``[references + N, C, ...]`` in training and ``[N, C, ...]`` in evaluation.
+        """Normalizes ``[references + N, C, ...]`` in training and ``[N, C, ...]`` in evaluation.
 
         Raises:
             ValueError: there are fewer rows than references, in training.
@@ -176,8 +176,8 @@ class VirtualBatchNorm(nn.Module):
         x = full_precision(x)
         # All rows are of one size: the mean of their means is the mean over rows and space.
         mean = _over_space(x[: self.references]).mean(dim=0)
-        centred = x - _like(mean, x)
-        own_mean, own_mean_square = _moments(centred)
+        centered = x - _like(mean, x)
+        own_mean, own_mean_square = _moments(centered)
         variance = own_mean_square[: self.references].mean(dim=0)
         with torch.no_grad():
             self.population_mean.copy_(mean)
@@ -186,7 +186,7 @@ class VirtualBatchNorm(nn.Module):
             own_mean[self.references :], own_mean_square[self.references :], variance, self.references
         )
         return _normalized(
-            centred,
+            centered,
             torch.cat([joint_mean.new_zeros(self.references, len(mean)), joint_mean]),
             torch.cat([variance.expand(self.references, -1), joint_variance]),
             self.gain,
@@ -202,7 +202,7 @@ class CrossBatchNorm(nn.Module):
     """The batch normalization of the 2016 ImageNet discriminator, which lets every image see both halves of the batch.
 
     In training the input is ``B`` real rows followed by ``B`` generated ones. The first half of the channels is
-    normalised, in all rows, by the statistics of the real rows, the second half by those of the generated rows (biased
+    normalized, in all rows, by the statistics of the real rows, the second half by those of the generated rows (biased
     variance, ``epsilon`` inside the root). Gain starts at N(1, 0.02), shift at 0. Each such pass keeps a copy of the
     statistics, and evaluation uses them, so that each row is independent of the others.
 
@@ -214,7 +214,7 @@ class CrossBatchNorm(nn.Module):
 
     def __init__(self, channels: int, *, epsilon: float = 1e-5, gain_stddev: float = 0.02) -> None:
         if channels % 2:
-            raise ValueError(f"the channels are normalised in two halves, so {channels} of them cannot be")
+            raise ValueError(f"the channels are normalized in two halves, so {channels} of them cannot be")
         super().__init__()
         self.epsilon = epsilon
         self.gain = nn.Parameter(torch.empty(channels).normal_(1.0, gain_stddev))
@@ -224,7 +224,7 @@ class CrossBatchNorm(nn.Module):
         self.register_buffer("population_variance", torch.full((channels,), torch.nan))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises the joint batch ``[2B, C, ...]`` in training, ``[N, C, ...]`` row by row in evaluation.
+        """Normalizes the joint batch ``[2B, C, ...]`` in training, ``[N, C, ...]`` row by row in evaluation.
 
         Raises:
             ValueError: the rows cannot be halved, in training.

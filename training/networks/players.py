@@ -103,7 +103,7 @@ def scaled(filters: int, width: float) -> int:
 
 
 def mnist_generator(latent_size: int, pixels: int, output: str) -> Generator:
-    """The MNIST generator: two dense layers of 500 softplus units with batch norm, an l2-normalised output layer.
+    """The MNIST generator: two dense layers of 500 softplus units with batch norm, an l2-normalized output layer.
 
     ``output`` is the last nonlinearity, a key of ``OUTPUTS``; ``"sigmoid"`` is the 2016 code's.
     Inputs are uniform [0, 1) latents ``[N, latent_size]``; outputs are pixels ``[N, pixels]``, black 0 and white 1.

@@ -69,16 +69,16 @@ class _WeightNorm(nn.Module):
     def initialize(self, x: Tensor) -> Tensor:
         """Sets scale and bias so that every pre-activation has mean 0 and ``initial_stddev`` on ``x``; returns those.
 
-        The mean runs over examples and places. The returned values are the normalised ones, so that a whole network is
-        initialised in one forward pass.
+        The mean runs over examples and places. The returned values are the normalized ones, so that a whole network is
+        initialized in one forward pass.
         """
         y = self.apply_weight(x, self.weight(), None)
         over = [dimension for dimension in range(y.dim()) if dimension != 1]
-        centred = y - (mean := y.mean(dim=over, keepdim=True))
-        gain = self.initial_stddev * centred.square().mean(dim=over, keepdim=True).rsqrt()
+        centered = y - (mean := y.mean(dim=over, keepdim=True))
+        gain = self.initial_stddev * centered.square().mean(dim=over, keepdim=True).rsqrt()
         self.bias.copy_((-mean * gain).flatten())
         self.scale.mul_(gain.flatten())
-        return centred * gain
+        return centered * gain
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def held_weights(network: nn.Module, dtype: torch.dtype | None = None) -> Iterat
 
 
 class WeightNormConv2d(_WeightNorm):
-    """A convolution ``[N, inputs, H, W]`` to ``[N, outputs, H', W']`` with a weight-normalised square kernel."""
+    """A convolution ``[N, inputs, H, W]`` to ``[N, outputs, H', W']`` with a weight-normalized square kernel."""
 
     def __init__(
         self,
@@ -181,19 +181,19 @@ class WeightNormLinear(nn.Module):
     def initialize(self, x: Tensor) -> Tensor:
         """Sets scale and bias so that each pre-activation has mean 0 and variance 1 on ``x``; returns those.
 
-        The returned values are the normalised ones, so a whole network is initialised in one forward pass.
+        The returned values are the normalized ones, so a whole network is initialized in one forward pass.
         """
         y = weight_norm_linear(x, self.direction, self.scale, torch.zeros_like(self.bias), self.epsilon)
         mean = y.mean(dim=0)
-        centred = y - mean
-        inverse_stddev = centred.square().mean(dim=0).rsqrt()
+        centered = y - mean
+        inverse_stddev = centered.square().mean(dim=0).rsqrt()
         self.bias.copy_(-mean * inverse_stddev)
         self.scale.mul_(inverse_stddev)
-        return centred * inverse_stddev
+        return centered * inverse_stddev
 
 
 class L2NormLinear(nn.Module):
-    """A dense layer with a trainable gain per output over an l2-normalised weight (the MNIST generator's last).
+    """A dense layer with a trainable gain per output over an l2-normalized weight (the MNIST generator's last).
 
     ``W = V · scale / sqrt(1e-6 + Σ V²)``; ``V`` is Glorot-uniform; no data-dependent initialization.
     """

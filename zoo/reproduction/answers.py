@@ -25,13 +25,11 @@ _BATCH = 500
 
 
 @dataclass(frozen=True)
-class TestAnswers:
+class Answers:
     """Answers for the images of ``test``, kept in ``folder`` by the weights they come from and the images they are for.
 
     A run is asked in PyTorch, a model through its ONNX file.
     """
-
-    __test__ = False  # it is no test of pytest's
 
     test: LabelledImages
     folder: Path

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from igan_zoo.errors import IganZooError
 from igan_zoo.machine.processor import this_machine
-from igan_zoo.reproduction.answers import TestAnswers
+from igan_zoo.reproduction.answers import Answers
 from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixed_ensembles, real_cell
 from igan_zoo.reproduction.evidence import Evidence, Found, find_models, find_runs, matching
 from igan_zoo.reproduction.page import markdown
@@ -114,7 +114,7 @@ def _errors(request: Request, found: Found, reasons: Reasons) -> _Numbers:
     if not behind:
         return _Numbers(_cells(request, [], reasons, lambda _: (None, None)))
     test = load_for_recipe(behind[0].recipe, request.data, "test", labelled_only=True)
-    answers = TestAnswers(test, request.out / "answers")
+    answers = Answers(test, request.out / "answers")
     wrong: dict[str, int] = {}
     usable = []
     for one in behind:
