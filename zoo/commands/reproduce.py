@@ -215,10 +215,10 @@ def _print_report(request: Request, as_json: bool) -> None:
 
 
 def _print_commands(request: Request, as_json: bool) -> None:
-    from igan_zoo.reproduction.table_reports import given_evidence
+    from igan_zoo.reproduction.table_reports import find_evidence
     from igan_zoo.reproduction.trainings import command_of, trainings_to_do
 
-    to_do = trainings_to_do(request, given_evidence(request).evidence)
+    to_do = trainings_to_do(request, find_evidence(request).evidence)
     commands = {one.name: command_of(one, request) for one in to_do}
     if as_json:
         print_json([{"training": name, "command": command} for name, command in commands.items()])

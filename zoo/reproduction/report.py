@@ -15,7 +15,7 @@ from igan_zoo.reproduction.cells import Cell, Group, Measured
 from igan_zoo.reproduction.scores import Score
 
 
-class Training(Struct, frozen=True):
+class TrainingRow(Struct, frozen=True):
     """One finished training or model behind the report; ``wrong`` of the test images, where it classifies."""
 
     path: str
@@ -52,7 +52,7 @@ class Report(Struct, frozen=True, kw_only=True):
     machine: Machine
     threads: int | None
     cells: tuple[Cell, ...]
-    trainings: tuple[Training, ...]
+    trainings: tuple[TrainingRow, ...]
     mixed_ensembles: dict[str, dict[str, Measured]]
     scores: tuple[Score, ...]
     left_out: tuple[str, ...]

@@ -14,7 +14,7 @@ from igan_zoo.reproduction.cells import Cell, Measure, Measured, make_cell, mixe
 from igan_zoo.reproduction.evidence import Evidence, Found, find_models, find_runs, matching
 from igan_zoo.reproduction.page import markdown
 from igan_zoo.reproduction.pictures import copy_samples, draw_validation_errors, side_by_side, validation_errors
-from igan_zoo.reproduction.report import Report, Training, record, write_report
+from igan_zoo.reproduction.report import Report, TrainingRow, record, write_report
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.scores import NO_INCEPTION, Score, Scores, check_inception, score_generators
 from igan_zoo.reproduction.trainings import reason_for, train_in_order, trainings_to_do
@@ -40,8 +40,8 @@ class _Numbers:
     scores: Scores = field(default_factory=Scores)
 
 
-def given_evidence(request: Request) -> Found:
-    """Returns what was trained before, models first: their ONNX files stand for the runs they come from.
+def find_evidence(request: Request) -> Found:
+    """Returns what was trained so far, models first: their ONNX files stand for the runs they come from.
 
     Raises:
         DataError: a folder has nothing of its kind.
@@ -51,6 +51,8 @@ def given_evidence(request: Request) -> Found:
         found.add(find_models(request.models))
     if request.runs:
         found.add(find_runs(request.runs))
+    if any(request.own_runs.rglob("recipe.json")):
+        found.add(find_runs([request.own_runs]))
     return found
 
 
@@ -65,10 +67,8 @@ def report_table(request: Request) -> Report:
     began = time.monotonic()
     if request.inception is not None:
         check_inception(request.inception)
-    found = given_evidence(request)
-    missing = train_in_order(request, trainings_to_do(request, found.evidence))
-    if request.own_runs.is_dir() and any(request.own_runs.rglob("recipe.json")):
-        found.add(find_runs([request.own_runs]))
+    missing = train_in_order(request, trainings_to_do(request, find_evidence(request).evidence))
+    found = find_evidence(request)
     reasons = {row.name: reason_for(row, request, missing) for row in request.rows}
     with torch_threads(request.threads):
         numbers = _measure(request, found, reasons)
@@ -163,8 +163,8 @@ def _behind(request: Request, evidence: Sequence[Evidence]) -> list[Evidence]:
     return list({str(one.path): one for one in found}.values())
 
 
-def _training(one: Evidence, wrong: dict[str, int]) -> Training:
-    return Training(
+def _training(one: Evidence, wrong: dict[str, int]) -> TrainingRow:
+    return TrainingRow(
         path=str(one.path),
         kind="ONNX" if one.is_model else "run",
         recipe=one.recipe.name,
