@@ -96,6 +96,17 @@ def matlab(path: Path) -> None:
     list_svhn(path.parent, "test")
 
 
+def parquet_pages(path: Path) -> None:
+    from types import SimpleNamespace
+
+    from igan_zoo.images.parquet_pages import check_pages
+
+    size = path.stat().st_size
+    chunk = {"data_page_offset": 0, "dictionary_page_offset": None, "total_compressed_size": size, "num_values": 100}
+    with contextlib.suppress(ValueError):
+        check_pages(path, SimpleNamespace(**chunk))
+
+
 def run_facts(path: Path) -> None:
     from igan_zoo.training.runs import Run
 
@@ -344,6 +355,7 @@ TARGETS: dict[str, Target] = {
     "labels": Target("labels.csv", labels, lambda: LABELS),
     "graph": Target("graph.onnx", graph, lambda: hostile("onnx-keyerror.onnx", "external-secret.onnx")),
     "matlab": Target("test_32x32.mat", matlab, matlab_seeds),
+    "parquet.pages": Target("pages", parquet_pages, lambda: [b"\x15\0\x15\6\x15\6\x2c\x15\2\x19\x25\2\4\0\0abc" * 2]),
     "run.facts": Target("facts.json", run_facts, run_seeds),
     "run.log": Target("log.jsonl", run_log, lambda: [b'{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": NaN}\n']),
     "tensors": Target("request", tensors, tensor_seeds),
