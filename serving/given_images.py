@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ImageError
+from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.pixels import conform, image_files
-from igan_zoo.serving.stored_images import StoredImage
+from igan_zoo.machine.files import sha256_of
+from igan_zoo.serving.stored_images import StoredImage, check_indices
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,11 +36,52 @@ def stored_images(images: GivenImages) -> list[StoredImage]:
         ImageError: a folder without images, or something that is none of these.
     """
     one = isinstance(images, str | PathLike | bytes | np.ndarray) or _is_pillow(images)
+    given = [images] if one else cast("Iterable[GivenImage]", images)
     found: list[StoredImage] = []
-    for image in [images] if one else images:
+    for image in given:
         for name, content in _contents(image):
             found.append(StoredImage(name or f"image {len(found)}", content))
     return found
+
+
+class GivenSource:
+    """Given images as a source to score, one by one or from an array, which stay in memory."""
+
+    encoded = True
+
+    def __init__(self, images: GivenImages, reference: str = "the given images") -> None:
+        """Takes what ``stored_images`` takes.
+
+        Raises:
+            ImageError: as ``stored_images``.
+            DataError: there is no image.
+        """
+        self.images, self.reference = stored_images(images), reference
+        if not self.images:
+            raise DataError("There are no images to score: the array or the list is empty.")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return self.images[index].name
+
+    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
+        check_indices(indices, len(self))
+        return [self.images[index] for index in indices]
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 over the contents of all images."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            content = image.content
+            if isinstance(content, np.ndarray):
+                digest.update(f"{content.shape}".encode() + np.ascontiguousarray(content).data)
+            elif isinstance(content, Path):
+                digest.update(sha256_of(content).encode() if content.is_file() else b"missing")
+            elif isinstance(content, bytes):
+                digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
 
 
 def _contents(image: Any) -> Iterator[tuple[str | None, Path | bytes | NDArray[np.uint8]]]:

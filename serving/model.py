@@ -230,9 +230,9 @@ def load_model(
         InterfaceError: a file is not the graph that it should be.
         DeviceError, MissingExtraError: the device, or onnxruntime, is not there.
     """
-    if roles is None and model.directory is None:
-        return LoadedModel(model, _engine_of_file(model, device, variant, threads), device, variant)
     if roles is None:
+        if model.directory is None:
+            return LoadedModel(model, _engine_of_file(model, device, variant, threads), device, variant)
         roles = [role for role in ROLES if role in model.directory.spec.graphs]
     engine = load_engine(model, roles, device=device, threads=threads, variant=variant)
     return LoadedModel(model, engine, device, variant)

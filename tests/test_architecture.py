@@ -36,7 +36,7 @@ OUTSIDE = {
     "zoo": {"numpy", "click", "onnxruntime", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
     "ops": {"numpy"},
     "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL"},
-    "serving": {"numpy", "msgspec", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
+    "serving": {"numpy", "msgspec", "PIL", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
     "scorers": {"numpy", "msgspec", "google", "huggingface_hub"},
     "server": {
         "numpy",
@@ -55,8 +55,8 @@ OUTSIDE = {
 }
 # The commands' own imports, inside functions.
 COMMANDS = REPOSITORY / "zoo" / "commands"
-# Two modules that stand on everything, and on which nothing but the commands stands.
-TOP = {REPOSITORY / "zoo" / name for name in ("api.py", "diagnosis.py")}
+# Modules that stand on everything, and on which nothing but the commands stands.
+TOP = {REPOSITORY / "zoo" / name for name in ("__init__.py", "api.py", "diagnosis.py", "scorer_files.py", "scoring.py")}
 # The operators' faces for torch; those for numpy, and what both share, must do without it.
 TORCH_FACES = {REPOSITORY / "zoo" / "ops" / "minibatch_discrimination.py"}
 

@@ -110,9 +110,14 @@ def served(arguments: list[str], folder: Path) -> Iterator[str]:
 
 
 def test_the_client_without_igan_zoo_reads_the_seven() -> None:
-    (script,) = blocks("python")
+    script, _ = blocks("python")
     assert len(script.strip().splitlines()) <= 10
     assert run([sys.executable, "-c", script], REPOSITORY).startswith("digit 7, probability ")
+
+
+def test_the_lines_of_python_classify_the_seven() -> None:
+    _, script = blocks("python")
+    assert run([sys.executable, "-c", script], REPOSITORY).startswith("(('7', 0.9")
 
 
 def agree(line: str, promised: str) -> bool:

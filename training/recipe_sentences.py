@@ -6,6 +6,7 @@ SENTENCES = {
     "mnist-ssl": "MNIST with 100 labels: dense networks, feature matching (Table 1).",
     "mnist-ssl-softplus": "mnist-ssl with a softplus generator, in a third of the epochs.",
     "mnist-ssl-softplus-then-sigmoid": "mnist-ssl with a softplus generator that becomes a sigmoid at epoch 20.",
+    "mnist-ssl-consistency": "MNIST classifier alone: a small residual network and an averaged teacher.",
     "mnist-mbd": "MNIST samples: convolutional networks, minibatch discrimination (Figure 3).",
     "mnist-mbd-equilibrium": "mnist-mbd in half an hour of a CPU: half the filters, another objective.",
     "cifar10-ssl": "CIFAR-10 with 4,000 labels: convolutional networks, feature matching (Table 2).",

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.images.pixels import grid, write_image
 from igan_zoo.machine.files import alone, atomic_file, open_regular
-from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.pictures import draw_curves, draw_progress
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.settings import Precision, Recipe
@@ -139,6 +138,8 @@ class Run:
             SpecificationError: ``recipe.json`` is not a run's.
         """
         epochs = self.facts().recipe.epochs
+        from igan_zoo.training.checkpoints import checkpoint_facts
+
         return self.checkpoint.is_file() and checkpoint_facts(self.checkpoint)["epoch"] >= epochs
 
     def seconds(self) -> float:

@@ -17,10 +17,43 @@ from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
+from igan_zoo.training.requests import TrainOptions, TrainRequest
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.settings import Precision, Recipe
 
 _LOG = logging.getLogger(__name__)
+
+
+def start(request: TrainRequest, options: TrainOptions, *, resume: bool, device: str) -> None:
+    """Starts or resumes the training of a request: one run, or those of an ensemble.
+
+    Raises:
+        TrainingError, DataError, DeviceError: as :func:`start_training`.
+    """
+    how = Options(device, options.compile, options.checkpoint_seconds, options.picture_steps, options.tensorboard)
+    if options.ensemble is not None:
+        start_ensemble(
+            request.recipe,
+            request.source,
+            request.path,
+            options.ensemble,
+            resume=resume,
+            threads=options.threads,
+            options=how,
+            labels_file=request.labels_file,
+            strict=options.strict,
+        )
+    else:
+        start_training(
+            request.recipe,
+            request.source,
+            request.path,
+            resume=resume,
+            threads=options.threads,
+            options=how,
+            labels_file=request.labels_file,
+            strict=options.strict,
+        )
 
 
 def start_training(

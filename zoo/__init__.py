@@ -9,11 +9,39 @@ import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from igan_zoo.api import Model, list_models, load, pull
+    from igan_zoo.api import ExportOptions, export, list_models, load, pull, score, train
     from igan_zoo.errors import IganZooError
+    from igan_zoo.serving.model import LoadedModel as Model
+    from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
+    from igan_zoo.training.requests import TrainOptions
+    from igan_zoo.training.runs import Run
 
-__all__ = ["IganZooError", "Model", "list_models", "load", "pull"]
+__all__ = [
+    "ExportOptions",
+    "IganZooError",
+    "Model",
+    "Run",
+    "ScoreOptions",
+    "Scores",
+    "TrainOptions",
+    "export",
+    "list_models",
+    "load",
+    "pull",
+    "score",
+    "train",
+]
 __version__ = "0.1.0"
+
+# Where a name is defined, if not in igan_zoo.api under the same name.
+_PLACES = {
+    "IganZooError": ("igan_zoo.errors", "IganZooError"),
+    "Model": ("igan_zoo.serving.model", "LoadedModel"),
+    "Run": ("igan_zoo.training.runs", "Run"),
+    "ScoreOptions": ("igan_zoo.serving.scoring.scores", "ScoreOptions"),
+    "Scores": ("igan_zoo.serving.scoring.scores", "Scores"),
+    "TrainOptions": ("igan_zoo.training.requests", "TrainOptions"),
+}
 
 # onnxruntime reports the machine to its maker unless it is told not to before it is imported; nothing later stops it.
 # Every module that imports it is in this package, or imports this package first. ORT_DISABLE_TELEMETRY=0 turns it on.
@@ -23,8 +51,8 @@ _os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _importlib.import_module("igan_zoo.errors" if name == "IganZooError" else "igan_zoo.api")
-    return getattr(module, name)
+    module, attribute = _PLACES.get(name, ("igan_zoo.api", name))
+    return getattr(_importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

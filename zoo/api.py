@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from igan_zoo.hub import listing, pulling
-from igan_zoo.hub.listing import ListedModel
-from igan_zoo.hub.pulling import PulledModel
+from igan_zoo.errors import DataError, OutputError, missing_extra
 from igan_zoo.machine.progress import showing_progress
-from igan_zoo.models import store
-from igan_zoo.models.spec import Variant
-from igan_zoo.serving.engine import Device
-from igan_zoo.serving.model import LoadedModel as Model
-from igan_zoo.serving.model import Role, load_model
 
-__all__ = ["Model", "list_models", "load", "pull"]
+if TYPE_CHECKING:
+    from igan_zoo.hub.listing import ListedModel
+    from igan_zoo.hub.pulling import PulledModel
+    from igan_zoo.models.directory import ModelDirectory
+    from igan_zoo.models.spec import Variant
+    from igan_zoo.serving.engine import Device
+    from igan_zoo.serving.given_images import GivenImages
+    from igan_zoo.serving.model import LoadedModel as Model
+    from igan_zoo.serving.model import Role
+    from igan_zoo.serving.scoring.protocols import Metric
+    from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
+    from igan_zoo.training.requests import TrainOptions
+    from igan_zoo.training.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What else ``export`` is told.
+
+    Attributes:
+        weakness: a sentence for the card: what a person sees wrong with the generated images.
+        note: a sentence for the card: what a reader of the errors must know.
+        discriminator: adds a discriminator with minibatch discrimination, whose answer for an image depends on the
+            others of its batch.
+        generator_run: another run, whose generator to take.
+    """
+
+    weakness: str | None = None
+    note: str | None = None
+    discriminator: bool = False
+    generator_run: Path | None = None
 
 
 def load(
@@ -46,6 +71,9 @@ def load(
         DeviceError: the device is not there.
         MissingExtraError: onnxruntime is not installed.
     """
+    from igan_zoo.models import store
+    from igan_zoo.serving.model import load_model
+
     chosen = store.resolve(None if model is None else fspath(model))
     return load_model(chosen, roles, device=device, variant=variant, threads=threads)
 
@@ -77,6 +105,8 @@ def pull(
         HubError: the Hub does not give it.
         OutputError: it cannot be written to ``to``.
     """
+    from igan_zoo.hub import pulling
+
     with showing_progress(progress):
         places = [None if place is None else Path(place) for place in (source, to)]
         return pulling.pull(name, source=places[0], to=places[1], variant=variant, token=token)
@@ -93,4 +123,186 @@ def list_models(*patterns: str, remote: bool = False, token: str | None = None) 
     Raises:
         ModelDirectoryError: ``IGAN_ZOO_MIRROR`` names something that is not a directory.
     """
+    from igan_zoo.hub import listing
+
     return listing.list_known(patterns, remote=remote, token=token)
+
+
+def score(
+    images: GivenImages | Model,
+    reference: GivenImages | Model | None = None,
+    *,
+    metrics: Sequence[Metric] | Literal["all"] = (),
+    scorer: str | PathLike[str] | None = None,
+    count: int | None = None,
+    device: Device = "cpu",
+    threads: int | None = None,
+    progress: bool = False,
+    options: ScoreOptions | None = None,
+) -> Scores:
+    """Scores images, alone or compared with a reference.
+
+    A call that was killed goes on where it was when it is made again, and what was scored before is not scored again.
+
+    Args:
+        images: a folder, a ``.npz``, ``.npy``, ``.tar`` or ``.parquet`` file, a Hub id, or a model, by name or loaded,
+            whose samples are scored as they are drawn; or an array uint8 ``[N, H, W, C]`` with C = 1 or 3, or an
+            iterable of such images, of Pillow images, and of the bytes or paths of files.
+        reference: what to compare with: the same, or a file of statistics.
+        metrics: such as ``"is"``, ``"fid"``, ``"kid"``, ``"pr"`` and ``"dc"``, or ``"all"`` that are possible. None is
+            FID with a reference, and the Inception score without.
+        scorer: the network: a model's name or directory, or an ``.onnx`` file. None is the Inception of 2015-12-05,
+            which is fetched once.
+        count: how many images, chosen by the seed. None is all, or 50,000 of a model.
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: threads for one operator, and for decoding. None is one for each core.
+        progress: shows progress bars.
+        options: everything else.
+
+    Raises:
+        DataError: the images are missing or damaged, or there are not so many.
+        ScoringError: a metric cannot be computed of these images, or the two sides do not compare.
+        UnknownNameError: there is no such model or data set.
+        DownloadError: the Inception network is not here and cannot be fetched.
+        OutputError: ``options.statistics`` exists and may not be replaced.
+
+    Returns:
+        The numbers. There are none for a shard, nor for a rank that was not the last to finish.
+    """
+    from igan_zoo.scoring import score_given
+    from igan_zoo.serving.scoring.scores import ScoreOptions
+
+    options = options or ScoreOptions()
+    kept = options.statistics
+    if kept is not None and options.exports_gaussian and kept.exists() and not options.replace:
+        raise OutputError(f"{kept} already exists; choose another file, or add --force to replace it.")
+    chosen = metrics or (("is",) if reference is None else ("fid",))
+    named = None if scorer is None else fspath(scorer)
+    with showing_progress(progress):
+        return score_given(images, reference, chosen, named, count, device, threads, options)
+
+
+def train(
+    recipe: str | PathLike[str],
+    data: str | PathLike[str] | None = None,
+    *,
+    labels: str | int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    device: Device = "cpu",
+    progress: bool = False,
+    options: TrainOptions | None = None,
+) -> Run:
+    """Trains an experiment of the paper, or with the recipe ``"custom"`` the same method on your own images.
+
+    Args:
+        recipe: a name, as ``igan-zoo recipes`` lists them, or the ``recipe.json`` of a run, to make that run again.
+        data: a folder of images, shards, or a Hub id. None is the recipe's own data set.
+        labels: how many images are labeled, such as 100, ``"25-per-class"`` or ``"all"``, or a CSV file of labels.
+        seed: 0 to 2**32 - 1, of weights, noise, shuffles and the choice of labeled images.
+        settings: changes of the recipe's settings, such as ``{"epochs": 10}``.
+        out: the run directory. None is ``runs/RECIPE-LABELS-seedSEED``.
+        resume: continues the run in that directory, to the same bits, if there is one.
+        device: ``"cpu"`` or ``"cuda"``.
+        progress: shows a progress bar.
+        options: everything else.
+
+    Returns:
+        The finished run; of an ensemble, the folder of its runs.
+
+    Raises:
+        UnknownNameError, SpecificationError: there is no such recipe, or a setting is not possible.
+        DataError: the images or labels are missing, or not what the recipe needs.
+        TrainingError: a run is there and ``resume`` is false, or it was made of something else.
+        DeviceError: the device is not there.
+        MissingExtraError: the train extra is not installed.
+    """
+    from igan_zoo.training.requests import TrainOptions, resolve_request
+    from igan_zoo.training.runs import Run
+
+    options = options or TrainOptions()
+    request = resolve_request(
+        fspath(recipe),
+        None if data is None else fspath(data),
+        labels=labels,
+        seed=seed,
+        settings=settings,
+        out=None if out is None else Path(out),
+        ensemble=options.ensemble,
+    )
+    try:
+        from igan_zoo.training.start import start
+    except ImportError as error:
+        raise missing_extra(error, "train") from error
+    with showing_progress(progress):
+        start(request, options, resume=resume, device=device)
+    return Run(request.path)
+
+
+def export(
+    run: Run | str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    data: str | PathLike[str] | None = None,
+    labels_file: str | PathLike[str] | None = None,
+    variants: Sequence[Variant] = (),
+    name: str | None = None,
+    replace: bool = False,
+    progress: bool = False,
+    options: ExportOptions | None = None,
+) -> ModelDirectory:
+    """Turns a finished training run into a model directory of ONNX files, compared with PyTorch.
+
+    Args:
+        run: a run, its directory, or the folder of an ensemble, whose members become one classifier.
+        out: the model directory.
+        data: labeled images that no choice was made on; the errors on the split ``test`` go on the card.
+        labels_file: a CSV file of the labels of these images.
+        variants: other forms to write: ``"fp16"``, ``"affine"``, or ``"int8"``, which is calibrated on the split
+            ``train`` of ``data``.
+        name: the model's name. None is that of the folder ``out``.
+        replace: ``out`` may replace a model directory.
+        progress: shows progress bars.
+        options: everything else.
+
+    Raises:
+        TrainingError: a run is not finished, or has nothing to export.
+        DataError: the images have classes that the run does not know, or are missing.
+        ParityError: a graph does not compute what PyTorch computes.
+        OutputError: ``out`` exists, without ``replace``, or cannot be written.
+        MissingExtraError: the train extra is not installed.
+    """
+    try:
+        from igan_zoo.export.exporter import export_run, find_members
+        from igan_zoo.export.variants import calibration_images
+    except ImportError as error:
+        raise missing_extra(error, "train") from error
+    from igan_zoo.training.data.sources import load_for_recipe
+    from igan_zoo.training.runs import Run
+
+    options = options or ExportOptions()
+    path = run.path if isinstance(run, Run) else Path(run)
+    labels = None if labels_file is None else Path(labels_file)
+    if "int8" in variants and data is None:
+        raise DataError("The variant int8 is calibrated on training images: name them with data.")
+    with showing_progress(progress):
+        recipe, test, calibration = find_members(path)[0].facts().recipe, None, None
+        if data is not None:
+            test = load_for_recipe(recipe, fspath(data), "test", labels_file=labels, labelled_only=True)
+        if data is not None and "int8" in variants:
+            calibration = calibration_images(load_for_recipe(recipe, fspath(data), "train").images)
+        return export_run(
+            path,
+            Path(out),
+            test=test,
+            name=name,
+            weakness=options.weakness,
+            note=options.note,
+            discriminator=options.discriminator,
+            generator_run=options.generator_run,
+            variants=variants,
+            calibration=calibration,
+            overwrite=replace,
+        )

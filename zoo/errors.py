@@ -159,6 +159,13 @@ class RefusedError(IganZooError):
     """A request for something that this server was not started to do."""
 
 
+def missing_extra(error: ImportError, extra: str) -> MissingExtraError:
+    """Returns what to say when a package of an extra is not installed."""
+    return MissingExtraError(
+        f"This needs {error.name or error}, of the {extra} extra: pip install 'igan-zoo[{extra},cpu]'."
+    )
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of another library's error as the end of a sentence."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]

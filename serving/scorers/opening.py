@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from igan_zoo.serving.scorers.converting import ScorerKind, convert, inception_k
 from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file
 from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
 from igan_zoo.serving.scoring.network import Network, open_network
+from igan_zoo.serving.scoring.precision import preview_error
 from igan_zoo.serving.scoring.protocols import INCEPTION
+from igan_zoo.serving.stored_images import ImageSource
 
 # The published file has 95,628,359 bytes.
 _LARGEST_WEIGHTS = 200 * 2**20
 
-Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
 
 
 def open_scorer(
@@ -30,14 +33,12 @@ def open_scorer(
     *,
     device: Device = "cpu",
     threads: int | None = None,
-    say: Say = lambda _: None,
 ) -> Network:
     """Returns the network to score with: the 2015 Inception unless ``reference`` names another.
 
     Inception, as published, ``-clean`` or ``-spatial``, is kept in the cache as an ONNX file, made of ``weights`` or of
     what is published, which is fetched then.
     An encoder ``X.onnx`` with settings in ``X.json`` is made a scorer, which is kept too.
-    ``say`` takes sentences about that.
 
     Raises:
         DownloadError: the weights are neither here nor can they be fetched; the message says where to put them.
@@ -47,7 +48,7 @@ def open_scorer(
     """
     kind = inception_kinds().get(reference or INCEPTION)
     if kind is not None:
-        path = _inception(kind, weights, say)
+        path = _inception(kind, weights)
     else:
         if weights is not None:
             raise ScoringError(
@@ -61,12 +62,40 @@ def open_scorer(
     return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
 
 
+def open_preview(
+    exact: Network,
+    reference: str | None,
+    source: ImageSource,
+    *,
+    device: Device = "cpu",
+    threads: int | None = None,
+) -> Network:
+    """Returns the 8-bit form of a scorer, and logs how far it is off on some of ``source``.
+
+    Raises:
+        ScoringError: there is none.
+    """
+    if exact.shape is not None:
+        raise ScoringError(f"--precision applies to scorers, but {exact.name} is a classifier. Remove it.")
+    given = Path(reference or exact.name)
+    folder = given.parent if given.suffix == ".onnx" else scorers_folder()
+    path = folder / f"{given.name.removesuffix('.onnx')}-int8.onnx"
+    if not path.is_file():
+        raise ScoringError(
+            f"There is no {path}; make it with igan-zoo export inception --weights FILE --variant int8 --data IMAGES "
+            f"--out {folder}, or leave --precision out."
+        )
+    preview = open_network(str(path), device=device, threads=threads)
+    _LOG.info("%s is a preview: %s.", preview.name, preview_error(exact, preview, source))
+    return preview
+
+
 def scorers_folder() -> Path:
     """Returns where converted scorers are kept."""
     return store.home() / "scorers"
 
 
-def _inception(kind: ScorerKind, weights: Path | None, say: Say) -> Path:
+def _inception(kind: ScorerKind, weights: Path | None) -> Path:
     path = scorers_folder() / f"{kind.published}.onnx"
     if path.is_file() and (weights is None or (weights.is_file() and sha256_of(weights) == kind.sha256)):
         return path
@@ -74,7 +103,7 @@ def _inception(kind: ScorerKind, weights: Path | None, say: Say) -> Path:
         if weights is None and path.is_file():
             # Another process has made it meanwhile.
             return path
-        file = _published(kind, say) if weights is None else open_weights(weights)
+        file = _published(kind) if weights is None else open_weights(weights)
         if not file.is_graph:
             require_sum(file, kind.sha256, kind.source)
         # TensorFlow's file becomes a scorer of another name, next to the published one.
@@ -82,11 +111,11 @@ def _inception(kind: ScorerKind, weights: Path | None, say: Say) -> Path:
         content = convert(kind, file)
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)
-    say(f"{path}: made of {file.name}")
+    _LOG.info("%s: made of %s", path, file.name)
     return path
 
 
-def _published(kind: ScorerKind, say: Say) -> WeightsFile:
+def _published(kind: ScorerKind) -> WeightsFile:
     """Returns the published weights from the cache, where a person may have put them, or from where they are published.
 
     Raises:
@@ -95,7 +124,7 @@ def _published(kind: ScorerKind, say: Say) -> WeightsFile:
     """
     path = scorers_folder() / Path(kind.source).name
     if not path.is_file():
-        say(f"Fetching the weights of {kind.published} (96 MB, once) from {kind.source}")
+        _LOG.info("Fetching the weights of %s (96 MB, once) from %s", kind.published, kind.source)
         try:
             if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
                 raise DownloadError("HF_HUB_OFFLINE forbids to fetch it")

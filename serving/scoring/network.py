@@ -47,9 +47,8 @@ class Shape:
 class Network:
     """Features and logits of images, and everything about their origin that a score depends on.
 
-    ``features`` is how many there are, 0 of a classifier; ``classes`` how many logits, 0 of an encoder. ``shape`` is
-    None where images of any size are resized inside the graph. ``batch_size`` is how many images to answer for at a
-    time. ``content`` gives the bytes of the graph, for those who are to run it elsewhere.
+    ``shape`` is None where images of any size are resized inside the graph. ``batch_size`` is how many images to answer
+    for at a time. ``content`` gives the bytes of the graph, to run it elsewhere.
     """
 
     def __init__(
@@ -62,11 +61,29 @@ class Network:
         self.channels = graph.input_shape[-1]
         self.precision = graph.metadata.get(PRECISION_KEY, "fp32")
         self.resize = str(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
-        size = (32, 32) if shape is None else (shape.height, shape.width)
         self.batch_size = SCORER_BATCH if shape is None else CLASSIFIER_BATCH
-        features, logits = self.answer(np.zeros((1, *size, self.channels), np.uint8))
-        self.features, self.classes = features.shape[1], logits.shape[1]
         self._as_stored = False
+
+    @property
+    def features(self) -> int:
+        """How many features an image has: 0 for a classifier."""
+        return self._sizes[0]
+
+    @property
+    def classes(self) -> int:
+        """How many logits an image has: 0 for an encoder."""
+        return self._sizes[1]
+
+    @functools.cached_property
+    def _sizes(self) -> tuple[int, int]:
+        shapes = self.engine.graphs[self._role].outputs
+        features, classes = (shapes[name][0] if name in shapes else 0 for name in ("features", "logits"))
+        if -1 in (features, classes):
+            # The file leaves a size open, which an answer has.
+            size = (32, 32) if self.shape is None else (self.shape.height, self.shape.width)
+            answers = self.answer(np.zeros((1, *size, self.channels), np.uint8))
+            features, classes = (answer.shape[1] for answer in answers)
+        return features, classes
 
     def answer(self, images: Pixels) -> tuple[Scores, Scores]:
         """Returns features float32 ``[n, features]`` and logits ``[n, classes]`` of images uint8 ``[n, H, W, C]``.

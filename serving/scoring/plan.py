@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from igan_zoo.serving.scoring.statistics_file import (
     save_statistics,
 )
 from igan_zoo.serving.stored_images import ImageSource
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,8 @@ def find_or_gather(
     out: Path | None = None,
     replace_out: bool = False,
     gather: Gather = gather_statistics,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Statistics:
     """Returns statistics of these facts from ``out`` or the cache, else by ``gather``, and leaves them in both.
-
-    ``say`` takes a sentence where no image is scored.
 
     What an interrupted run knows lies beside the file it was to become, so that the same call goes on from there.
 
@@ -144,7 +144,7 @@ def find_or_gather(
         found = gather(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
     else:
         partial = None
-        say(f"{source.reference} was scored before: its statistics come from {place}.")
+        _LOG.info("%s was scored before: its statistics come from %s.", source.reference, place)
         if plan.manner.strict:
             refuse_skipped(found, source)
     if out is not None and find_statistics(out, facts, shard) is None:

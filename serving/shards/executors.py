@@ -33,7 +33,7 @@ class Executor(Protocol):
 
 
 def find_executor(name: str, workers: int | None = None) -> Executor:
-    """Returns the executor of a name: ``processes``, ``dask[://HOST:PORT]`` or ``ray[://HOST:PORT]``.
+    """Returns the executor of a name: ``processes``, ``dask[://HOST:PORT]``, ``ray[://HOST:PORT]`` or ``ranks``.
 
     ``workers`` is how many are started, and None means one for each core; of a running Ray, how many of its cores are
     taken. A running Dask has its own.
@@ -45,6 +45,10 @@ def find_executor(name: str, workers: int | None = None) -> Executor:
     kind, _, address = name.partition("://")
     if kind in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[kind]) is None:
         raise MissingExtraError(f"--executor {kind} needs the {kind} extra: pip install 'igan-zoo[{kind}]'.")
+    if name == "ranks":
+        from igan_zoo.serving.shards.ranks import find_rank
+
+        return find_rank()
     if name == "processes":
         from igan_zoo.serving.shards.processes import Processes
 

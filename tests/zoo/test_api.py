@@ -13,8 +13,10 @@ import pytest
 import igan_zoo
 from igan_zoo import errors
 from tests.conftest import REPOSITORY
+from tests.serving.tiny_scorer import tiny_scorer
 
 PAGE = (REPOSITORY / "docs" / "api.md").read_text()
+SEED_1, SMALL = igan_zoo.ScoreOptions(model_seed=1), igan_zoo.ScoreOptions(subset_size=20)
 DIGIT = REPOSITORY / "docs" / "digits" / "7.png"
 
 
@@ -69,8 +71,13 @@ from pathlib import Path
 (answer,) = model.classify(Path(sys.argv[1]).read_bytes())
 assert answer.classes[0][0] == "7" and 0 <= answer.realness <= 1
 """,
+        """
+scores = igan_zoo.score(model.sample(30, seed=1), scorer="mnist-ssl")
+assert list(scores)[0].startswith("is30") and scores.images == 30
+assert scores["is30"].value > 1 and scores["is30"].scorer == "mnist-ssl"
+""",
     ],
-    ids=["sample", "array", "Pillow image", "bytes"],
+    ids=["sample", "array", "Pillow image", "bytes", "score"],
 )
 def test_running_a_model_needs_no_torch(code: str) -> None:
     command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH + code, str(DIGIT)]
@@ -130,6 +137,41 @@ def test_what_a_model_is_and_where(tmp_path: Path) -> None:
 def test_models_are_listed_and_pulled() -> None:
     assert {model.name for model in igan_zoo.list_models("mnist-*")} == {"mnist-mbd", "mnist-ssl"}
     assert igan_zoo.pull("mnist-ssl").spec.name == "mnist-ssl"
+
+
+def test_an_array_scores_as_its_file_and_a_folder_as_its_array(tmp_path: Path) -> None:
+    """Alone by the MNIST classifier, and compared by a scorer with features."""
+    from igan_zoo.images.pixels import write_image
+
+    model = igan_zoo.load("mnist-ssl")
+    images, others = model.sample(40, seed=1), model.sample(40, seed=2)
+    np.savez(tmp_path / "images.npz", images=images)
+    (tmp_path / "folder").mkdir()
+    for index, image in enumerate(others):
+        write_image(tmp_path / "folder" / f"{index:02}.png", image)
+    alone = [igan_zoo.score(given, scorer="mnist-ssl") for given in (images, list(images), tmp_path / "images.npz")]
+    assert len({scores["is40"].value for scores in alone}) == 1
+    drawn = igan_zoo.score(model, scorer="mnist-ssl", count=40, options=SEED_1)
+    assert alone[0]["is40"].value == pytest.approx(drawn["is40"].value, rel=1e-3)
+
+    (tmp_path / "tiny.onnx").write_bytes(tiny_scorer({}))
+    compared = [
+        igan_zoo.score(images, reference, metrics=["fid", "kid"], scorer=tmp_path / "tiny.onnx", options=SMALL)
+        for reference in (tmp_path / "folder", others)
+    ]
+    numbers = [[(record.quantity, record.value) for record in scores.records] for scores in compared]
+    assert numbers[0] == numbers[1]
+    assert [record.reference for record in compared[0].records] == [str(tmp_path / "folder")] * 2
+
+
+def test_what_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(errors.ImageError, match="this one is float64"):
+        igan_zoo.score(np.zeros((2, 4, 4, 3)), scorer="mnist-ssl")  # type: ignore[arg-type]
+    with pytest.raises(errors.DataError, match="the list is empty"):
+        igan_zoo.score([], scorer="mnist-ssl")
+    with pytest.raises(errors.ShardError, match="Workers open images by name"):
+        images = np.zeros((20, 28, 28, 1), np.uint8)
+        igan_zoo.score(images, scorer="mnist-ssl", options=igan_zoo.ScoreOptions(executor="processes"))
 
 
 def test_nothing_is_shown_unless_it_is_asked_for(

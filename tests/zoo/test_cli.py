@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -40,6 +41,27 @@ def test_help_and_version(igan_zoo: Cli) -> None:
     code, output, errors = igan_zoo()
     assert code == 2
     assert "Commands:" in output + errors
+
+
+def options_of(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Option]]:
+    """Every option of every command, with its name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from options_of(command, f"{path}{name} ")
+        for option in command.params:
+            if isinstance(option, click.Option):
+                yield f"{path}{name} {option.opts[0]}", option
+
+
+def test_the_help_of_every_option_stands_alone() -> None:
+    """Whoever reads one line of it knows what the option is."""
+    from igan_zoo.cli import cli
+
+    unexplained = [
+        name for name, option in options_of(cli) if not re.match(r"[A-Zo0].{8,}?[.;,]", option.help or "", re.DOTALL)
+    ]
+    assert unexplained == []
+    assert [name for name, option in options_of(cli) if re.match(r"(Of|Over) |\[", option.help or "")] == []
 
 
 def test_pull_list_info_verify(igan_zoo: Cli, model: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from igan_zoo.commands.completion import MODEL
-from igan_zoo.commands.options import THREADS, Seconds, json_option, missing_train
+from igan_zoo.commands.options import THREADS, Seconds, json_option
 from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.errors import missing_extra
 
 
 def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -21,17 +22,21 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
 
 @click.command()
 @click.argument("model", required=False, type=MODEL)
-@click.option("--batch", "batches", callback=_sizes, default="1,16,100", show_default=True, help="Batch sizes.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: each one that is there]")
-@click.option("--threads", type=THREADS, help="Of onnxruntime on the CPU.  [default: all cores]")
+@click.option(
+    "--batch", "batches", callback=_sizes, default="1,16,100", show_default=True, help="Batch sizes to measure."
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Device to measure.  [default: every one that works]"
+)
+@click.option("--threads", type=THREADS, help="onnxruntime's threads on the CPU.  [default: one for each core]")
 @click.option(
     "--seconds",
     type=Seconds(positive=True),
     default=1.0,
     show_default=True,
-    help="For each graph at each batch size.",
+    help="Seconds to measure each graph at each batch size.",
 )
-@click.option("--torch", "with_torch", is_flag=True, help="Measure PyTorch on the CPU, too; wants the train extra.")
+@click.option("--torch", "with_torch", is_flag=True, help="Measure PyTorch on the CPU, too; needs the train extra.")
 @json_option
 def bench(
     model: str | None,
@@ -86,7 +91,7 @@ def _torch_candidates(chosen: Any, candidates: list[Any], threads: int | None) -
     try:
         from igan_zoo.export.torch_engine import TorchEngine
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
     graphs = {candidate.role: candidate.engine.graphs[candidate.role] for candidate in candidates}
     engine = TorchEngine(chosen.directory, graphs, threads=threads)
     return [Candidate(role, None, "cpu", engine) for role in graphs]

@@ -30,7 +30,7 @@ def list_cache(patterns: tuple[str, ...], as_json: bool) -> None:
 
 @cache.command()
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
     """Remove leftovers of killed pulls and, from the Hub's cache, the copies of our models.
 

@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 
-class Named(click.ParamType):
+class Named(click.types.StringParamType):
     """A text that is completed with files and with the keys of ``names()``, each explained by its value."""
 
     def __init__(self, name: str, names: Callable[[], Mapping[str, str]]) -> None:

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from igan_zoo.commands.terminal import print_json, print_table
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.scoring.network import Network
-    from igan_zoo.serving.stored_images import ImageSource
+    from igan_zoo.serving.engine import Device
+    from igan_zoo.serving.scoring.scores import ScoreOptions
 
 
-def print_conventions(network: Network, source: ImageSource, form: str, **how: Any) -> None:
-    """Scores ``source`` by every convention and prints ``table``, ``json`` (one object) or ``csv``.
+def print_conventions(
+    reference: str,
+    scorer: str | None,
+    form: str,
+    *,
+    count: int | None,
+    device: Device,
+    threads: int | None,
+    options: ScoreOptions,
+) -> None:
+    """Scores the images of ``reference`` by every convention and prints ``table``, ``json`` (one object) or ``csv``.
 
-    ``how`` are the options of ``compare_conventions``, which also says what is raised.
+    ``compare_conventions`` says what is raised.
     """
+    from igan_zoo.scoring import open_images
+    from igan_zoo.serving.scorers.opening import open_preview, open_scorer
     from igan_zoo.serving.scoring.conventions import compare_conventions, describe
     from igan_zoo.serving.scoring.protocols import metric_label
 
-    comparison = compare_conventions(network, source, **how)
+    source = open_images(reference, options.split, count, options.model_seed, device, threads)
+    network = open_scorer(scorer, options.weights, device=device, threads=threads)
+    if options.precision == "int8":
+        network = open_preview(network, scorer, source, device=device, threads=threads)
+    comparison = compare_conventions(
+        network,
+        source,
+        batch_size=options.batch_size,
+        threads=threads,
+        seed=options.seed,
+        strict=options.strict,
+    )
     label = metric_label("is", network.name, network.precision)
     if form == "json":
         rows = [{**asdict(row.convention), "value": row.value, "deviation": row.deviation} for row in comparison.rows]

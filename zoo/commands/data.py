@@ -6,20 +6,23 @@ from pathlib import Path
 
 import click
 
-from igan_zoo.commands.options import missing_train
-from igan_zoo.errors import DataError
+from igan_zoo.errors import DataError, missing_extra
 
 
 @click.command()
 @click.argument("source")
-@click.option("--size", type=click.IntRange(1, 4096), required=True, help="Height and width of the images.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory of shards to write.")
-@click.option("--split", default="train", show_default=True)
-@click.option("--labels-file", type=click.Path(path_type=Path), help="A CSV file: file,label.")
-@click.option("--grey", is_flag=True, help="One channel, not three.")
-@click.option("--no-crop", is_flag=True, help="Squeeze the whole image into the square, not its central square alone.")
+@click.option("--size", type=click.IntRange(1, 4096), required=True, help="Height and width of the images in pixels.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of shards to write.")
+@click.option("--split", default="train", show_default=True, help="Part of the data set to prepare.")
+@click.option("--labels-file", type=click.Path(path_type=Path), help="CSV file with the columns file and label.")
+@click.option("--grey", is_flag=True, help="Store grayscale images.")
+@click.option("--no-crop", is_flag=True, help="Squeeze the whole image into the square instead of cropping its center.")
 @click.option(
-    "--shard-images", type=click.IntRange(min=1), default=4096, show_default=True, help="Memory holds one shard."
+    "--shard-images",
+    type=click.IntRange(min=1),
+    default=4096,
+    show_default=True,
+    help="Images in a shard; memory holds one shard at a time.",
 )
 @click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used.")
 def prepare(
@@ -41,7 +44,7 @@ def prepare(
     try:
         from igan_zoo.training.data.shards import prepare_shards
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
     try:
         data = prepare_shards(
             source,

@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from igan_zoo.commands.options import VARIANTS, force_option, keep_inputs, missing_train
-from igan_zoo.commands.scorers import SCORERS, export_scorer
+from igan_zoo.commands.options import VARIANTS, force_option, keep_inputs
+from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.errors import missing_extra
+
+SCORERS = ("inception", "efficientnet-lite0")
 
 
 @click.command()
 @click.argument("run", metavar="RUN|inception|efficientnet-lite0", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The model directory; of a scorer a folder or X.onnx."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Model directory to write; for a scorer, a folder or X.onnx.",
 )
-@click.option("--data", help="Labelled test images, for the card: the split test. int8 wants the split train, too.")
 @click.option(
-    "--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE.csv", help="Labels of the test images."
+    "--data", help="Labeled images: the split test for the errors on the card, and for int8 also the split train."
+)
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="CSV file with the labels of the test images.",
 )
 @click.option(
     "--variant",
     "variants",
     multiple=True,
     type=VARIANTS,
-    help="Write this form of the graphs, too.",
+    help="Smaller or faster form of the graphs to write as well; may be given several times.",
 )
-@click.option("--name", help="Name of the model.  [default: that of the folder --out]")
+@click.option("--name", help="Name of the model.  [default: name of the folder --out]")
 @click.option(
-    "--weakness", metavar="SENTENCE", help="For the card: what a person sees wrong with the generated images."
+    "--weakness", metavar="SENTENCE", help="Sentence for the card on what is visibly wrong with the generated images."
 )
-@click.option("--note", metavar="SENTENCE", help="For the card: what a reader of the errors must know.")
+@click.option("--note", metavar="SENTENCE", help="Sentence for the card on what a reader of the errors must know.")
 @click.option(
-    "--discriminator", is_flag=True, help="Add a discriminator with minibatch discrimination, which mixes its batch."
+    "--discriminator",
+    is_flag=True,
+    help="Add a discriminator with minibatch discrimination, whose answers depend on the batch.",
 )
 @click.option(
-    "--generator-run", type=click.Path(path_type=Path), metavar="RUN2", help="Take the generator of another run."
+    "--generator-run", type=click.Path(path_type=Path), metavar="RUN2", help="Run to take the generator from."
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="Of a scorer: the published state dict, or .pb, .tgz.")
-@click.option("--any-weights", is_flag=True, help="Take another state dict than the published; the name will say so.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Published weights of a scorer: a state dict, .pb or .tgz."
+)
+@click.option(
+    "--any-weights",
+    is_flag=True,
+    help="Accept a state dict other than the published one; the scorer's name will say so.",
+)
 @force_option
 def export(
     run: Path,
@@ -69,7 +90,7 @@ def export(
         of_a_run = any((name, weakness, note, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
-        export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
+        _export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
     if (run / "features.json").is_file():
         others = (data, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
@@ -83,30 +104,19 @@ def export(
         raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
     if labels_file is not None and data is None:
         raise click.UsageError("--labels names images of --data")
-    try:
-        from igan_zoo.export.exporter import export_run, find_members
-        from igan_zoo.export.variants import calibration_images
-    except ImportError as error:
-        raise missing_train(error) from error
-    from igan_zoo.training.data.sources import load_for_recipe
+    from igan_zoo.api import ExportOptions
+    from igan_zoo.api import export as export_run
 
-    recipe = find_members(run)[0].facts().recipe
-    test = load_for_recipe(recipe, data, "test", labels_file=labels_file, labelled_only=True) if data else None
-    calibration = None
-    if "int8" in variants and data is not None:
-        calibration = calibration_images(load_for_recipe(recipe, data, "train").images)
     directory = export_run(
         run,
         out,
-        test=test,
-        name=name,
-        weakness=weakness,
-        note=note,
-        discriminator=discriminator,
-        generator_run=generator_run,
+        data=data,
+        labels_file=labels_file,
         variants=variants,
-        calibration=calibration,
-        overwrite=force,
+        name=name,
+        replace=force,
+        progress=True,
+        options=ExportOptions(weakness=weakness, note=note, discriminator=discriminator, generator_run=generator_run),
     )
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
@@ -121,7 +131,7 @@ def _export_features(path: Path, out: Path, *, force: bool) -> None:
         from igan_zoo.export.feature_classifier import export_feature_run
         from igan_zoo.training.features.runs import FeatureRun
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
 
     target = out if out.suffix == ".onnx" else out / "classifier.onnx"
     refuse_existing(target, force)
@@ -130,3 +140,23 @@ def _export_features(path: Path, out: Path, *, force: bool) -> None:
     click.echo("A generator of features has no pictures to draw: the file is the classifier alone.")
     click.echo(f"largest differences from PyTorch: {listed}")
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; next: igan-zoo classify {target} photo.jpg")
+
+
+def _export_scorer(
+    kind: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool, calibration: str | None
+) -> None:
+    if kind not in SCORERS:
+        raise click.UsageError(f"--weights goes with {' or '.join(SCORERS)}, not with {kind}")
+    if weights is None:
+        raise click.UsageError(f"{kind} needs --weights, the file of its published weights")
+    from igan_zoo.scorer_files import write_scorer
+
+    began = time.perf_counter()
+    made = write_scorer(kind, weights, out, any_weights=any_weights, calibration=calibration, replace=force)
+    if made.report is None:
+        click.echo(f"{made.path}: the scorer {made.name}, not compared with PyTorch, which needs the train extra")
+    else:
+        click.echo(f"{made.path}: the scorer {made.name}, compared with PyTorch; next to it {made.report.name}")
+    if made.preview is not None:
+        click.echo(f"{made.preview}: the scorer {made.name}-int8, a preview: {made.measured}")
+    print_seconds_since(began)

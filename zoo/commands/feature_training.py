@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from igan_zoo.commands.options import missing_train
 from igan_zoo.commands.terminal import print_seconds_since
-from igan_zoo.errors import DataError
+from igan_zoo.errors import DataError, missing_extra
 
 if TYPE_CHECKING:
     from igan_zoo.serving.feature_store import Photo
@@ -42,7 +41,7 @@ def train_on_features(
     try:
         from igan_zoo.training.features.runs import FeatureFacts, FeatureRun
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
     from igan_zoo.serving.scorers.feature_encoders import open_encoder
     from igan_zoo.training.data.listing import list_images
 

@@ -22,26 +22,25 @@ from igan_zoo.commands.options import (
     force_option,
     json_option,
     keep_inputs,
-    missing_train,
     variant_option,
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, missing_extra
 
 
 @click.command()
 @click.argument("model", required=False, type=MODEL)
-@click.option("--n", "count", type=IMAGES, default=100, show_default=True, help="How many images.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Image i of a seed is always the same.")
+@click.option("--n", "count", type=IMAGES, default=100, show_default=True, help="Number of images.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed; image i of a seed is always the same.")
 @click.option("--start", type=START, default=0, show_default=True, help="Index of the first image.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="samples.npz",
     show_default=True,
-    help="X.npz, X.tar, X.parquet or a folder of PNG files.",
+    help="Where to write: X.npz, X.tar, X.parquet, or a folder of PNG files.",
 )
-@click.option("--batch-size", type=BATCH_SIZE, default=250, show_default=True)
+@click.option("--batch-size", type=BATCH_SIZE, default=250, show_default=True, help="Images that run together.")
 @executor_options
 @variant_option
 @device_option
@@ -68,7 +67,6 @@ def sample(
     from igan_zoo.images.pixels import grid, write_image
     from igan_zoo.machine.files import refuse_full
     from igan_zoo.serving.sample_writers import check_output, write_samples
-    from igan_zoo.serving.shards.sampling import sample_in_shards
 
     began = time.perf_counter()
     picture = out.with_name(f"{out.stem}-grid.png")
@@ -86,6 +84,8 @@ def sample(
         batches = loaded.sample_batches(count, seed=seed, start=start, batch_size=batch_size)
         first = write_samples(out, batches, image_shape=shape, seed=seed, start=start, count=count, replace=force)
     else:
+        from igan_zoo.serving.shards.sampling import sample_in_shards
+
         drawn = sample_in_shards(
             shared,
             loaded,
@@ -110,7 +110,9 @@ def sample(
 
 @click.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...", type=MODEL)
-@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many classes an image.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes to print for each image."
+)
 @json_option
 @variant_option
 @device_option
@@ -145,8 +147,14 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
 @click.command()
 @click.argument("model", required=False, metavar="[MODEL|RUN]", type=MODEL)
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE.csv", help="Labels of images.")
+@click.option("--split", default="test", show_default=True, help="Part of the data set to test on.")
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="CSV file with the labels of the images.",
+)
 @json_option
 @variant_option
 @device_option
@@ -195,7 +203,7 @@ def _evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) -
     try:
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
     from igan_zoo.training.data.sources import load_for_recipe
     from igan_zoo.training.runs import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.options import force_option, keep_inputs
-from igan_zoo.commands.records import name_skipped, print_records, refuse_existing
+from igan_zoo.commands.records import print_records, refuse_existing
 from igan_zoo.commands.score_options import (
     bootstrap_option,
     check_usage,
@@ -23,10 +23,12 @@ from igan_zoo.commands.score_options import (
 @click.command("merge-scores")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @metric_option
-@click.option("--reference", help="Saved statistics, or pytorch-fid's .npz.")
+@click.option("--reference", help="Saved statistics or pytorch-fid's .npz to compare with.")
 @subset_option
 @bootstrap_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the scores to this file instead of stdout."
+)
 @save_option
 @format_option
 @force_option
@@ -47,10 +49,12 @@ def merge_scores(
     from igan_zoo.serving.scoring import statistics as sums
     from igan_zoo.serving.scoring.frechet_distance import gaussian
     from igan_zoo.serving.scoring.protocols import OF_SINGLE_IMAGES
+    from igan_zoo.serving.scoring.scores import name_skipped
+    from igan_zoo.serving.scoring.statistics_cache import stamped
 
     everything = metrics == ("all",)
     plan = plans.Plan(default_metrics(metrics, reference))
-    check_usage(plan.comparing, reference, None, out, save_statistics)
+    check_usage(metrics, reference, None, out, save_statistics)
     keep_inputs([out, save_statistics], [*files, reference])
     refuse_existing(out, force)
     refuse_existing(save_statistics, force)
@@ -73,4 +77,4 @@ def merge_scores(
     elif save_statistics is not None:
         statistics_file.save_statistics(merged, save_statistics)
     if records:
-        print_records(records, form, out)
+        print_records(stamped(records, None), form, out)

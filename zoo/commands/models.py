@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--remote", is_flag=True, help="Ask the Hugging Face Hub (or HF_ENDPOINT), too.")
+@click.option("--remote", is_flag=True, help="Include models on the Hugging Face Hub (or HF_ENDPOINT).")
 @json_option
 @token_option
 def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: str | None) -> None:
@@ -66,7 +66,11 @@ def _print_listing(models: list[ListedModel], as_json: bool) -> None:
 
 @click.command()
 @click.argument("model", required=False, type=MODEL)
-@click.option("--remote", is_flag=True, help="MODEL is ORG/NAME[@REVISION] on the Hub, or published in the catalogue.")
+@click.option(
+    "--remote",
+    is_flag=True,
+    help="Look on the Hub for MODEL: ORG/NAME[@REVISION], or a published name of the catalogue.",
+)
 @json_option
 @token_option
 def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> None:
@@ -114,7 +118,7 @@ def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
 
 @click.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=MODEL)
-@click.option("--sums-only", is_flag=True, help="Do not compare the ONNX files with the training weights.")
+@click.option("--sums-only", is_flag=True, help="Check the checksums only, not what the ONNX files compute.")
 def verify(directories: tuple[str, ...], sums_only: bool) -> None:
     """Check model directories: every file's checksum, and what the ONNX files compute.
 
@@ -161,8 +165,13 @@ def _verified_parity(directory: ModelDirectory) -> str:
 
 @click.command()
 @click.argument("name", metavar="NAME|ORG/NAME[@REVISION]|DIR", type=PUBLISHED_MODEL)
-@click.option("--from", "source", type=click.Path(path_type=Path), help="A model directory, or a directory of them.")
-@click.option("--to", type=click.Path(path_type=Path), help="Copy it here, not into the cache.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Model directory, or a directory of them, to take it from.",
+)
+@click.option("--to", type=click.Path(path_type=Path), help="Directory to copy it to, instead of the cache.")
 @variant_option
 @token_option
 def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: str | None) -> None:

@@ -18,16 +18,37 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("samples")
-@click.option("--reference", required=True, help="The training images.")
-@click.option("--scorer", help="A network's name or .onnx file.  [default: inception-2015-12-05]")
-@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
-@click.option("--out", type=click.Path(path_type=Path), default="neighbors", show_default=True, help="A new folder.")
-@click.option("--n", "count", type=click.IntRange(min=2), default=1000, show_default=True, help="Of a model's images.")
-@click.option("--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Samples in the picture.")
-@click.option("--split", help="Which part of a data set.")
-@click.option("--reference-split", help="Which part of the reference.")
-@click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
-@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+@click.option("--reference", required=True, help="Training images to look for neighbors in.")
+@click.option(
+    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="neighbors", show_default=True, help="New folder to write to."
+)
+@click.option(
+    "--n",
+    "count",
+    type=click.IntRange(min=2),
+    default=1000,
+    show_default=True,
+    help="Number of images, where SAMPLES is a model.",
+)
+@click.option(
+    "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Number of samples in the picture."
+)
+@click.option("--split", help="Part of a data set to read, such as test.")
+@click.option("--reference-split", help="Part of the reference to compare with.")
+@click.option(
+    "--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images, where SAMPLES is a model."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads for decoding and for each operator.  [default: one for each core]",
+)
 @device_option
 @force_option
 def neighbors(
@@ -51,10 +72,10 @@ def neighbors(
     images: igan-zoo neighbors TEST --reference TRAIN. The folder --out gets neighbors.jsonl and neighbors.png, the
     closest samples first.
     """
-    from igan_zoo.commands.scorers import load_network
     from igan_zoo.machine.files import atomic_directory, refuse_full
     from igan_zoo.serving.image_sources import is_model, open_source
     from igan_zoo.serving.neighbors import find_neighbors, write_neighbors
+    from igan_zoo.serving.scorers.opening import open_scorer
     from igan_zoo.serving.scoring import plan as plans
     from igan_zoo.serving.scoring.gathering import Manner, choose_images
 
@@ -62,20 +83,18 @@ def neighbors(
     refuse_full(out, replace=force)
 
     def opened(name: str, part: str | None) -> ImageSource:
-        how: dict[str, Any] = {"seed": model_seed, "device": device, "threads": threads}
-        return open_source(name, split=part, count=count if is_model(name) else None, **how)
+        drawn = count if is_model(name) else None
+        return open_source(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
 
     made, true = opened(samples, split), opened(reference, reference_split)
-    network = load_network(scorer, weights, device=device, threads=threads)
+    network = open_scorer(scorer, weights, device=device, threads=threads)
     # Precision and recall keep every image's features, and statistics scored for them are found again.
     plan = plans.Plan(("pr",), manner=Manner(threads=threads))
     expected = plan.facts(made, network), plan.reference_facts(true, network)
 
     def gathered(source: ImageSource, side: int) -> Statistics:
         click.echo(f"{network.name} on {network.provider}: {len(source):,} images of {source.reference}", err=True)
-        return plans.find_or_gather(
-            plan, source, network, expected[side], say=lambda sentence: click.echo(sentence, err=True)
-        )
+        return plans.find_or_gather(plan, source, network, expected[side])
 
     sides = gathered(made, 0), gathered(true, 1)
     found = find_neighbors(sides[0].kept_features, sides[1].kept_features)

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from igan_zoo.errors import IganZooError
-
 if TYPE_CHECKING:
-    from igan_zoo.api import Model
+    from igan_zoo.serving.model import LoadedModel
     from igan_zoo.serving.shards.executors import Executor
 
 VARIANTS = click.Choice(["fp16", "int8", "affine"])
 
 device_option = click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Fails if it is not there."
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    help="Device that runs the networks; an error if it is not there.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 variant_option = click.option(
     "--variant",
     type=VARIANTS,
-    help="A smaller or faster form of the graph, if the model has it.",
+    help="Smaller or faster form of the graph to run.",
 )
 SEED = click.IntRange(0, 2**64 - 1)
 # Beyond these, numbers overflow or fill the memory before anything else is wrong.
@@ -49,8 +50,8 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-token_option = click.option("--token", help="For the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
-force_option = click.option("--force", is_flag=True, help="Replace what is there; never what the command reads.")
+token_option = click.option("--token", help="Token for the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
+force_option = click.option("--force", is_flag=True, help="Replace existing output, but never what the command reads.")
 
 
 def server_token_option(flag: str, variable: str, purpose: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -72,56 +73,45 @@ def _executor(context: click.Context, option: click.Parameter, value: str | None
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``--executor``, ``--workers`` and ``--shard-size``; :func:`find_executor` takes the first two."""
+    """Adds ``--executor``, ``--workers`` and ``--shard-size``; :func:`find_executor` takes them."""
     for option in (
-        click.option("--shard-size", type=click.IntRange(min=1), help="Images that a lost worker costs."),
-        click.option("--workers", type=click.IntRange(min=1), help="[default: one a core, or all of a cluster]"),
+        click.option(
+            "--shard-size", type=click.IntRange(min=1), help="Images per shard, the unit redone when a worker is lost."
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Number of workers.  [default: one for each core, or all of a cluster]",
+        ),
         click.option(
             "--executor",
             callback=_executor,
             metavar="NAME",
-            help="Share the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], or ranks (RANK and WORLD_SIZE).",
+            help="What shares the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], ranks (RANK, WORLD_SIZE).",
         ),
     ):
         command = option(command)
     return command
 
 
-def find_executor(name: str | None, workers: int | None, shard_size: int | None) -> Executor | None:
-    """Returns what does the shards; None where the work is to be done undivided, in this process."""
-    if name is None and workers is None:
-        if shard_size is not None:
-            raise click.UsageError("--shard-size goes with --executor or --workers")
-        return None
-    if name == "ranks":
-        from igan_zoo.serving.shards.ranks import find_rank
-
-        if workers is not None:
-            raise click.UsageError("--workers does not go with --executor ranks: every rank is one worker")
-        return find_rank()
+def check_executor(name: str | None, workers: int | None, shard_size: int | None) -> None:
+    """Refuses options of an executor that do not belong together."""
+    if name is None and workers is None and shard_size is not None:
+        raise click.UsageError("--shard-size needs --executor or --workers")
+    if name == "ranks" and workers is not None:
+        raise click.UsageError("--workers does not go with --executor ranks: every rank is one worker")
     if name is not None and name.startswith("dask://") and workers is not None:
         raise click.UsageError(f"--workers does not go with {name}, which has its own")
+
+
+def find_executor(name: str | None, workers: int | None, shard_size: int | None) -> Executor | None:
+    """Returns what does the shards; None where the work is to be done undivided, in this process."""
+    check_executor(name, workers, shard_size)
+    if name is None and workers is None:
+        return None
     from igan_zoo.serving.shards import executors
 
     return executors.find_executor(name or "processes", workers)
-
-
-def missing_train(error: ImportError) -> IganZooError:
-    """Returns what to say when the training stack is not installed."""
-    from igan_zoo.errors import MissingExtraError
-
-    return MissingExtraError(
-        f"This needs {error.name or error}, of the train extra: pip install 'igan-zoo[train,cpu]'."
-    )
-
-
-def missing_serve(error: ImportError) -> IganZooError:
-    """Returns what to say when the server's packages are not installed."""
-    from igan_zoo.errors import MissingExtraError
-
-    return MissingExtraError(
-        f"Serving needs {error.name or error}, of the serve extra: pip install 'igan-zoo[serve,cpu]'."
-    )
 
 
 def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path | None]) -> None:
@@ -151,7 +141,7 @@ def _is_read(output: Path, folder: Path) -> bool:
     return output.is_dir() or output.suffix.lower() in (*SUFFIXES, ".parquet") or (folder / CONFIG).is_file()
 
 
-def announce(loaded: Model) -> None:
+def announce(loaded: LoadedModel) -> None:
     """Says on stderr which model, or variant of it, runs, and where it really runs."""
     name = f"{loaded.name} {loaded.variant}" if loaded.variant else loaded.name
     click.echo(f"{name} ({loaded.path}) on {loaded.provider}", err=True)

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--repo", "repository", metavar="ORG/NAME", required=True, help="Made if it is not there.")
-@click.option("--private", is_flag=True, help="Make a new repository private.")
-@click.option("--create-pr", is_flag=True, help="Open a pull request, rather than changing the main branch.")
-@click.option("--dry-run", is_flag=True, help="Check, and say what would be done.")
+@click.option(
+    "--repo",
+    "repository",
+    metavar="ORG/NAME",
+    required=True,
+    help="Repository on the Hub, created if it does not exist.",
+)
+@click.option("--private", is_flag=True, help="Create the repository as a private one.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request instead of changing the main branch.")
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 @token_option
 def publish(directory: Path, repository: str, private: bool, create_pr: bool, dry_run: bool, token: str | None) -> None:
     """Upload a model directory to the Hugging Face Hub (or HF_ENDPOINT) in one commit, and read it back.
@@ -62,8 +68,10 @@ def catalogue() -> None:
 
 @catalogue.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
-@click.option("--repo", "repository", metavar="ORG/NAME", help="Where DIR was published: its head is looked up there.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="The catalogue.  [default: the package's]")
+@click.option(
+    "--repo", "repository", metavar="ORG/NAME", help="Repository where DIR was published; its newest commit is pinned."
+)
+@click.option("--file", "path", type=click.Path(path_type=Path), help="Catalogue to change.  [default: the package's]")
 @token_option
 def update(directories: tuple[Path, ...], repository: str | None, path: Path | None, token: str | None) -> None:
     """Pin model directories in the catalogue: their sums and, with --repo, where they are on the Hub.

@@ -10,25 +10,40 @@ import click
 
 from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import BATCH_SIZE, SEED, THREADS, device_option, force_option, keep_inputs
-from igan_zoo.commands.records import MOST_NAMED, name_skipped, refuse_existing
+from igan_zoo.commands.records import refuse_existing
 from igan_zoo.commands.terminal import print_seconds_since
 
 
 @click.command()
 @click.argument("source", type=MODEL)
-@click.option("--top", default="1%", show_default=True, help="How many images to write: a number, or a share like 1%.")
-@click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
-@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
-@click.option("--out", type=click.Path(path_type=Path), default="ranking", show_default=True, help="A new folder.")
-@click.option("--split", help="Which part of a data set.")
+@click.option("--top", default="1%", show_default=True, help="Images to write: a number, or a share such as 1%.")
 @click.option(
-    "--n", "count", type=click.IntRange(2, 2**31), default=10_000, show_default=True, help="Of a model's images."
+    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
 )
-@click.option("--model-seed", type=SEED, default=0, show_default=True, help="A model's images.")
-@click.option("--batch-size", type=BATCH_SIZE, help="[default: the scorer's own]")
-@click.option("--threads", type=THREADS, help="[default: all cores]")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="ranking", show_default=True, help="New folder to write to."
+)
+@click.option("--split", help="Part of a data set to read, such as test.")
+@click.option(
+    "--n",
+    "count",
+    type=click.IntRange(2, 2**31),
+    default=10_000,
+    show_default=True,
+    help="Number of images, where SOURCE is a model.",
+)
+@click.option(
+    "--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images, where SOURCE is a model."
+)
+@click.option("--batch-size", type=BATCH_SIZE, help="Images that run together.  [default: 10, or 100 for a classifier]")
+@click.option(
+    "--threads", type=THREADS, help="Threads for decoding and for each operator.  [default: one for each core]"
+)
 @device_option
-@click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@click.option("--strict", is_flag=True, help="Fail at the first image that does not decode.")
 @force_option
 def rank(
     source: str,
@@ -51,10 +66,11 @@ def rank(
     .tar or .parquet file, a Hub id, or a model. The folder --out gets the images, the whole ranking as ranking.jsonl, a
     histogram, and a picture of the best and the worst.
     """
-    from igan_zoo.commands.scorers import load_network
     from igan_zoo.serving import ranking
     from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.scorers.opening import open_scorer
     from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
+    from igan_zoo.serving.scoring.scores import MOST_NAMED, name_skipped
 
     began = time.perf_counter()
     keep_inputs([out], [source, scorer, weights])
@@ -62,11 +78,12 @@ def rank(
     drawn = count if is_model(source) else None
     images = open_source(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)
     wanted = ranking.how_many(top, len(images))
-    network = load_network(scorer, weights, device=device, threads=threads)
+    network = open_scorer(scorer, weights, device=device, threads=threads)
     click.echo(f"{network.name} on {network.provider}: {len(images):,} images of {images.reference}", err=True)
     with KeptLogits(len(images), network.classes) as kept:
-        how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "title": "ranking"}
-        skipped = keep_logits(kept, images, network, **how)
+        skipped = keep_logits(
+            kept, images, network, batch_size=batch_size, threads=threads, strict=strict, title="ranking"
+        )
         order = ranking.rank(kept)
     name_skipped([image.reason for image in skipped[:MOST_NAMED]], len(skipped))
     chosen = min(wanted, len(order))

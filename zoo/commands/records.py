@@ -18,18 +18,10 @@ from igan_zoo.machine.files import atomic_file
 if TYPE_CHECKING:
     from igan_zoo.serving.scoring.protocols import Record
 
-# Images that are named when they are left out.
-MOST_NAMED = 10
 
-
-def print_records(records: Sequence[Record], form: str, out: Path | None, *, provider: str | None = None) -> None:
-    """Prints records as ``table``, ``json`` (one line each) or ``csv``, or writes them to ``out``.
-
-    Time and versions are put in, and the provider that computed the answers, where that is known.
-    """
-    from igan_zoo.serving.scoring.statistics_cache import stamped
-
-    text = {"table": _as_table, "json": _as_json, "csv": _as_csv}[form](stamped(records, provider))
+def print_records(records: Sequence[Record], form: str, out: Path | None) -> None:
+    """Prints records as ``table``, ``json`` (one line each) or ``csv``, or writes them to ``out``."""
+    text = {"table": _as_table, "json": _as_json, "csv": _as_csv}[form](records)
     if out is None:
         click.echo(text)
         return
@@ -46,14 +38,6 @@ def refuse_existing(path: Path | None, force: bool) -> None:
     """
     if path is not None and path.exists() and not force:
         raise OutputError(f"{path} already exists; choose another file, or add --force to replace it.")
-
-
-def name_skipped(sentences: list[str], count: int) -> None:
-    """Says on stderr which of ``count`` images were left out, a sentence for each of the first ones."""
-    for sentence in sentences:
-        click.echo(f"Left out: {sentence}", err=True)
-    if count > len(sentences):
-        click.echo(f"Left out: {count - len(sentences)} images that do not decode.", err=True)
 
 
 def _as_table(records: Sequence[Record]) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from igan_zoo.commands.options import THREADS, json_option, missing_train
+from igan_zoo.commands.options import THREADS, json_option
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
+from igan_zoo.errors import missing_extra
 
 if TYPE_CHECKING:
     from igan_zoo.reproduction.request import Request
@@ -144,7 +145,7 @@ def _training_stack() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise missing_train(error) from error
+        raise missing_extra(error, "train") from error
     except KeyboardInterrupt:
         from igan_zoo.errors import TrainingError
 
@@ -193,9 +194,7 @@ def _open_inception(file: Path, threads: int | None) -> Network:
     from igan_zoo.serving.scorers.opening import open_scorer
 
     exported, weights = (str(file), None) if file.suffix == ".onnx" else (None, file)
-    return open_scorer(
-        exported, weights, device="cpu", threads=threads, say=lambda sentence: click.echo(sentence, err=True)
-    )
+    return open_scorer(exported, weights, threads=threads)
 
 
 def _print_report(request: Request, as_json: bool) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,17 +15,17 @@ from igan_zoo.commands.options import (
     IMAGES,
     THREADS,
     Seconds,
+    check_executor,
     device_option,
     executor_options,
-    find_executor,
     force_option,
     keep_inputs,
 )
-from igan_zoo.commands.records import MOST_NAMED, name_skipped, print_records, refuse_existing
+from igan_zoo.commands.records import print_records, refuse_existing
 from igan_zoo.commands.score_options import (
     bootstrap_option,
     check_usage,
-    default_metrics,
+    check_weights,
     format_option,
     metric_option,
     save_option,
@@ -34,13 +33,6 @@ from igan_zoo.commands.score_options import (
     subset_option,
 )
 from igan_zoo.commands.terminal import print_seconds_since
-
-if TYPE_CHECKING:
-    from igan_zoo.serving.scoring.statistics import Facts, Statistics
-    from igan_zoo.serving.shards.executors import Executor
-    from igan_zoo.serving.stored_images import ImageSource
-
-_MODEL_IMAGES = 50_000
 
 
 def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -56,37 +48,80 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @click.argument("source", type=MODEL)
 @click.argument("other", required=False, metavar="[REFERENCE]")
 @metric_option
-@click.option("--reference", help="What to compare with: images, saved statistics, or pytorch-fid's .npz.")
-@click.option("--scorer", help="A network's name, model directory or .onnx file.  [default: inception-2015-12-05]")
-@click.option("--weights", type=click.Path(path_type=Path), help="Inception's published weights, if not to be fetched.")
-@click.option("--n", "count", type=IMAGES, help="How many images.  [default: all; 50000 of a model]")
-@click.option("--split", help="Which part of a data set.")
-@click.option("--reference-split", help="Which part of the reference.")
-@click.option("--splits", type=click.IntRange(min=1), default=10, show_default=True, help="Of the Inception score.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=2020, show_default=True, help="Of every choice.")
-@click.option("--model-seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="A model's images.")
+@click.option("--reference", help="Images, saved statistics or pytorch-fid's .npz to compare with.")
+@click.option(
+    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+)
+@click.option(
+    "--n",
+    "count",
+    type=IMAGES,
+    help="Number of images to score, chosen by the seed.  [default: all, or 50000 of a model]",
+)
+@click.option("--split", help="Part of a data set to read, such as test.")
+@click.option("--reference-split", help="Part of the reference to compare with.")
+@click.option(
+    "--splits",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Parts that the Inception score is averaged over.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=2020,
+    show_default=True,
+    help="Seed of the choice of images and splits.",
+)
+@click.option(
+    "--model-seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the images, where SOURCE is a model.",
+)
 @subset_option
 @bootstrap_option
-@click.option("--shard", callback=_shard, metavar="I/K", help="Only this part, from 1/K; its statistics go to --out.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
+@click.option(
+    "--shard", callback=_shard, metavar="I/K", help="Score part I of K only, and write its statistics to --out."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the scores to this file instead of stdout."
+)
 @save_option
-@click.option("--batch-size", type=BATCH_SIZE, help="Changes no number.  [default: 10; 100 of a classifier]")
-@click.option("--threads", type=THREADS, help="[default: all cores]")
+@click.option(
+    "--batch-size",
+    type=BATCH_SIZE,
+    help="Images that run together; does not affect the result.  [default: 10, or 100 for a classifier]",
+)
+@click.option(
+    "--threads", type=THREADS, help="Threads for decoding and for each operator.  [default: one for each core]"
+)
 @executor_options
 @device_option
-@click.option("--strict", is_flag=True, help="Fail at an image that does not decode.")
+@click.option("--strict", is_flag=True, help="Fail at the first image that does not decode.")
 @self_check_option
 @click.option("--as-stored", is_flag=True, help="Ignore orientation and transparency, as torch-fidelity and others do.")
-@click.option("--no-cache", is_flag=True, help="Neither look for earlier statistics of the same nor keep these.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep cached statistics.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),
     default="fp32",
     show_default=True,
-    help="int8 is a preview; its error is printed.",
+    help="Arithmetic of the network; int8 is a faster preview whose error is printed.",
 )
-@click.option("--compare-conventions", is_flag=True, help="Print instead what other tools make of the same images.")
-@click.option("--save-every", type=Seconds(), default=30, show_default=True, help="Seconds a kill costs.")
+@click.option("--compare-conventions", is_flag=True, help="Print what other tools would report for the same images.")
+@click.option(
+    "--save-every",
+    type=Seconds(),
+    default=30,
+    show_default=True,
+    help="Seconds between saves; a killed command loses no more.",
+)
 @format_option
 @force_option
 def score(
@@ -116,7 +151,7 @@ def score(
     strict: bool,
     as_stored: bool,
     no_cache: bool,
-    precision: str,
+    precision: Any,
     compare_conventions: bool,
     save_every: float,
     form: str,
@@ -128,112 +163,71 @@ def score(
     samples are scored as they are drawn. An interrupted command resumes when it is run again; images that were scored
     before are not scored again.
     """
-    from igan_zoo.commands.scorers import load_network, load_preview
+    from igan_zoo.api import score as score_images
     from igan_zoo.errors import ScoringError
-    from igan_zoo.serving.image_sources import is_model, open_source
-    from igan_zoo.serving.scoring import comparing
-    from igan_zoo.serving.scoring import plan as plans
-    from igan_zoo.serving.scoring.caveats import caveats
-    from igan_zoo.serving.scoring.frechet_distance import gaussian
-    from igan_zoo.serving.scoring.gathering import Gather, Manner, gather_statistics, skipped_images
-    from igan_zoo.serving.scoring.protocols import Reference, check_outputs
-    from igan_zoo.serving.scoring.statistics import Facts
-    from igan_zoo.serving.scoring.statistics_file import save_gaussian
-    from igan_zoo.serving.shards.ranks import OtherRankMergesError
+    from igan_zoo.serving.image_sources import is_model
+    from igan_zoo.serving.scoring.scores import ScoreOptions
 
     began = time.perf_counter()
-    manner = Manner(batch_size=batch_size, threads=threads, strict=strict, save_every=save_every)
     if other is not None and reference is not None:
         raise click.UsageError("give the reference once: as a second argument or with --reference")
     reference = reference or other
-    everything = metrics == ("all",)
-    metrics = default_metrics(metrics, reference)
-    plan = plans.Plan(metrics, splits, seed, not no_cache, bootstrap or 0, manner)
-    check_usage(plan.comparing, reference, shard, out, save_statistics)
-    keep_inputs([out, save_statistics], [source, reference, scorer, weights])
-    saved = plans.saved_reference(reference) if reference is not None else None
-    shared = find_executor(executor, workers, shard_size)
-    if shared is not None and (shard is not None or compare_conventions or as_stored):
+    check_usage(metrics, reference, shard, out, save_statistics)
+    check_executor(executor, workers, shard_size)
+    check_weights(scorer, weights)
+    if (executor or workers) and (shard is not None or compare_conventions or as_stored):
         raise click.UsageError("--executor cuts the work itself; remove --shard, --compare-conventions and --as-stored")
-    # Another rank may have written it.
-    refuse_existing(None if shard or executor == "ranks" else out, force)
-    exported = save_statistics if save_statistics is not None and save_statistics.suffix == ".npz" else None
-    refuse_existing(exported, force)
-    if executor == "ranks" and reference is not None and saved is None:
+    if executor == "ranks" and reference is not None and Path(reference).suffix not in (".safetensors", ".npz"):
         raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
     if precision == "bf16":
         raise ScoringError(
             "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
         )
+    keep_inputs([out, save_statistics], [source, reference, scorer, weights])
+    # Another rank may have written it.
+    refuse_existing(None if shard or executor == "ranks" else out, force)
+    options = ScoreOptions(
+        split=split,
+        reference_split=reference_split,
+        splits=splits,
+        seed=seed,
+        model_seed=model_seed,
+        subset_size=subset_size,
+        bootstrap=bootstrap or 0,
+        precision=precision,
+        weights=weights,
+        batch_size=batch_size,
+        strict=strict,
+        as_stored=as_stored,
+        cached=not no_cache,
+        save_every=save_every,
+        statistics=out if shard else save_statistics,
+        shard=shard,
+        executor=executor,
+        workers=workers,
+        shard_size=shard_size,
+        replace=force,
+    )
     if compare_conventions:
         if reference or shard or out or save_statistics or as_stored or (count and not is_model(source)):
             raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
-        if metrics != ("is",):
-            raise click.UsageError("--compare-conventions is of --metric is alone")
-
-    def opened(name: str, part: str | None) -> ImageSource:
-        drawn = (count or _MODEL_IMAGES) if is_model(name) else None
-        return open_source(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
-
-    def gathered(images: ImageSource, name: str, part: str | None, facts: Facts, kept: Path | None) -> Statistics:
-        click.echo(f"{network.name} on {network.provider}: {facts.images:,} images of {images.reference}", err=True)
-        gather = gather_statistics if shared is None else sharded(shared, name, part)
-        statistics = plans.find_or_gather(
-            plan, images, network, facts, shard=shard, out=kept, replace_out=force, gather=gather, say=_say
-        )
-        name_skipped(skipped_images(statistics, images, most=MOST_NAMED), int(statistics.skipped.sum()))
-        return statistics
-
-    def sharded(workers: Executor, name: str, part: str | None) -> Gather:
-        from igan_zoo.serving.shards.scoring import ShardedGathering
-
-        return ShardedGathering(workers, name, part, device, shard_size, force)
-
-    images = opened(source, split)
-    network = load_network(scorer, weights, device=device, threads=threads)
-    if precision == "int8":
-        network = load_preview(network, scorer, images, {"device": device, "threads": threads})
-    if as_stored:
-        network.take_as_stored()
-    if compare_conventions:
-        print_conventions(network, images, form, seed=seed, batch_size=batch_size, threads=threads, strict=strict)
+        if metrics not in ((), ("is",)):
+            raise click.UsageError("--compare-conventions supports only --metric is")
+        print_conventions(source, scorer, form, count=count, device=device, threads=threads, options=options)
         return
-    if everything:
-        sizes = comparing.Sizes(network.features, network.classes, count or len(images), splits)
-        plan = replace(plan, metrics=comparing.possible_metrics(sizes, saved, compared=reference is not None))
-    if exported is not None:
-        check_outputs("fid", network.name, features=network.features, classes=network.classes)
-    facts = plan.facts(images, network, count)
-    others = opened(reference, reference_split) if reference is not None and saved is None else None
-    expected: Reference | Facts | None = saved if others is None else plan.reference_facts(others, network)
-    if expected is not None:
-        if everything and subset_size is None:
-            subset_size = comparing.largest_subset(facts, expected)
-        comparing.check_before_scoring(plan.metrics, facts, expected, subset_size)
-    computed = [metric for metric in plan.metrics if expected is not None or metric not in plan.comparing]
-    for sentence in caveats(computed, network, images, facts, expected):
-        _say(f"Note: {sentence}")
-    compared = saved
-    if reference is not None and others is not None and isinstance(expected, Facts):
-        compared = Reference(reference, statistics=gathered(others, reference, reference_split, expected, None))
-    kept = out if shard else None if exported else save_statistics
-    try:
-        statistics = gathered(images, source, split, facts, kept)
-    except OtherRankMergesError:
-        click.echo(f"{shared}: its images are scored; the last rank gives the numbers", err=True)
-        return
+    scores = score_images(
+        source,
+        reference,
+        metrics="all" if metrics == ("all",) else metrics,
+        scorer=scorer,
+        count=count,
+        device=device,
+        threads=threads,
+        progress=True,
+        options=options,
+    )
     if shard is not None:
-        click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {statistics.count:,} images")
-    else:
-        if exported is not None:
-            save_gaussian(gaussian(statistics), exported)
-        if save_statistics is not None:
-            _say(f"{save_statistics}: statistics of {statistics.count:,} images")
-        if computed:
-            records = plans.results(computed, statistics, compared, subset_size=subset_size, bootstrap=bootstrap or 0)
-            print_records(records, form, out, provider=network.provider)
+        click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {scores.images:,} images")
+    elif scores.records:
+        print_records(scores.records, form, out)
     print_seconds_since(began)
-
-
-def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)

@@ -29,15 +29,20 @@ metric_option = click.option(
     callback=_metrics,
     multiple=True,
     metavar="is|fid|kid|pr|dc|is-inf|fid-inf|kid-rbf|vendi|all",
-    help="One or several, as is,fid.  [default: is, or fid where there is a reference]",
+    help="Metrics to compute, such as is,fid.  [default: is, or fid with a reference]",
 )
 format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to print the scores; json and csv say everything that they depend on.",
 )
 subset_option = click.option(
     "--subset-size",
     type=click.IntRange(min=2),
-    help="Of the kernel distance.  [default: 1000; with --metric all no more than there are images]",
+    help="Images in a subset of the kernel distance.  [default: 1000, or fewer with --metric all]",
 )
 bootstrap_option = click.option(
     "--bootstrap", type=click.IntRange(min=2), metavar="DRAWS", help="Add standard errors to fid and vendi, by draws."
@@ -46,7 +51,7 @@ save_option = click.option(
     "--save-statistics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="X.safetensors|X.npz",
-    help="Also keep the statistics, a reference for later; .npz is pytorch-fid's mean and covariance.",
+    help="Keep the statistics as a reference for later; .npz holds pytorch-fid's mean and covariance.",
 )
 
 
@@ -83,7 +88,7 @@ self_check_option = click.option(
 
 
 def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
-    """Returns the metrics to begin with; which of all are possible the scorer and the reference will say."""
+    """Returns the metrics to compute; of all of them the scorer and the reference say which are possible."""
     from igan_zoo.serving.scoring.protocols import METRICS, WITHOUT_REFERENCE
 
     if metrics == ("all",):
@@ -92,13 +97,17 @@ def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Me
 
 
 def check_usage(
-    comparing: tuple[Metric, ...],
+    metrics: tuple[Any, ...],
     reference: str | None,
     shard: tuple[int, int] | None,
     out: Path | None,
     save_statistics: Path | None,
 ) -> None:
     """Refuses options that do not belong together."""
+    from igan_zoo.serving.scoring.protocols import Protocol
+
+    chosen = default_metrics(metrics, reference)
+    comparing = [metric for metric in chosen if Protocol(metric, 1).needs_reference]
     if save_statistics is not None and save_statistics.suffix not in (".safetensors", ".npz"):
         raise click.UsageError(f"--save-statistics takes a name in .safetensors or .npz, not {save_statistics.name}")
     if shard is not None:
@@ -110,3 +119,13 @@ def check_usage(
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
         raise click.UsageError("--reference needs a metric that compares with it, as --metric fid")
+
+
+def check_weights(scorer: str | None, weights: Path | None) -> None:
+    """Refuses weights for a scorer that is not made from any."""
+    if weights is None or scorer is None:
+        return
+    from igan_zoo.serving.scorers.converting import inception_kinds
+
+    if scorer not in inception_kinds():
+        raise click.UsageError(f"--weights are those of {' or '.join(inception_kinds())}, not of {scorer}")

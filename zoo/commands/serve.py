@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from igan_zoo.commands.completion import MODEL
-from igan_zoo.commands.options import VARIANTS, missing_serve, server_token_option
+from igan_zoo.commands.options import VARIANTS, server_token_option
+from igan_zoo.errors import missing_extra
 
 _POSITIVE = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0)
@@ -18,28 +19,65 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]", type=MODEL)
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--grpc-port", type=click.IntRange(0, 65535), help="Serves the protocol over gRPC too; 0 takes a free one."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 is every address of this machine.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="For models without @DEVICE.")
-@click.option("--variant", type=VARIANTS, help="Of each graph that has it.")
-@click.option("--threads", type=_POSITIVE, help="Of each session.  [default: the cores, shared out among the sessions]")
-@click.option("--max-batch", type=_POSITIVE, default=32, show_default=True, help="Images that run together.")
-@click.option("--max-wait", type=_SECONDS, default=2.0, show_default=True, help="Milliseconds until a batch starts.")
-@click.option("--queue", type=_POSITIVE, default=256, show_default=True, help="Requests that wait for each graph.")
-@click.option("--deadline", type=_SECONDS, default=10.0, show_default=True, help="Seconds that one may wait.")
-@click.option("--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests at a time.")
-@click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes of a request.")
-@click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of a request.")
-@click.option("--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes of images to score.")
-@click.option("--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images of one score.")
-@click.option("--body-timeout", type=_POSITIVE_SECONDS, default=20.0, show_default=True, help="Seconds for a body.")
 @click.option(
-    "--upload-timeout", type=_POSITIVE_SECONDS, default=3600.0, show_default=True, help="Seconds for images to score."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 takes a free one.",
 )
-@click.option("--min-rate", type=_POSITIVE, default=4, show_default=True, help="Kilobytes a second of such images.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for the protocol over gRPC; 0 takes a free one.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Device for models without @DEVICE.")
+@click.option("--variant", type=VARIANTS, help="Form to serve of each graph that has it.")
+@click.option(
+    "--threads", type=_POSITIVE, help="Threads of each session.  [default: the cores, divided among the sessions]"
+)
+@click.option("--max-batch", type=_POSITIVE, default=32, show_default=True, help="Images that run together at most.")
+@click.option(
+    "--max-wait",
+    type=_SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Milliseconds that a batch waits for more requests.",
+)
+@click.option("--queue", type=_POSITIVE, default=256, show_default=True, help="Requests that may wait for each graph.")
+@click.option("--deadline", type=_SECONDS, default=10.0, show_default=True, help="Seconds that a request may wait.")
+@click.option("--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests handled at a time.")
+@click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes of one request.")
+@click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of one request.")
+@click.option(
+    "--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes of one upload of images to score."
+)
+@click.option(
+    "--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images that one score may have."
+)
+@click.option(
+    "--body-timeout",
+    type=_POSITIVE_SECONDS,
+    default=20.0,
+    show_default=True,
+    help="Seconds in which a body must arrive.",
+)
+@click.option(
+    "--upload-timeout",
+    type=_POSITIVE_SECONDS,
+    default=3600.0,
+    show_default=True,
+    help="Seconds in which images to score must arrive.",
+)
+@click.option(
+    "--min-rate",
+    type=_POSITIVE,
+    default=4,
+    show_default=True,
+    help="Kilobytes per second that such an upload must keep up.",
+)
 @click.option(
     "--idle-timeout",
     type=_POSITIVE_SECONDS,
@@ -52,26 +90,53 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     type=click.IntRange(min=0),
     default=256,
     show_default=True,
-    help="Bodies on their way from one address; 0 is no limit.",
+    help="Bodies in transit from one address; 0 is no limit.",
 )
-@click.option("--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Over HTTP.")
-@click.option("--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies together.")
+@click.option(
+    "--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Connections over HTTP at a time."
+)
+@click.option(
+    "--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies in memory together."
+)
 @click.option("--max-spool", type=_POSITIVE, default=1024, show_default=True, help="Megabytes of zip archives on disk.")
-@click.option("--grace", type=_SECONDS, default=30.0, show_default=True, help="Seconds to finish in after SIGTERM.")
-@server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
-@server_token_option("--admin-token", "IGAN_ZOO_ADMIN_TOKEN", "Load, unload and metrics need it.")
+@click.option(
+    "--grace",
+    type=_SECONDS,
+    default=30.0,
+    show_default=True,
+    help="Seconds to complete accepted requests after SIGTERM.",
+)
+@server_token_option("--token", "IGAN_ZOO_TOKEN", "Bearer token required on every route.")
+@server_token_option("--admin-token", "IGAN_ZOO_ADMIN_TOKEN", "Bearer token required to load and unload models.")
 @click.option("--allow-load", is_flag=True, help="Let clients load and unload models.")
-@click.option("--cors", multiple=True, metavar="ORIGIN", help="Lets pages from there call this server.")
 @click.option(
-    "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name of this server, as a proxy passes it on."
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may call this server; may be given several times.",
 )
-@click.option("--real", metavar="SOURCE", help="Real images, for the page's Turing test and examples.")
-@click.option("--real-split", help="Of that source, if it has splits.")
 @click.option(
-    "--turing-results", type=click.Path(dir_okay=False, path_type=Path), help="Every answer of the test is added here."
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name of this server as a proxy passes it on; may be given several times.",
 )
-@click.option("--reload", type=_SECONDS, default=2.0, show_default=True, help="Seconds between looks; 0 is never.")
-@click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="A line for each request.")
+@click.option("--real", metavar="SOURCE", help="Real images for the page's Turing test and examples.")
+@click.option("--real-split", help="Part of the real images to show.")
+@click.option(
+    "--turing-results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to append every answer of the test to.",
+)
+@click.option(
+    "--reload",
+    type=_SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Seconds between checks for changed models; 0 disables them.",
+)
+@click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="Log a line for each request.")
 def serve(
     models: tuple[str, ...],
     host: str,
@@ -93,7 +158,7 @@ def serve(
     try:
         from igan_zoo.serving.server.running import serve as run
     except ImportError as error:
-        raise missing_serve(error) from error
+        raise missing_extra(error, "serve") from error
     from igan_zoo.serving.server.models.origins import find_origin
     from igan_zoo.serving.server.models.repository import Repository
     from igan_zoo.serving.server.settings import MEGABYTE, ServerSettings

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.completion import RECIPE
-from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs, missing_train
+from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs
 from igan_zoo.commands.terminal import print_json, print_table
 from igan_zoo.errors import TrainingError
 
@@ -28,38 +28,59 @@ def recipes(as_json: bool) -> None:
 
 @click.command()
 @click.argument("recipe_name", metavar="RECIPE|recipe.json", type=RECIPE)
-@click.option("--data", help="A Hub id, a copy in the Hub's layout, a folder of images, or shards.")
-@click.option("--labels", metavar="N|N-per-class|all|0|FILE.csv", help="Labelled images, by the seed or by a file.")
+@click.option(
+    "--data", help="Training images: a Hub id, a folder, or shards.  [default: the recipe's data set, from the Hub]"
+)
+@click.option(
+    "--labels",
+    metavar="N|N-per-class|all|0|FILE.csv",
+    help="Number of labeled images, chosen by the seed, or a file that names them.",
+)
 @click.option(
     "--features",
     metavar="NAME|FILE.onnx|none",
-    help="Of custom: learn from the features of a frozen network, as efficientnet-lite0, or from pixels (none).",
+    help="Frozen network whose features the recipe custom learns from, such as efficientnet-lite0; none means pixels.",
 )
 @click.option(
     "--keep",
     type=click.Choice(["game", "linear", "better"]),
     default="better",
     show_default=True,
-    help="With --features: the paper's game, logistic regression, or what validates better.",
+    help="Classifier to keep with --features: the paper's game, logistic regression, or what validates better.",
 )
-@click.option("--size", type=click.IntRange(min=1), help="Pixels a side.")
-@click.option("--grey", is_flag=True, help="One channel, not three.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, noise, shuffles and labels.")
-@click.option("--ensemble", type=click.IntRange(min=2), help="Train so many seeds in turn, from --seed on.")
+@click.option("--size", type=click.IntRange(min=1), help="Height and width of the images in pixels.")
+@click.option("--grey", is_flag=True, help="Train on grayscale images.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The run directory.  [default: runs/RECIPE-LABELS-seedSEED]"
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of weights, noise, shuffles and the choice of labeled images.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, if there is one.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be used, and do not skip it.")
-@click.option("--threads", type=THREADS, help="Of PyTorch; the result depends on it in the last bits.")
+@click.option(
+    "--ensemble", type=click.IntRange(min=2), help="Number of seeds to train one after the other, starting at --seed."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/RECIPE-LABELS-seedSEED]")
+@click.option("--resume", is_flag=True, help="Continue from the run's checkpoint, if there is one.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting of the recipe to change; may be given several times.",
+)
+@click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used, instead of skipping it.")
+@click.option("--threads", type=THREADS, help="PyTorch's threads; the last bits of the result depend on them.")
 @device_option
 @click.option(
-    "--compile", "mode", type=click.Choice(["default", "reduce-overhead", "max-autotune"]), help="Use torch.compile."
+    "--compile",
+    "mode",
+    type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
+    help="Compile the networks with this mode of torch.compile.",
 )
-@click.option("--picture-steps", type=click.IntRange(min=1), help="Draw samples every so many steps.")
-@click.option("--checkpoint-seconds", type=Seconds(), default=300, show_default=True)
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events beside log.jsonl.")
+@click.option("--picture-steps", type=click.IntRange(min=1), help="Steps between pictures of samples.")
+@click.option(
+    "--checkpoint-seconds", type=Seconds(), default=300, show_default=True, help="Seconds between checkpoints."
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events next to log.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and stop.")
 def train(
     recipe_name: str,
@@ -76,8 +97,8 @@ def train(
     settings: tuple[str, ...],
     strict: bool,
     threads: int | None,
-    device: str,
-    mode: str | None,
+    device: Any,
+    mode: Any,
     picture_steps: int | None,
     checkpoint_seconds: float,
     tensorboard: bool,
@@ -89,9 +110,9 @@ def train(
     """
     import msgspec
 
+    from igan_zoo.api import train as start
     from igan_zoo.training.data.label_files import is_labels_file
-    from igan_zoo.training.recipes import find_recipe
-    from igan_zoo.training.settings import customize
+    from igan_zoo.training.requests import TrainOptions, resolve_request
 
     labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None
     if recipe_name == "custom-features" or features not in (None, "none"):
@@ -118,56 +139,47 @@ def train(
             strict=strict,
         )
         return
-    shorthands = {
-        "labels": "all" if labels_file is not None else labels,
-        "height": size,
-        "width": size,
-        "channels": 1 if grey else None,
-        "seed": seed,
-    }
-    given = [f"{key}={value}" for key, value in shorthands.items() if value is not None]
-    if recipe_name.endswith(".json"):
-        from igan_zoo.training.runs import read_facts
-
-        facts = read_facts(Path(recipe_name))
-        base, data = facts.recipe, data or facts.data
-        if labels is None and facts.labels_file is not None:
-            labels_file = Path(facts.labels_file)
-    else:
-        base = find_recipe(recipe_name)
-    recipe = customize(base, [*settings, *given])
+    for setting in settings:
+        if "=" not in setting:
+            raise click.UsageError(f"--set takes KEY=VALUE, not {setting!r}")
+    chosen: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
+    shorthands = {"height": size, "width": size, "channels": 1 if grey else None}
+    chosen |= {key: value for key, value in shorthands.items() if value is not None}
+    request = resolve_request(recipe_name, data, labels=labels, seed=seed, settings=chosen, out=out, ensemble=ensemble)
     if dry_run:
-        print_json(msgspec.to_builtins(recipe))
+        print_json(msgspec.to_builtins(request.recipe))
         return
-    if data is None and recipe.name == "custom":
-        raise click.UsageError("The recipe custom wants --data, a folder of images or a Hub id")
+    keep_inputs([request.path], [request.source])
+    options = TrainOptions(
+        ensemble=ensemble,
+        threads=threads,
+        strict=strict,
+        compile=mode,
+        picture_steps=picture_steps,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+    )
     try:
-        from igan_zoo.training.loop import Options
-        from igan_zoo.training.start import start_ensemble, start_training
-    except ImportError as error:
-        raise missing_train(error) from error
-    options = Options(device, mode, checkpoint_seconds, picture_steps, tensorboard)
-    source = data or recipe.dataset
-    members = f"ensemble{ensemble}" if ensemble else f"seed{recipe.seed}"
-    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-{members}"
-    keep_inputs([path], [source])
-    how: dict[str, Any] = {
-        "resume": resume,
-        "threads": threads,
-        "options": options,
-        "labels_file": labels_file,
-        "strict": strict,
-    }
-    try:
-        if ensemble:
-            start_ensemble(recipe, source, path, ensemble, **how)
-        else:
-            start_training(recipe, source, path, **how)
+        run = start(
+            recipe_name,
+            data,
+            labels=labels,
+            seed=seed,
+            settings=chosen,
+            out=out,
+            resume=resume,
+            device=device,
+            progress=True,
+            options=options,
+        )
     except KeyboardInterrupt:
-        raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
+        raise TrainingError(f"Interrupted; the same command with --resume continues {request.path}.") from None
     # Under torchrun one process speaks for all.
     if os.environ.get("RANK", "0") == "0":
-        click.echo(f"{path}: {recipe.epochs} epochs done; next: igan-zoo export {path} --out models/{recipe.name}")
+        recipe = request.recipe
+        click.echo(
+            f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
+        )
 
 
 def _train_on_features(

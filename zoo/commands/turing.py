@@ -8,31 +8,51 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, json_option, missing_serve, server_token_option
+from igan_zoo.commands.options import device_option, json_option, server_token_option
 from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.errors import missing_extra
 
 
 @click.command()
-@click.option("--real", metavar="SOURCE", help="Real images: all that igan-zoo score takes.")
-@click.option("--split", help="Of the source, if it has splits.")
-@click.option("--model", "models", multiple=True, help="Whose images are to be told from them; may be given again.")
-@click.option("--rounds", type=click.IntRange(1, 200), default=20, show_default=True, help="What the page proposes.")
+@click.option("--real", metavar="SOURCE", help="Real images: any source that igan-zoo score takes.")
+@click.option("--split", help="Part of the real images to show.")
+@click.option(
+    "--model", "models", multiple=True, help="Model whose images are shown among them; may be given several times."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Number of rounds that the page proposes.",
+)
 @click.option(
     "--results",
     type=click.Path(dir_okay=False, path_type=Path),
     default="turing.jsonl",
     show_default=True,
-    help="Every answer is appended here.",
+    help="File to append every answer to.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is every address of this machine.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 is every address of this machine.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 takes a free one.",
+)
 @server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
 @device_option
 @click.option(
     "--summary",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.jsonl",
-    help="Print what came of earlier tests, and start nothing.",
+    help="Print the results of earlier tests, and start nothing.",
 )
 @json_option
 def turing(
@@ -57,7 +77,7 @@ def turing(
     try:
         from igan_zoo.serving.server.running import serve
     except ImportError as error:
-        raise missing_serve(error) from error
+        raise missing_extra(error, "serve") from error
     from igan_zoo.serving.server.models.origins import find_origin
     from igan_zoo.serving.server.models.repository import Repository
     from igan_zoo.serving.server.settings import ServerSettings

@@ -112,7 +112,7 @@ def list_remote(words: str | None = None, *, token: str | None = None) -> list[R
         HubError: it refuses.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
     if constants.HF_HUB_OFFLINE:
         raise HubUnreachableError("HF_HUB_OFFLINE is set.")

@@ -208,7 +208,7 @@ def test_the_images_of_the_comparison_differ_in_grain_and_are_always_the_same() 
 
 
 def test_the_command_line_knows_every_scorer() -> None:
-    from igan_zoo.commands.scorers import SCORERS as KNOWN
+    from igan_zoo.commands.export import SCORERS as KNOWN
 
     assert set(KNOWN) == set(SCORERS)
 

@@ -108,7 +108,7 @@ def test_finished_statistics_are_not_gathered_again(
     ("options", "code", "message"),
     [
         (["--executor", "spark"], 2, "'spark' is no executor: give processes, dask"),
-        (["--shard-size", 7], 2, "--shard-size goes with --executor or --workers"),
+        (["--shard-size", 7], 2, "--shard-size needs --executor or --workers"),
         (["--executor", "ranks", "--workers", 2], 2, "every rank is one worker"),
         (["--executor", "dask://here:8786", "--workers", 2], 2, "which has its own"),
         (

@@ -24,7 +24,7 @@ from igan_zoo.models.interface import SCORER_KEY
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scoring.frechet_distance import gaussian
 from igan_zoo.serving.scoring.inception_score import inception_score_reference
-from igan_zoo.serving.scoring.network import open_network
+from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.statistics import Facts
 from igan_zoo.serving.scoring.statistics_file import load_statistics, save_gaussian
 from tests.conftest import igan_zoo_process
@@ -254,9 +254,7 @@ def test_the_same_images_are_scored_once(
     igan_zoo: Cli, npz: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = igan_zoo("score", npz, "--scorer", scorer, "--format", "json")[1]
-    monkeypatch.setattr(
-        "igan_zoo.serving.scoring.gathering.gather_statistics", lambda *_, **__: pytest.fail("scored again")
-    )
+    monkeypatch.setattr(Network, "answer", lambda *_: pytest.fail("scored again"))
     moved = tmp_path / "moved.npz"
     shutil.copyfile(npz, moved)
     code, again, _ = igan_zoo("score", moved, "--scorer", scorer, "--format", "json")
