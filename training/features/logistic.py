@@ -11,14 +11,11 @@ def fit_logistic(inputs: Tensor, labels: Tensor, classes: int, strength: float, 
     """Returns the linear layer that minimizes ``Σ cross-entropy + ‖weight‖² / (2 strength)``.
 
     That is scikit-learn's ``LogisticRegression(C=strength)``; ``inputs`` are ``[N, F]``, ``labels`` int64 ``[N]``, or
-    probabilities ``[N, classes]``.
+    probabilities ``[N, classes]``. It is fitted in the precision of ``inputs``.
     """
-    layer = nn.Linear(inputs.shape[1], classes, dtype=torch.float64)
+    layer = nn.Linear(inputs.shape[1], classes, dtype=inputs.dtype)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    inputs = inputs.double()
-    if labels.is_floating_point():
-        labels = labels.double()
     optimizer = torch.optim.LBFGS(
         layer.parameters(), max_iter=iterations, tolerance_grad=1e-6, history_size=20, line_search_fn="strong_wolfe"
     )

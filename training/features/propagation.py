@@ -17,7 +17,7 @@ _ROUNDS = 30
 _RETENTION = 0.99
 _BLOCK = 1024
 _LESSONS = 8
-_ITERATIONS = 40
+_ITERATIONS = 25
 # Of the squared weights of the pupil, against the mean loss of a photo.
 _DECAY = 1e-4
 

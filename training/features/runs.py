@@ -172,7 +172,7 @@ class FeatureRun:
         preparation = Preparation.fit(features, recipe.dimensions)
         points = preparation(features)
         directions = preparation.directions(features[labeled]) - preparation.center
-        linear = fit_logistic(directions, labels, classes, recipe.strength)
+        linear = fit_logistic(directions.double(), labels, classes, recipe.strength)
         targets = propagated(points, labeled, labels, classes)
         members = self._members(recipe, points, labeled, labels, targets)
         made = FeatureClassifier(preparation, members, linear).eval()

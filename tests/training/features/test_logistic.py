@@ -14,7 +14,7 @@ from tests.training.features.clouds import clouds
 def test_it_is_that_of_scikit_learn(strength: float) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     data = clouds(photos=90, spread=1.5)
-    ours = fit_logistic(torch.from_numpy(data.features), torch.from_numpy(data.labels), 3, strength)
+    ours = fit_logistic(torch.from_numpy(data.features).double(), torch.from_numpy(data.labels), 3, strength)
     theirs = linear_model.LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(data.features, data.labels)
     probabilities = ours(torch.from_numpy(data.features)).softmax(dim=1).numpy()
     np.testing.assert_allclose(probabilities, theirs.predict_proba(data.features), atol=1e-3)
