@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args, overload
 
@@ -23,6 +24,7 @@ from igan_zoo.serving.given_images import stored_images
 from igan_zoo.serving.sampling import sample
 
 if TYPE_CHECKING:
+    from igan_zoo.evaluation import Evaluation
     from igan_zoo.serving.given_images import GivenImages
 
 Role = Literal["generator", "classifier"]
@@ -203,6 +205,34 @@ class LoadedModel:
         self._graph("classifier")
         with showing_progress(progress):
             return realness_of(self.engine, stored_images(images), crop=self.crop, batch_size=batch_size)
+
+    def evaluate(
+        self,
+        data: str | PathLike[str],
+        *,
+        split: str = "test",
+        labels_file: str | PathLike[str] | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Returns how many labeled images the classifier gets wrong: ``wrong`` of ``total``, and the share ``error``.
+
+        Args:
+            data: labeled images: a Hub id, a copy in the Hub's layout, or a folder with a folder for each class.
+                Classes are matched by name, where the model names its own.
+            split: the part of the data.
+            labels_file: a CSV file of the images' labels.
+            progress: shows a progress bar.
+
+        Raises:
+            DataError: the images, the split or the labels are missing, or have classes that the model does not know.
+            ModelDirectoryError: the model was loaded without a classifier.
+        """
+        from igan_zoo.evaluation import evaluate_model
+
+        self._graph("classifier")
+        with showing_progress(progress):
+            labels = None if labels_file is None else Path(labels_file)
+            return evaluate_model(self, fspath(data), split, labels)
 
     def _graph(self, role: Role) -> Graph:
         try:

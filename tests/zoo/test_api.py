@@ -174,6 +174,17 @@ def test_what_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
         igan_zoo.score(images, scorer="mnist-ssl", options=igan_zoo.ScoreOptions(executor="processes"))
 
 
+def test_errors_are_counted_on_a_folder_of_classes(tmp_path: Path) -> None:
+    for name in ("0", "1", "2", "4", "7"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        (tmp_path / "test" / name / "one.png").write_bytes((DIGIT.parent / f"{name}.png").read_bytes())
+    (tmp_path / "test" / "4" / "wrong.png").write_bytes(DIGIT.read_bytes())
+    found = igan_zoo.load("mnist-ssl", roles=["classifier"]).evaluate(tmp_path)
+    assert (found.wrong, found.total, found.error) == (1, 6, 1 / 6)
+    with pytest.raises(errors.ModelDirectoryError, match="loaded without a classifier"):
+        igan_zoo.load("mnist-ssl", roles=["generator"]).evaluate(tmp_path)
+
+
 def test_nothing_is_shown_unless_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

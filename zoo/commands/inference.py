@@ -25,7 +25,7 @@ from igan_zoo.commands.options import (
     variant_option,
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
-from igan_zoo.errors import IganZooError, missing_extra
+from igan_zoo.errors import IganZooError
 
 
 @click.command()
@@ -161,55 +161,23 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
 def evaluate(
     model: str | None, data: str, split: str, labels_file: Path | None, as_json: bool, variant: Any, device: Any
 ) -> None:
-    """Count the errors of a classifier on labelled images; a training run is tested in PyTorch, before any export."""
+    """Count the errors of a classifier on labeled images; a training run is tested in PyTorch, before any export."""
+    from igan_zoo.api import load
+    from igan_zoo.evaluation import evaluate_run
+
     if model is not None and (Path(model) / "recipe.json").is_file():
         if variant is not None:
             raise click.UsageError("--variant is for exported models; a training run has none")
-        wrong, total = _evaluate_run(Path(model), data, split, labels_file)
+        found = evaluate_run(Path(model), data, split, labels_file)
     else:
-        wrong, total = _evaluate_model(model, data, split, labels_file, variant, device)
+        loaded = load(model, roles=["classifier"], device=device, variant=variant)
+        announce(loaded)
+        found = loaded.evaluate(data, split=split, labels_file=labels_file, progress=True)
+    wrong, total = found.wrong, found.total
     if as_json:
         print_json({"model": model, "variant": variant, "data": data, "split": split, "wrong": wrong, "total": total})
     else:
         click.echo(f"{wrong} errors of {total} ({wrong / total:.2%})")
-
-
-def _evaluate_model(
-    reference: str | None, data: str, split: str, labels_file: Path | None, variant: Any, device: Any
-) -> tuple[int, int]:
-    from igan_zoo.api import load
-    from igan_zoo.serving import classifying
-    from igan_zoo.training.data.sources import load_images
-
-    loaded = load(reference, roles=["classifier"], device=device, variant=variant)
-    announce(loaded)
-    height, width, channels = loaded.engine.graphs["classifier"].image_shape
-    labelled = load_images(
-        data,
-        split,
-        height=height,
-        width=width,
-        channels=channels,
-        crop=loaded.crop,
-        labels_file=labels_file,
-        labelled_only=True,
-    )
-    if loaded.known_classes is not None:
-        labelled = labelled.numbered_by(loaded.known_classes, loaded.path)
-    return classifying.count_errors(loaded.engine, labelled.images, labelled.labels), len(labelled)
-
-
-def _evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) -> tuple[int, int]:
-    try:
-        from igan_zoo.training.evaluation import count_run_errors
-    except ImportError as error:
-        raise missing_extra(error, "train") from error
-    from igan_zoo.training.data.sources import load_for_recipe
-    from igan_zoo.training.runs import Run
-
-    run = Run(path)
-    labelled = load_for_recipe(run.facts().recipe, data, split, labels_file=labels_file, labelled_only=True)
-    return count_run_errors(run, labelled), len(labelled)
 
 
 def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
