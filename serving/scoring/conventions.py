@@ -11,7 +11,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,9 +116,17 @@ def compare_conventions(
     count = 0
     for (resize, as_stored), resized in passes.items():
         with KeptLogits(len(source), network.classes) as kept:
-            how: dict[str, Any] = {"batch_size": batch_size, "threads": threads, "strict": strict, "change": resized}
             images = StoredPixels(source) if as_stored else source
-            keep_logits(kept, images, network, **how, title=f"scoring, {resize} resize")
+            keep_logits(
+                kept,
+                images,
+                network,
+                batch_size=batch_size,
+                threads=threads,
+                strict=strict,
+                change=resized,
+                title=f"scoring, {resize} resize",
+            )
             count = len(kept)
             for convention in possible:
                 if (convention.resize, convention.as_stored) == (resize, as_stored):

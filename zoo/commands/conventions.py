@@ -11,6 +11,8 @@ from igan_zoo.commands.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from igan_zoo.serving.engine import Device
+    from igan_zoo.serving.scoring.conventions import Comparison
+    from igan_zoo.serving.scoring.network import Network
     from igan_zoo.serving.scoring.scores import ScoreOptions
 
 
@@ -30,8 +32,7 @@ def print_conventions(
     """
     from igan_zoo.scoring import open_images
     from igan_zoo.serving.scorers.opening import open_preview, open_scorer
-    from igan_zoo.serving.scoring.conventions import compare_conventions, describe
-    from igan_zoo.serving.scoring.protocols import metric_label
+    from igan_zoo.serving.scoring.conventions import compare_conventions
 
     source = open_images(reference, options.split, count, options.model_seed, device, threads)
     network = open_scorer(scorer, options.weights, device=device, threads=threads)
@@ -45,10 +46,18 @@ def print_conventions(
         seed=options.seed,
         strict=options.strict,
     )
+    print_comparison(comparison, network, source.reference, form)
+
+
+def print_comparison(comparison: Comparison, network: Network, reference: str, form: str) -> None:
+    """Prints the conventions' scores of the images of ``reference`` as ``table``, ``json`` or ``csv``."""
+    from igan_zoo.serving.scoring.conventions import describe
+    from igan_zoo.serving.scoring.protocols import metric_label
+
     label = metric_label("is", network.name, network.precision)
     if form == "json":
         rows = [{**asdict(row.convention), "value": row.value, "deviation": row.deviation} for row in comparison.rows]
-        facts = {"scorer": network.name, "scorer_sha256": network.sha256, "label": label, "source": source.reference}
+        facts = {"scorer": network.name, "scorer_sha256": network.sha256, "label": label, "source": reference}
         counts = {"images": comparison.images, "seed": comparison.seed}
         print_json({**facts, **counts, "rows": rows, "missing": list(comparison.missing)})
         return
@@ -58,7 +67,7 @@ def print_conventions(
 
         csv.writer(sys.stdout, lineterminator="\n").writerows(describe(comparison))
     else:
-        click.echo(f"{label} of {comparison.images:,} images of {source.reference}, by convention:")
+        click.echo(f"{label} of {comparison.images:,} images of {reference}, by convention:")
         print_table(describe(comparison))
     for reason in comparison.missing:
         click.echo(reason, err=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.commands.conventions import print_conventions
+from igan_zoo.commands.conventions import print_comparison
 from igan_zoo.errors import InterfaceError, ScoringError
 from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.scoring.conventions import (
@@ -151,9 +151,10 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_the_comparison_is_printed(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     scorer, source = network(tmp_path, METADATA), open_source(str(photos))
-    print_conventions(scorer, source, form, seed=7)
+    comparison = compare_conventions(scorer, source, seed=7)
+    print_comparison(comparison, scorer, source.reference, form)
     output = capsys.readouterr().out
-    rows = describe(compare_conventions(scorer, source, seed=7))
+    rows = describe(comparison)
     if form == "json":
         report = json.loads(output)
         assert (report["images"], report["seed"], len(report["rows"])) == (120, 7, len(OF_ARRAYS))
