@@ -30,6 +30,7 @@ from igan_zoo.training.features.preparation import Preparation
 from igan_zoo.training.features.propagation import propagated
 from igan_zoo.training.features.settings import FeatureRecipe
 from igan_zoo.training.networks.players import Discriminator
+from igan_zoo.training.precision import denormals_as_zero, torch_threads
 
 Keep = Literal["game", "linear", "better"]
 FACTS = "features.json"
@@ -139,9 +140,7 @@ class FeatureRun:
             DataError: there are fewer labels than the recipe wants, or fewer than two classes.
         """
         busy = TrainingError(f"Another process trains {self.path}: wait for it, or choose another --out.")
-        if threads is not None:
-            torch.set_num_threads(threads)
-        with alone(self.path, busy):
+        with alone(self.path, busy), torch_threads(threads), denormals_as_zero():
             return self._train(recipe, data, keep)
 
     def classifier(self) -> FeatureClassifier:
@@ -163,7 +162,6 @@ class FeatureRun:
         return made.eval().requires_grad_(False)
 
     def _train(self, recipe: FeatureRecipe, data: FeatureData, keep: Keep) -> FeatureResult:
-        torch.set_flush_denormal(True)
         known = labelled_subset(data.labels, recipe.labels, data.classes, recipe.seed)
         held_out = validation_subset(data.labels, known, recipe.validation_images, recipe.seed)
         features, all_labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
