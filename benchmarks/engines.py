@@ -22,11 +22,11 @@ from igan_zoo.models import store
 from igan_zoo.serving.model import load_model
 from igan_zoo.serving.sample_writers import write_samples
 from igan_zoo.serving.shards.dask_cluster import DaskCluster
-from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.processes import Processes
 from igan_zoo.serving.shards.ranks import Ranks
 from igan_zoo.serving.shards.ray_cluster import RayCluster
 from igan_zoo.serving.shards.sampling import sample_in_shards
+from igan_zoo.serving.shards.task import Executor
 
 BATCH = 256
 

@@ -127,6 +127,10 @@ def test_the_serving_modules_load_no_training_stack() -> None:
     assert not loaded_after(code) & {"torch", "onnx", "onnxruntime", "PIL", "pyarrow", "distributed", "ray"}
 
 
+def test_a_spawned_process_limits_its_threads_before_it_loads_numpy() -> None:
+    assert loaded_after("import igan_zoo.serving.shards.processes") == set()
+
+
 def test_the_operators_load_neither_torch_nor_numpy_before_a_face_is_imported() -> None:
     assert loaded_after("import igan_zoo.ops, igan_zoo.ops.extension") == set()
     assert loaded_after("import igan_zoo.ops.minibatch_discrimination_numpy") == {"numpy"}

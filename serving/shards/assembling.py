@@ -8,9 +8,9 @@ from pathlib import Path
 
 from igan_zoo.errors import ShardError
 from igan_zoo.machine.progress import Progress
-from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.performing import Perform
 from igan_zoo.serving.shards.ranks import Ranks
+from igan_zoo.serving.shards.task import Executor
 from igan_zoo.serving.shards.work_folder import WorkFolder
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from igan_zoo.errors import ShardError, first_line
+from igan_zoo.serving.shards.task import RETRIES, Task, lost_too_often
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from igan_zoo.serving.shards.executors import Task
     from igan_zoo.serving.shards.work_folder import Done
 
 _SECONDS_TO_CONNECT = 10
@@ -32,8 +32,6 @@ class DaskCluster:
         """As ``Executor``; Dask itself gives the shards of a lost worker to others."""
         import dask
         import distributed
-
-        from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
         if not numbers:
             return

@@ -1,35 +1,15 @@
-"""What does the shards: one protocol, and the ones that ``--executor`` names."""
+"""The executors that ``--executor`` names."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Generator, Sequence
-from typing import Protocol
 
 from igan_zoo.errors import MissingExtraError, UnknownNameError
 from igan_zoo.machine.cores import cores
-from igan_zoo.serving.shards.work_folder import Done
-
-# How often a shard whose worker was lost is begun again: a shard that kills its workers must come to an end.
-RETRIES = 3
+from igan_zoo.serving.shards.task import Executor
 
 # By engine, the package of the extra of that name.
 _LIBRARIES = {"dask": "distributed", "ray": "ray"}
-
-Task = Callable[[int], Done]
-
-
-class Executor(Protocol):
-    """Runs a task, which must travel by pickle to workers of one thread each, on the shards of these numbers."""
-
-    def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
-        """Yields every shard when it is done, in any order; one whose worker was lost is done again.
-
-        Raises:
-            ShardError: there are no workers, or a shard lost ``RETRIES`` of them and another one.
-            IganZooError: what the task raised.
-        """
-        ...
 
 
 def find_executor(name: str, workers: int | None = None) -> Executor:
@@ -63,13 +43,4 @@ def find_executor(name: str, workers: int | None = None) -> Executor:
         return RayCluster(name if address else None, workers)
     raise UnknownNameError(
         f"There is no executor {name!r}: give processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks."
-    )
-
-
-def lost_too_often(number: int | None, reason: str) -> str:
-    """Returns the sentence for a shard, of that number where it is known, that has lost too many workers."""
-    which = "A shard" if number is None else f"Shard {number}"
-    return (
-        f"{which} lost its worker {RETRIES + 1} times ({reason}), so it may need more memory than there is: run the "
-        "same command again with fewer --workers, and it goes on from the shards that are done."
     )

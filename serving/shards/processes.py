@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from igan_zoo.errors import ShardError
+from igan_zoo.serving.shards.task import RETRIES, Task, lost_too_often
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from igan_zoo.serving.shards.executors import Task
     from igan_zoo.serving.shards.work_folder import Done
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
 # So many shards a process wait in the pool, for when whoever takes the finished ones is busy with them.
 _AHEAD = 2
 
@@ -36,8 +34,6 @@ class Processes:
 
     def run(self, task: Task, numbers: Sequence[int]) -> Generator[Done]:
         """As ``Executor``."""
-        from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
-
         waiting, losses = deque(numbers), Counter[int]()
         while waiting:
             lost = yield from self._until_lost(task, waiting)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from igan_zoo.errors import ShardError
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.shards.executors import Task
+    from igan_zoo.serving.shards.task import Task
     from igan_zoo.serving.shards.work_folder import Done
 
 # What says the number of a process, how many there are, and the number of the first.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from igan_zoo.errors import ShardError, first_line
+from igan_zoo.serving.shards.task import RETRIES, Task, lost_too_often
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.shards.executors import Task
     from igan_zoo.serving.shards.work_folder import Done
 
 
@@ -36,8 +36,6 @@ class RayCluster:
         """As ``Executor``; Ray starts a lost actor, and its shard, again."""
         import ray
         from ray.util import ActorPool
-
-        from igan_zoo.serving.shards.executors import RETRIES, lost_too_often
 
         if not numbers:
             return

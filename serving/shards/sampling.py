@@ -13,9 +13,9 @@ from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.sample_writers import check_output, holds_png, write_samples
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.shards.assembling import assembled
-from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.jobs import SampleJob, sample_shard_size
 from igan_zoo.serving.shards.sample_files import SAMPLES, read_files, read_pixels
+from igan_zoo.serving.shards.task import Executor
 from igan_zoo.serving.shards.work_folder import WorkFolder
 
 

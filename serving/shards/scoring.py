@@ -17,10 +17,10 @@ from igan_zoo.serving.scoring.statistics import Facts, Statistics, merge
 from igan_zoo.serving.scoring.statistics_cache import versions
 from igan_zoo.serving.scoring.statistics_file import load_statistics, save_statistics
 from igan_zoo.serving.shards.assembling import assembled
-from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.jobs import DrawnSource, ScoreJob, StoredSource, score_shards
 from igan_zoo.serving.shards.performing import STATISTICS
 from igan_zoo.serving.shards.ranks import OtherRankMergesError
+from igan_zoo.serving.shards.task import Executor
 from igan_zoo.serving.shards.work_folder import WorkFolder
 from igan_zoo.serving.stored_images import ImageSource
 

@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
-    from igan_zoo.serving.shards.executors import Executor
+    from igan_zoo.serving.shards.task import Executor
 
 VARIANTS = click.Choice(["fp16", "int8", "affine"])
 

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from igan_zoo.serving.shards.executors import Executor, Task
+from igan_zoo.serving.shards.task import Executor, Task
 from igan_zoo.serving.shards.work_folder import Done
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from igan_zoo.models import store
 from igan_zoo.serving.model import load_model
 from igan_zoo.serving.sample_writers import write_samples
-from igan_zoo.serving.shards.executors import Executor
 from igan_zoo.serving.shards.sampling import sample_in_shards
+from igan_zoo.serving.shards.task import Executor
 
 MODEL = store.bundled_store().root / "mnist-ssl"
 # 9 shards of two batches each, but for the last one, of which the second batch is smaller.
