@@ -4,57 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 import traceback
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from igan_zoo.serving.server.middleware import metrics as metrics_routes
+from igan_zoo.serving.server.middleware import metrics
 from igan_zoo.serving.server.middleware.browsers import Browsers
 from igan_zoo.serving.server.middleware.compression import Compression
 from igan_zoo.serving.server.middleware.limits import Limits
-from igan_zoo.serving.server.middleware.metrics import Metrics
 from igan_zoo.serving.server.middleware.requests_log import Log, RequestsLog
 from igan_zoo.serving.server.middleware.security import SecurityHeaders
 from igan_zoo.serving.server.middleware.tokens import Tokens
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.people import latents
+from igan_zoo.serving.server.people import routes as people
+from igan_zoo.serving.server.protocol import http_routes as protocol
 from igan_zoo.serving.server.rules import Matching, dispatch
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.turing import routes as turing
+from igan_zoo.serving.server.web import openapi, page_routes
 
-# Modules with ``routes(repository, settings) -> list[Route]``, in the order in which they are asked.
-ROUTES = (
-    "igan_zoo.serving.server.protocol.http_routes",
-    "igan_zoo.serving.server.people.routes",
-    "igan_zoo.serving.server.turing.routes",
-    "igan_zoo.serving.server.people.latents",
-    "igan_zoo.serving.server.web.openapi",
-    "igan_zoo.serving.server.web.page_routes",
-)
+# Each has ``routes(repository, settings) -> list[Route]``; they are asked in this order.
+_ROUTES = (protocol, people, turing, latents, openapi, page_routes)
 
 
+@dataclass(frozen=True, eq=False)
 class App:
-    """The ASGI app. Its layers are here for servers that answer inference without ASGI, as ``small_requests`` does."""
+    """The ASGI app. Its parts are here for servers that answer without ASGI, as ``small_requests`` and gRPC do."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        table: Sequence[Route],
-        browsers: Browsers,
-        tokens: Tokens,
-        limits: Limits,
-        requests_log: RequestsLog,
-    ) -> None:
-        self._app, self.table = app, table
-        self.browsers, self.tokens, self.limits, self.requests_log = browsers, tokens, limits, requests_log
+    app: ASGIApp
+    table: Sequence[Route]
+    repository: Repository
+    settings: ServerSettings
+    browsers: Browsers
+    tokens: Tokens
+    limits: Limits
+    requests_log: RequestsLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def create_app(repository: Repository, settings: ServerSettings, *, log: Log | None = None) -> App:
@@ -64,8 +56,8 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
     model directories. A model that cannot be loaded at the start is left in ``repository.failure``.
     """
     log = log or Log()
-    metrics = Metrics(repository)
-    table = [*metrics_routes.routes(metrics), *_table(repository, settings)]
+    counted = metrics.Metrics(repository)
+    table = [*metrics.routes(counted), *(route for part in _ROUTES for route in part.routes(repository, settings))]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -81,7 +73,7 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
     tokens = Tokens(limits, settings)
     browsers = Browsers(tokens, settings)
     layers = Matching(browsers, table)
-    requests_log = RequestsLog(layers, log, metrics, repository, log_requests=settings.log_requests)
+    requests_log = RequestsLog(layers, log, counted, repository, log_requests=settings.log_requests)
     app: ASGIApp = _with_lifespan(SecurityHeaders(requests_log, shared=bool(settings.cors)), Router(lifespan=lifespan))
     if settings.cors:
         app = CORSMiddleware(
@@ -91,7 +83,7 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
             allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
             expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
         )
-    return App(app, table, browsers, tokens, limits, requests_log)
+    return App(app, table, repository, settings, browsers, tokens, limits, requests_log)
 
 
 def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
@@ -101,29 +93,6 @@ def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
         await (router if scope["type"] == "lifespan" else app)(scope, receive, send)
 
     return either
-
-
-def _table(repository: Repository, settings: ServerSettings) -> list[Route]:
-    modules = [importlib.import_module(name) for name in ROUTES if importlib.util.find_spec(name)]
-    return one_for_each_path([route for module in modules for route in module.routes(repository, settings)])
-
-
-def one_for_each_path(table: Sequence[Route]) -> list[Route]:
-    """Returns the routes with those of one path as one, so that the header Allow names all methods of it."""
-    paths: dict[str, list[Route]] = {}
-    for route in table:
-        paths.setdefault(route.path, []).append(route)
-    return [routes[0] if len(routes) == 1 else _together(routes) for routes in paths.values()]
-
-
-def _together(routes: Sequence[Route]) -> Route:
-    endpoints = {method: route.endpoint for route in routes for method in route.methods or ()}
-
-    async def endpoint(request: Request) -> Response:
-        answer: Response = await endpoints[request.method](request)
-        return answer
-
-    return Route(routes[0].path, endpoint, methods=list(endpoints))
 
 
 async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> None:

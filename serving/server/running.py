@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,11 +20,11 @@ import uvicorn
 
 from igan_zoo.errors import IganZooError, MissingExtraError
 from igan_zoo.serving.server.app import App, create_app
-from igan_zoo.serving.server.connections.small_requests import protocol_for
 from igan_zoo.serving.server.middleware.browsers import hosts_of
 from igan_zoo.serving.server.middleware.requests_log import Log, LogHandler
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.small_requests import SmallRequests
 
 if TYPE_CHECKING:
     from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
@@ -53,13 +54,12 @@ class _Server(uvicorn.Server):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        repository: Repository,
+        app: App,
         announce: Callable[[int | None], None],
         companion: GrpcServer | None = None,
     ) -> None:
-        super().__init__(config)
-        self._repository, self._announce, self._companion = repository, announce, companion
+        super().__init__(configuration(app))
+        self._repository, self._announce, self._companion = app.repository, announce, companion
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         grpc_port = await self._companion.start() if self._companion is not None else None
@@ -136,9 +136,8 @@ def serve(
         max_connections=max(1, min(settings.max_connections, files - _OTHER_FILES)),
     )
     app = create_app(repository, settings, log=log)
-    companion = None if grpc_port is None else _companion(repository, settings, app, host, grpc_port)
+    companion = None if grpc_port is None else _companion(app, host, grpc_port)
     listener = _listen(host, port)
-    _redirect_logging(log)
     place = f"[{host}]" if ":" in host else host
 
     def announce_all(bound: int | None) -> None:
@@ -146,19 +145,20 @@ def serve(
             announce(f"grpc://{place}:{bound}")
         announce(f"http://{place}:{listener.getsockname()[1]}")
 
-    server = _Server(configuration(app, repository, settings), repository, announce_all, companion)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    server.run([listener])
+    server = _Server(app, announce_all, companion)
+    with _process_of_its_own(log):
+        server.run([listener])
     if repository.failure is not None:
         raise repository.failure
     log.write("stopped")
 
 
-def configuration(app: App, repository: Repository, settings: ServerSettings) -> uvicorn.Config:
+def configuration(app: App) -> uvicorn.Config:
     """Returns how uvicorn runs the app."""
+    settings = app.settings
     return uvicorn.Config(
         app,
-        http=protocol_for(app, repository, settings),
+        http=SmallRequests,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -173,14 +173,14 @@ def configuration(app: App, repository: Repository, settings: ServerSettings) ->
     )
 
 
-def _companion(repository: Repository, settings: ServerSettings, app: App, host: str, port: int) -> GrpcServer:
+def _companion(app: App, host: str, port: int) -> GrpcServer:
     try:
         from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
     except ImportError as error:
         raise MissingExtraError(
             f"Serving over gRPC needs {error.name or error}, of the grpc extra: pip install 'igan-zoo[grpc,cpu]'."
         ) from error
-    return GrpcServer(repository, settings, app, host=host, port=port)
+    return GrpcServer(app, host=host, port=port)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -196,8 +196,21 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _redirect_logging(log: Log) -> None:
-    root = logging.getLogger()
+@contextlib.contextmanager
+def _process_of_its_own(log: Log) -> Iterator[None]:
+    """Lets threads take turns more often, and libraries' messages and warnings into the log; until the end."""
+    root, interval, show = logging.getLogger(), sys.getswitchinterval(), warnings.showwarning
+    handlers, level = root.handlers, root.level
     root.handlers = [LogHandler(log)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    captured = warnings.showwarning is not show
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if captured:
+            logging.captureWarnings(capture=False)
+        root.setLevel(level)
+        root.handlers = handlers

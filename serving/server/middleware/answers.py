@@ -10,23 +10,25 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from igan_zoo.errors import (
-    AnswerError,
-    BodyTooLargeError,
     DataError,
-    DeadlineError,
     IganZooError,
     ImageError,
     InterfaceError,
-    NotReadyError,
     OutputError,
+    ScoringError,
+    UnknownNameError,
+)
+from igan_zoo.serving.server.errors import (
+    AnswerError,
+    BodyTooLargeError,
+    DeadlineError,
+    NotReadyError,
     ProtocolError,
     QueueFullError,
     RefusedError,
-    ScoringError,
     SlowBodyError,
     StorageError,
     TokenError,
-    UnknownNameError,
     UploadError,
     UploadSizeError,
 )

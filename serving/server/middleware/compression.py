@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from igan_zoo.errors import ProtocolError
+from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.middleware.limits import HELD, too_large
 from igan_zoo.serving.server.middleware.shares import Held
 from igan_zoo.serving.server.rules import Body, rule_of

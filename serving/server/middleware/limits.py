@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from igan_zoo.errors import BodyTooLargeError, NotReadyError, ProtocolError, SlowBodyError
+from igan_zoo.serving.server.errors import BodyTooLargeError, NotReadyError, ProtocolError, SlowBodyError
+from igan_zoo.serving.server.middleware.connections import Connections
 from igan_zoo.serving.server.middleware.sending import in_pieces
 from igan_zoo.serving.server.middleware.shares import Held, Share, Slots, Turns, neighborhood
 from igan_zoo.serving.server.models.repository import Repository
@@ -26,6 +27,7 @@ class Limits:
 
     def __init__(self, app: ASGIApp, repository: Repository, settings: ServerSettings) -> None:
         self._app, self._repository, self._settings = app, repository, settings
+        self.connections = Connections(settings.max_connections)
         self.slots = Slots(settings.concurrency, settings.per_address)
         self.turns = Turns(max(2, settings.max_bodies // settings.max_body))
         each = settings.max_bodies // 2 if settings.per_address else 0
@@ -64,17 +66,13 @@ class Limits:
         try:
             yield
         finally:
-            self.leave()
+            self.slots.give()
 
     def enter(self, *, works: bool = True) -> None:
-        """Counts a request in, as :meth:`entered` does."""
+        """Counts a request in, as :meth:`entered` does; ``slots.give`` counts it out."""
         if self._repository.stopping:
             raise NotReadyError("The server is stopping; ask another one.")
         self.slots.take(works=works)
-
-    def leave(self) -> None:
-        """Counts a request out."""
-        self.slots.give()
 
     @contextlib.contextmanager
     def arriving(self, rule: Rule, address: str) -> Iterator[Callable[[], None]]:

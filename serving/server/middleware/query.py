@@ -1,13 +1,18 @@
-"""The parameters of a request's address, read strictly: an unknown or repeated one is an error, not ignored."""
+"""What a request says in its address or its body, read strictly: what is unknown or comes twice is an error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
-from igan_zoo.errors import ProtocolError
+import msgspec
+
 from igan_zoo.names import nearest
+from igan_zoo.serving.server.errors import ProtocolError
 
 _MOST_DIGITS = 20
+
+Kind = TypeVar("Kind")
 
 
 class Query:
@@ -57,3 +62,15 @@ class Query:
         if value not in choices:
             raise ProtocolError(f"{name} is {value!r}; it must be {' or '.join(choices)}.")
         return value
+
+
+def read_json(body: bytes, kind: type[Kind], what: str) -> Kind:
+    """Returns a body's JSON as ``kind``; ``what`` says for the error what it should be.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"The body is not the JSON of {what}: {str(error).rstrip('.')[:200]}.") from None

@@ -20,7 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from igan_zoo.errors import IganZooError, OutputError, StorageError
+from igan_zoo.errors import IganZooError, OutputError
+from igan_zoo.serving.server.errors import StorageError
 from igan_zoo.serving.server.middleware.answers import error_answer
 from igan_zoo.serving.server.middleware.limits import BODY, LimitedBody
 from igan_zoo.serving.server.middleware.metrics import Metrics

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from weakref import WeakValueDictionary
 
-from igan_zoo.errors import QueueFullError, StorageError
+from igan_zoo.serving.server.errors import QueueFullError, StorageError
 from igan_zoo.serving.server.rules import Body
 
 # Of all slots, one in so many is kept for requests that bring and compute little, and as many are for streams at most.
@@ -38,11 +38,6 @@ class Share:
         self._most, self._each, self._what = most, each, what
         self._now = 0
         self._by_address: Counter[str] = Counter()
-
-    @property
-    def now(self) -> int:
-        """How many are taken."""
-        return self._now
 
     def take(self, address: str, count: int = 1) -> None:
         """Takes some for an address.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from igan_zoo.errors import TokenError
+from igan_zoo.serving.server.errors import TokenError
 from igan_zoo.serving.server.rules import Access, rule_of
 from igan_zoo.serving.server.settings import ServerSettings
 

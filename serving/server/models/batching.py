@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DeadlineError, QueueFullError
+from igan_zoo.serving.server.errors import DeadlineError, QueueFullError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -44,18 +44,16 @@ class BatchLimits:
 Done = Callable[[Arrays | Exception], None]
 
 
+@dataclass(slots=True, eq=False)
 class Waiting:
     """A request in the queue. Only requests of one ``key`` share a batch."""
 
-    __slots__ = ("arrived", "count", "done", "expires", "inputs", "key")
-
-    def __init__(self, inputs: Arrays, count: int, key: Hashable, done: Done, arrived: float, expires: float) -> None:
-        self.inputs = inputs
-        self.count = count
-        self.key = key
-        self.done = done
-        self.arrived = arrived
-        self.expires = expires
+    inputs: Arrays
+    count: int
+    key: Hashable
+    done: Done
+    arrived: float
+    expires: float
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import IganZooError, InterfaceError
+from igan_zoo.errors import IganZooError, InterfaceError, UnknownNameError
+from igan_zoo.latents import latents
 from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Arrays, Device, Engine
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
-from igan_zoo.serving.server.protocol.datatypes import datatype_of
+from igan_zoo.serving.server.models.datatypes import datatype_of
 from igan_zoo.serving.server.settings import ServerSettings
 
 # Takes a request back; False if it runs or has run already.
@@ -120,6 +121,15 @@ class HostedGraph:
     def loaded(self) -> LoadedModel:
         """The model with this graph alone: what its latents and classes are."""
         return LoadedModel(self.model, self.engine)
+
+    def latents(self, *, seed: int, start: int, count: int) -> NDArray[np.float32]:
+        """Returns a generator's latents ``start`` to ``start + count - 1`` of ``seed``, float32 ``[count, L]``.
+
+        Raises:
+            InterfaceError: a single ONNX file that does not say how its latents are distributed.
+        """
+        known = self.loaded.latents
+        return latents(known.size, known.distribution, seed=seed, start=start, count=count)
 
     async def run(self, inputs: Mapping[str, NDArray[Any]], *, deadline: float | None = None) -> Arrays:
         """Runs any number of rows, those of other requests in the same batches; none give outputs without rows.
@@ -241,6 +251,17 @@ class HostedModel:
     version: str
     model: Model
     graphs: Mapping[str, HostedGraph]
+
+    def graph(self, *roles: str) -> HostedGraph:
+        """Returns the graph of the first of these roles that it has.
+
+        Raises:
+            UnknownNameError: it has none of them.
+        """
+        for role in roles:
+            if role in self.graphs:
+                return self.graphs[role]
+        raise UnknownNameError(f"The model {self.name} has no {' or '.join(roles)}; it has: {', '.join(self.graphs)}.")
 
 
 def _inputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:

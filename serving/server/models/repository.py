@@ -11,59 +11,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from igan_zoo.errors import IganZooError, NotReadyError, SpecificationError, UnknownNameError
+from igan_zoo.errors import IganZooError, SpecificationError, UnknownNameError
 from igan_zoo.machine.cores import cores
 from igan_zoo.models import store
 from igan_zoo.names import nearest
-from igan_zoo.serving.engine import Device
+from igan_zoo.serving.server.errors import NotReadyError
 from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
-from igan_zoo.serving.server.models.origins import (
-    LoadOptions,
-    Origin,
-    Stamp,
-    find_origin,
-    load_role,
-    load_single,
-    read_stamp,
-    roles_of,
-    version_folders,
-)
+from igan_zoo.serving.server.models.origins import Origin, find_origin, roles_of
+from igan_zoo.serving.server.models.versions import Listed, Version, changed, in_folders, protocol_name
 from igan_zoo.serving.server.settings import ServerSettings
-
-State = Literal["LOADING", "READY", "UNAVAILABLE"]
 
 # More than there are graphs: threads are made as they are needed.
 _POOL = 256
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A line of the index: a graph by its protocol name, and why it is not ready."""
-
-    name: str
-    version: str
-    state: State
-    reason: str
-
-
-@dataclass
-class _Version:
-    """One version of one model; ``wanted`` are the roles that shall be loaded, None before they are known."""
-
-    model_name: str
-    number: str
-    path: Path
-    device: Device
-    wanted: tuple[str, ...] | None = None
-    roles: tuple[str, ...] = ()
-    hosted: HostedModel | None = None
-    stamp: Stamp = ()
-    reason: str = ""
-    loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +54,7 @@ class Repository:
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self._changing = asyncio.Lock()
         self._folders: list[Origin] = []
-        self._versions: dict[str, dict[str, _Version]] = {}
+        self._versions: dict[str, dict[str, Version]] = {}
         self._lookup = _Lookup()
         for origin in origins:
             if origin.name in self._versions:
@@ -153,11 +116,7 @@ class Repository:
 
     def index(self) -> list[Listed]:
         """Returns every known graph with its state."""
-        return [
-            Listed(protocol_name(version.model_name, role), version.number, *_state(version, role))
-            for version in self._all()
-            for role in (version.roles or ("*",))
-        ]
+        return [listed for version in self._all() for listed in version.listed()]
 
     def load_all(self) -> None:
         """Loads every model that is wanted and not loaded; blocks.
@@ -219,8 +178,7 @@ class Repository:
             for version, role in found:
                 kept = {} if version.hosted is None or role is None else dict(version.hosted.graphs)
                 kept.pop(role or "", None)
-                version.wanted, version.reason = tuple(kept), ""
-                version.hosted = _with(version.hosted, kept) if version.hosted and kept else None
+                version.keep(kept)
             self._refresh()
 
     async def look_for_changes(self) -> list[str]:
@@ -230,10 +188,10 @@ class Repository:
         """
         events = []
         async with self._changing:
-            for origin, number, path in await asyncio.to_thread(_in_folders, tuple(self._folders)):
+            for origin, number, path in await asyncio.to_thread(in_folders, tuple(self._folders)):
                 known = self._versions[origin.name]
-                known.setdefault(number, _Version(origin.name, number, path, origin.device))
-            for version in await asyncio.to_thread(_changed, self._wanted()):
+                known.setdefault(number, Version(origin.name, number, path, origin.device))
+            for version in await asyncio.to_thread(changed, self._wanted()):
                 try:
                     await self._load(version)
                     events.append(f"{version.model_name} version {version.number} was loaded from {version.path}.")
@@ -260,16 +218,16 @@ class Repository:
         versions = self._versions.setdefault(origin.name, {})
         for number, path in origin.versions.items():
             roles = roles_of(store.resolve(str(path))) or ()
-            versions[number] = _Version(origin.name, number, path, origin.device, roles=roles)
+            versions[number] = Version(origin.name, number, path, origin.device, roles=roles)
 
     def _count_sessions(self) -> int:
         return sum(len(version.roles) or 1 for version in self._all())
 
-    def _all(self) -> Iterator[_Version]:
+    def _all(self) -> Iterator[Version]:
         for versions in self._versions.values():
             yield from versions.values()
 
-    def _wanted(self) -> list[_Version]:
+    def _wanted(self) -> list[Version]:
         return [version for version in self._all() if version.wanted != ()]
 
     def _known(self) -> set[str]:
@@ -279,7 +237,7 @@ class Repository:
         version = self._versions.get(name, {}).get(number)
         return version.hosted if version else None
 
-    def _find(self, name: str) -> list[tuple[_Version, str | None]]:
+    def _find(self, name: str) -> list[tuple[Version, str | None]]:
         """Returns the versions that a name stands for, each with the role, or None for all."""
         if name in self._versions:
             return [(version, None) for version in self._versions[name].values()]
@@ -302,7 +260,7 @@ class Repository:
             f"{name} has no version {number!r}; it has: {', '.join(line.version for line in listed)}."
         )
 
-    async def _load(self, version: _Version) -> None:
+    async def _load(self, version: Version) -> None:
         version.loading = version.hosted is None
         try:
             hosted = await asyncio.to_thread(self._loaded, version)
@@ -313,35 +271,10 @@ class Repository:
             version.loading = False
         self._install(version, hosted)
 
-    def _loaded(self, version: _Version) -> HostedModel:
-        """Loads a version's graphs beside those that may be in use."""
-        version.stamp = read_stamp(version.path)
-        model = store.resolve(str(version.path))
-        options = LoadOptions(self.threads, self.settings.variant)
-        roles = roles_of(model)
-        if roles is None:
-            role, engine = load_single(model, version.device, options)
-            engines = {role: engine}
-        else:
-            version.roles = roles
-            wanted = [role for role in roles if version.wanted is None or role in version.wanted]
-            engines = {role: load_role(model, role, version.device, options) for role in wanted}
-        graphs = {
-            role: HostedGraph(
-                protocol_name(version.model_name, role),
-                version.number,
-                role,
-                model,
-                engine,
-                version.device,
-                self.settings,
-                self._pool,
-            )
-            for role, engine in engines.items()
-        }
-        return HostedModel(version.model_name, version.number, model, graphs)
+    def _loaded(self, version: Version) -> HostedModel:
+        return version.load(self.threads, self.settings, self._pool)
 
-    def _install(self, version: _Version, hosted: HostedModel) -> None:
+    def _install(self, version: Version, hosted: HostedModel) -> None:
         version.hosted, version.reason = hosted, ""
         version.roles = version.roles or tuple(hosted.graphs)
         self._refresh()
@@ -360,40 +293,9 @@ class Repository:
         self._lookup = _Lookup(graphs, models)
 
 
-def protocol_name(model: str, role: str) -> str:
-    """Returns what the protocols call a model's graph."""
-    return f"{model}-{role}"
-
-
-def _state(version: _Version, role: str) -> tuple[State, str]:
-    if version.hosted is not None and role in version.hosted.graphs:
-        return "READY", ""
-    return ("LOADING", "") if version.loading else ("UNAVAILABLE", version.reason or "unloaded")
-
-
-def _with(hosted: HostedModel, graphs: Mapping[str, HostedGraph]) -> HostedModel:
-    return HostedModel(hosted.name, hosted.version, hosted.model, graphs)
-
-
 def _stored(name: str, known: Iterable[str]) -> Origin:
     """Returns a model that was pulled or is bundled: who asks over the network may name no path."""
     for place in store.local_stores():
         if name in place.names():
             return find_origin(str(place.find(name)))
     raise UnknownNameError(f"No model {name!r} is served or was pulled; {nearest(name, known)}")
-
-
-def _in_folders(origins: Iterable[Origin]) -> list[tuple[Origin, str, Path]]:
-    """Returns all versions that the version folders have now."""
-    return [
-        (origin, number, path)
-        for origin in origins
-        if origin.path.is_dir()
-        for number, path in version_folders(origin.path).items()
-    ]
-
-
-def _changed(versions: Iterable[_Version]) -> list[_Version]:
-    """Returns the versions whose files are not those that were loaded or tried last; vanished ones stay."""
-    stamps = [(version, read_stamp(version.path)) for version in versions]
-    return [version for version, stamp in stamps if stamp and stamp != version.stamp]

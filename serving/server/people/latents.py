@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from igan_zoo.errors import ProtocolError, UnknownNameError
-from igan_zoo.latents import latents
+from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.query import Query
 from igan_zoo.serving.server.models.hosted import HostedGraph
@@ -51,7 +51,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         """Gives the directions along which a generator's images change most; found once for each generator."""
         generator = _generator(repository, Query(request.query_params.multi_items(), ("model",)))
         if generator not in found:
-            z = await repository.aside(_drawn, generator, _SEED, 0, _IMAGES)
+            z = await repository.aside(partial(generator.latents, seed=_SEED, start=0, count=_IMAGES))
             images = (await generator.run({"latent": z}))["images"]
             found[generator] = await asyncio.to_thread(principal_directions, z, images, DIRECTIONS)
         return json_answer({"directions": [_as_json(direction) for direction in found[generator]]})
@@ -63,7 +63,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
 
 
 def _answer(generator: HostedGraph, seed: int, start: int, count: int, form: str) -> Response:
-    drawn = _drawn(generator, seed, start, count)
+    drawn = generator.latents(seed=seed, start=start, count=count)
     if form == "npy":
         return Response(_npy(drawn), media_type="application/octet-stream")
     return json_answer({"latents": drawn.astype(np.float64).tolist()})
@@ -78,15 +78,7 @@ def _generator(repository: Repository, query: Query) -> HostedGraph:
     name = query.text("model")
     if name is None:
         raise ProtocolError("Which model? Add ?model=NAME.")
-    graphs = repository.model(name).graphs
-    if "generator" not in graphs:
-        raise UnknownNameError(f"{name} has no generator, and so no latents.")
-    return graphs["generator"]
-
-
-def _drawn(generator: HostedGraph, seed: int, start: int, count: int) -> NDArray[np.float32]:
-    known = generator.loaded.latents
-    return latents(known.size, known.distribution, seed=seed, start=start, count=count)
+    return repository.model(name).graph("generator")
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:

@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from igan_zoo.errors import NotReadyError, UnknownNameError
+from igan_zoo.errors import UnknownNameError
 from igan_zoo.models.spec import CONFIG, ModelSpec
+from igan_zoo.serving.server.errors import NotReadyError
 from igan_zoo.serving.server.middleware.sending import PIECE
 from igan_zoo.serving.server.models.hosted import HostedModel
 

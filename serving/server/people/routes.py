@@ -16,14 +16,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, UnknownNameError, UploadError
+from igan_zoo.errors import IganZooError, UnknownNameError
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
+from igan_zoo.serving.server.errors import NotReadyError, ProtocolError, UploadError
 from igan_zoo.serving.server.middleware.answers import json_answer, sentence_of
 from igan_zoo.serving.server.middleware.disconnects import while_connected
-from igan_zoo.serving.server.middleware.query import Query
+from igan_zoo.serving.server.middleware.query import Query, read_json
 from igan_zoo.serving.server.middleware.requests_log import MODEL
 from igan_zoo.serving.server.middleware.shares import Room
+from igan_zoo.serving.server.models.datatypes import MOST_NUMBERS
 from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.people import samples as pictures
@@ -35,12 +37,13 @@ from igan_zoo.serving.server.people.score import last_line, network, running_lin
 from igan_zoo.serving.server.people.uploads.body import Body
 from igan_zoo.serving.server.people.uploads.decoding import Decoder
 from igan_zoo.serving.server.people.uploads.receiving import Uploaded, UploadLimits, receive
-from igan_zoo.serving.server.protocol.datatypes import MOST_NUMBERS
 from igan_zoo.serving.server.settings import ServerSettings
 
 # A start may be so large that index and seed still fit the integers of an archive.
 MOST_START = 2**63 - 1 - 2**32
 MOST_SEED = 2**64 - 1
+# What latents are in JSON.
+_ROWS: Any = Annotated[list[list[float]], Meta(min_length=1)]
 _CHOSEN = "X-Igan-Zoo-Model"
 _MEDIA_TYPES = {
     ".json": "application/json",
@@ -105,7 +108,7 @@ class PeopleRoutes:
 
     async def _sample_latents(self, request: Request) -> Response:
         Query(request.query_params.multi_items(), ())
-        wanted: _Latents = await self._repository.aside(_decoded, await request.body(), _Latents)
+        wanted: _Latents = await self._repository.aside(read_json, await request.body(), _Latents, "latents")
         graph = self._graph(request, wanted.model, ("generator",))
         if wanted.format not in ("png", "npz"):
             raise ProtocolError(f"format is {wanted.format[:32]!r}; it must be png or npz.")
@@ -174,18 +177,16 @@ class PeopleRoutes:
 
     def _graph(self, request: Request, name: str | None, roles: tuple[str, ...]) -> HostedGraph:
         """Returns the graph of a named model, or of the first that has one of the roles, and notes it for the log."""
-        hosted = [self._repository.model(name)] if name is not None else self._repository.models()
-        for model in hosted:
-            for role in roles:
-                if role in model.graphs:
-                    request.scope[MODEL] = model.graphs[role].name
-                    return model.graphs[role]
-        wanted = " or ".join(roles)
-        if name is not None:
-            raise UnknownNameError(f"The model {name} has no {wanted}; it has: {', '.join(hosted[0].graphs)}.")
-        if not self._repository.ready:
-            raise NotReadyError(f"No model with a {wanted} is loaded yet; try again in a second.")
-        raise UnknownNameError(f"No served model has a {wanted}; start the server with one.")
+        models = self._repository.models() if name is None else [self._repository.model(name)]
+        suitable = [model for model in models if not model.graphs.keys().isdisjoint(roles)]
+        if name is None and not suitable:
+            wanted = " or ".join(roles)
+            if not self._repository.ready:
+                raise NotReadyError(f"No model with a {wanted} is loaded yet; try again in a second.")
+            raise UnknownNameError(f"No served model has a {wanted}; start the server with one.")
+        graph = (suitable or models)[0].graph(*roles)
+        request.scope[MODEL] = graph.name
+        return graph
 
     def _named(self, request: Request) -> HostedModel:
         Query(request.query_params.multi_items(), ())
@@ -244,20 +245,13 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     ]
 
 
-def _decoded(body: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The body is not the JSON of latents: {str(error).rstrip('.')[:200]}.") from None
-
-
 def _rows(text: bytes, most: int) -> list[list[float]]:
     """Returns rows of numbers from JSON, of which there are not too many before there are objects of them."""
     if text.count(b"[") > most + 1:
         raise ProtocolError(f"A request may have {most} latents, not {text.count(b'[') - 1}; send several.")
     if text.count(b",") >= MOST_NUMBERS:
         raise ProtocolError(f"A request may have {MOST_NUMBERS} numbers; send fewer latents at a time.")
-    rows: list[list[float]] = _decoded(text, Annotated[list[list[float]], Meta(min_length=1)])
+    rows: list[list[float]] = read_json(text, _ROWS, "latents")
     return rows
 
 

@@ -8,10 +8,9 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ProtocolError
 from igan_zoo.images.pixels import encode_png, grid
-from igan_zoo.latents import latents
 from igan_zoo.serving.sample_writers import Samples, npz_archive
+from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.models.hosted import HostedGraph
 
 Images = NDArray[np.uint8]
@@ -24,8 +23,7 @@ async def sample_images(graph: HostedGraph, *, seed: int, start: int, count: int
         QueueFullError, DeadlineError: as ``HostedGraph.run``.
         InterfaceError: a single ONNX file that does not say how its latents are distributed.
     """
-    known = graph.loaded.latents
-    z = await asyncio.to_thread(latents, known.size, known.distribution, seed=seed, start=start, count=count)
+    z = await asyncio.to_thread(graph.latents, seed=seed, start=start, count=count)
     return (await graph.run({"latent": z}))["images"]
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from igan_zoo.errors import ImageError, QueueFullError
+from igan_zoo.errors import ImageError
 from igan_zoo.models.spec import Variant, graph_file
 from igan_zoo.serving.image_batches import Batch, WaitingImages
 from igan_zoo.serving.scoring.network import Network, network_of
+from igan_zoo.serving.server.errors import QueueFullError
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.people.running_score import RunningScore
 from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels

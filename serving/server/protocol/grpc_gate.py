@@ -17,13 +17,13 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 
-from igan_zoo.errors import IganZooError, ProtocolError, QueueFullError, SlowBodyError
+from igan_zoo.errors import IganZooError
 from igan_zoo.serving.server.app import App
+from igan_zoo.serving.server.errors import ProtocolError, QueueFullError, SlowBodyError
 from igan_zoo.serving.server.middleware.answers import sentence_of, status_of
 from igan_zoo.serving.server.middleware.shares import Held, neighborhood
-from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.protocol.service import Service
 from igan_zoo.serving.server.rules import GRPC, Rule
-from igan_zoo.serving.server.settings import ServerSettings
 
 # The innermost class of an error counts, then the HTTP status that it has; what is not here is INTERNAL.
 _BY_KIND: Mapping[type[IganZooError], grpc.StatusCode] = {QueueFullError: grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -37,8 +37,6 @@ _BY_STATUS: Mapping[int, grpc.StatusCode] = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-# Bytes of a message that is decoded in the event loop.
-AT_ONCE = 64 * 1024
 
 
 @dataclass
@@ -62,8 +60,8 @@ class Call:
 class Gate:
     """Wraps handlers of requests, ``async (request, call) -> response``, as gRPC calls them."""
 
-    def __init__(self, app: App, repository: Repository, settings: ServerSettings) -> None:
-        self._app, self._repository, self._settings = app, repository, settings
+    def __init__(self, app: App) -> None:
+        self._app, self._settings, self._service = app, app.settings, Service(app.repository, app.settings)
 
     def unary(self, path: str, name: str, kind: Any, handler: Callable[[Any, Call], Awaitable[Any]]) -> Any:
         """Returns a handler of one request, a message of the class ``kind``."""
@@ -119,9 +117,7 @@ class Gate:
 
     async def _decoded(self, kind: Any, message: bytes) -> Any:
         try:
-            if len(message) > AT_ONCE:
-                return await self._repository.aside(kind.FromString, message)
-            return kind.FromString(message)
+            return await self._service.convert(len(message), kind.FromString, message)
         except DecodeError:
             raise ProtocolError(f"The message is not a {kind.DESCRIPTOR.name} of the protocol.") from None
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import msgspec
 from google.protobuf import json_format
 
-from igan_zoo import __version__
-from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, RefusedError, UnknownNameError
+from igan_zoo.errors import IganZooError, UnknownNameError
 from igan_zoo.serving.server.app import App
+from igan_zoo.serving.server.errors import NotReadyError
 from igan_zoo.serving.server.middleware.answers import sentence_of
 from igan_zoo.serving.server.models.hosted import HostedGraph
-from igan_zoo.serving.server.models.repository import Repository
-from igan_zoo.serving.server.protocol.descriptions import describe_config, describe_model, describe_statistics
-from igan_zoo.serving.server.protocol.grpc_gate import AT_ONCE, Call, Gate
+from igan_zoo.serving.server.protocol.grpc_gate import Call, Gate
 from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, SERVICE, message, methods
 from igan_zoo.serving.server.protocol.grpc_tensors import read_inputs, timeout_of, write_response
-from igan_zoo.serving.server.settings import ServerSettings
+from igan_zoo.serving.server.protocol.service import Service, size_of
 
 # Calls at a time of one connection.
 _STREAMS = 128
 
-EXTENSIONS = ("model_configuration", "model_repository", "statistics")
-
 
 class InferenceService:
-    """The methods of the protocol over one repository: ``async (request, call) -> response``."""
+    """The methods of the protocol: ``async (request, call) -> response``."""
 
-    def __init__(self, repository: Repository, settings: ServerSettings) -> None:
-        self._repository, self._settings = repository, settings
+    def __init__(self, app: App) -> None:
+        self._service, self._repository = Service(app.repository, app.settings), app.repository
 
     async def ServerLive(self, request: Any, call: Call) -> Any:  # noqa: ARG002, N802
         return _message("ServerLiveResponse", {"live": True})
@@ -53,32 +49,25 @@ class InferenceService:
         return _message("ModelReadyResponse", {"ready": True})
 
     async def ServerMetadata(self, request: Any, call: Call) -> Any:  # noqa: ARG002, N802
-        return _message(
-            "ServerMetadataResponse", {"name": "igan-zoo", "version": __version__, "extensions": EXTENSIONS}
-        )
+        return _message("ServerMetadataResponse", self._service.server())
 
     async def ModelMetadata(self, request: Any, call: Call) -> Any:  # noqa: N802
         graph = self._graph(request.name, request.version, call)
-        return _message("ModelMetadataResponse", describe_model(graph, self._repository.versions(graph.name)))
+        return _message("ModelMetadataResponse", self._service.metadata(graph))
 
     async def ModelConfig(self, request: Any, call: Call) -> Any:  # noqa: N802
         graph = self._graph(request.name, request.version, call)
-        return _message("ModelConfigResponse", {"config": describe_config(graph, self._settings)})
+        return _message("ModelConfigResponse", {"config": self._service.config(graph)})
 
     async def ModelStatistics(self, request: Any, call: Call) -> Any:  # noqa: N802
-        named = self._repository.graphs()
-        if request.name:
-            name = self._graph(request.name, request.version, call).name
-            numbers = [request.version] if request.version else self._repository.versions(name)
-            named = [self._repository.graph(name, number) for number in numbers]
-        return _message("ModelStatisticsResponse", {"model_stats": [describe_statistics(graph) for graph in named]})
+        graph = self._graph(request.name, request.version, call) if request.name else None
+        return _message("ModelStatisticsResponse", self._service.statistics(graph, request.version))
 
     async def ModelInfer(self, request: Any, call: Call) -> Any:  # noqa: N802
-        graph = self._graph(request.model_name, request.model_version, call)
-        inputs = await self._aside(request.ByteSize(), read_inputs, request, graph.check_tensor)
+        service, graph = self._service, self._graph(request.model_name, request.model_version, call)
+        inputs = await service.convert(request.ByteSize(), read_inputs, request, graph.check_tensor)
         outputs = await graph.run(inputs, deadline=call.remaining(timeout_of(request)))
-        size = sum(output.nbytes for output in outputs.values())
-        return await self._aside(size, write_response, graph.name, graph.version, request, outputs)
+        return await service.convert(size_of(outputs), write_response, graph.name, graph.version, request, outputs)
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:  # noqa: N802
         """Answers each request of a stream before the next; an error is the answer to its own request alone."""
@@ -92,52 +81,30 @@ class InferenceService:
                 yield failed
 
     async def RepositoryIndex(self, request: Any, call: Call) -> Any:  # noqa: ARG002, N802
-        lines = [line for line in self._repository.index() if line.state == "READY" or not request.ready]
-        return _message("RepositoryIndexResponse", {"models": [vars(line) for line in lines]})
+        return _message("RepositoryIndexResponse", {"models": self._service.index(ready=request.ready)})
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:  # noqa: N802
-        self._check_allowed()
-        if request.parameters:
-            raise ProtocolError("This server loads models as they lie on its disk; leave the parameters out.")
-        await self._changed(self._repository.load(request.model_name), request.model_name, call)
+        await self._service.load(request.model_name, request.parameters)
+        # Only names that exist may become labels of metrics.
+        call.model = request.model_name
         return _message("RepositoryModelLoadResponse", {})
 
     async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:  # noqa: N802
-        self._check_allowed()
-        await self._changed(self._repository.unload(request.model_name), request.model_name, call)
+        await self._service.unload(request.model_name)
+        call.model = request.model_name
         return _message("RepositoryModelUnloadResponse", {})
-
-    async def _aside(self, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns ``function(*arguments)``, in a thread where it works on many bytes."""
-        return await self._repository.aside(function, *arguments) if size > AT_ONCE else function(*arguments)
 
     def _graph(self, name: str, version: str, call: Call) -> HostedGraph:
         graph = self._repository.graph(name, version or None)
         call.model = graph.name
         return graph
 
-    def _check_allowed(self) -> None:
-        if not self._settings.allow_load:
-            raise RefusedError("This server was not started with --allow-load: models stay as they are.")
-
-    async def _changed(self, change: Awaitable[None], name: str, call: Call) -> None:
-        """Awaits a change of the repository; a model that cannot be loaded is no failure of the server."""
-        try:
-            await change
-        except (UnknownNameError, NotReadyError):
-            raise
-        except IganZooError as error:
-            raise ProtocolError(str(error)) from error
-        # Only names that exist may become labels of metrics.
-        call.model = name
-
 
 class GrpcServer:
     """A port with the protocol's service and gRPC's health service."""
 
-    def __init__(self, repository: Repository, settings: ServerSettings, app: App, *, host: str, port: int) -> None:
-        self._service, self._gate = InferenceService(repository, settings), Gate(app, repository, settings)
-        self._settings, self._host, self._port = settings, host, port
+    def __init__(self, app: App, *, host: str, port: int) -> None:
+        self._app, self._host, self._port = app, host, port
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
@@ -146,25 +113,25 @@ class GrpcServer:
         Raises:
             IganZooError: the port cannot be had.
         """
+        settings = self._app.settings
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", self._settings.max_body),
+                ("grpc.max_receive_message_length", settings.max_body),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", _STREAMS),
                 ("grpc.max_metadata_size", 64 * 1024),
                 # A connection that answers no ping is gone, and one without a call is not needed.
-                ("grpc.max_connection_idle_ms", round(self._settings.idle_timeout * 1000)),
-                ("grpc.keepalive_time_ms", round(self._settings.idle_timeout * 1000)),
-                ("grpc.keepalive_timeout_ms", round(self._settings.body_timeout * 1000)),
+                ("grpc.max_connection_idle_ms", round(settings.idle_timeout * 1000)),
+                ("grpc.keepalive_time_ms", round(settings.idle_timeout * 1000)),
+                ("grpc.keepalive_timeout_ms", round(settings.body_timeout * 1000)),
                 # Clients' own pings are no attack as long as they are not many.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 # Another process on the same port would be given half of the requests.
                 ("grpc.so_reuseport", 0),
             ],
         )
-        self._server.add_generic_rpc_handlers(
-            [_handlers(name, self._service, self._gate) for name in (SERVICE, HEALTH)]
-        )
+        service, gate = InferenceService(self._app), Gate(self._app)
+        self._server.add_generic_rpc_handlers([_handlers(name, service, gate) for name in (SERVICE, HEALTH)])
         place = f"[{self._host}]" if ":" in self._host else self._host
         try:
             port = self._server.add_insecure_port(f"{place}:{self._port}")
@@ -176,7 +143,7 @@ class GrpcServer:
     async def stop(self) -> None:
         """Takes no more calls, and returns when those accepted are answered or their time is over."""
         if self._server is not None:
-            await self._server.stop(self._settings.grace)
+            await self._server.stop(self._app.settings.grace)
 
 
 def _handlers(service: str, target: InferenceService, gate: Gate) -> grpc.GenericRpcHandler:

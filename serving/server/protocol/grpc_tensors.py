@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.protocol.datatypes import DATATYPES, MOST_NUMBERS, check_shape, datatype_of
+from igan_zoo.serving.server.errors import ProtocolError
+from igan_zoo.serving.server.models.datatypes import MOST_NUMBERS, bytes_array, check_shape, datatype_of, dtype_of
 from igan_zoo.serving.server.protocol.grpc_messages import message
 from igan_zoo.serving.server.protocol.tensors import Check, from_binary, to_binary
 
@@ -121,8 +121,7 @@ def _read(tensor: Any, raw: bytes | None) -> NDArray[Any]:
         if tensor.contents.ByteSize():
             raise ProtocolError("it has both contents and raw contents; give one of them.")
         return from_binary(tensor.datatype, shape, raw)
-    if tensor.datatype not in DATATYPES:
-        raise ProtocolError(f"there is no datatype {tensor.datatype[:32]!r}; there are: {', '.join(DATATYPES)}.")
+    dtype = dtype_of(tensor.datatype)
     if tensor.datatype not in _CONTENTS:
         raise ProtocolError(f"{tensor.datatype} has no typed contents; send it as raw contents.")
     field = _CONTENTS[tensor.datatype]
@@ -133,17 +132,10 @@ def _read(tensor: Any, raw: bytes | None) -> NDArray[Any]:
             f"{tensor.datatype} of shape {list(shape)} has {math.prod(shape)} elements in {field}, not {len(values)}"
             + (f" and some in {others[0]}." if others else ".")
         )
-    return _array(tensor.datatype, values).reshape(shape)
-
-
-def _array(datatype: str, values: Any) -> NDArray[Any]:
-    dtype = DATATYPES[datatype]
-    if datatype == "BYTES":
-        array = np.empty(len(values), np.object_)
-        array[:] = values
-        return array
+    if tensor.datatype == "BYTES":
+        return bytes_array(values).reshape(shape)
     if dtype.kind in "iu" and len(values):
         limits = np.iinfo(dtype)
         if not limits.min <= min(values) <= max(values) <= limits.max:
-            raise ProtocolError(f"it has a number out of the range of {datatype}.")
-    return np.array(values, dtype)
+            raise ProtocolError(f"it has a number out of the range of {tensor.datatype}.")
+    return np.array(values, dtype).reshape(shape)

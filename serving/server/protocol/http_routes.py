@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from igan_zoo import __version__
-from igan_zoo.errors import IganZooError, NotReadyError, ProtocolError, RefusedError, UnknownNameError
 from igan_zoo.serving.engine import Arrays
+from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.disconnects import while_connected
+from igan_zoo.serving.server.middleware.query import read_json
 from igan_zoo.serving.server.middleware.requests_log import MODEL
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.models.repository import Repository
-from igan_zoo.serving.server.protocol.descriptions import describe_config, describe_model, describe_statistics
+from igan_zoo.serving.server.protocol.service import Service, size_of
 from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request, encode_response
 from igan_zoo.serving.server.rules import ROUTE
 from igan_zoo.serving.server.settings import ServerSettings
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 INFER = "/v2/models/{model}/infer"
-# Bytes that are decoded or encoded in the event loop.
-_AT_ONCE = 64 * 1024
 _PREFIX, _SUFFIX = "/v2/models/", "/infer"
 _HEADER = b"inference-header-content-length"
 _JSON = (b"content-type", b"application/json")
@@ -49,26 +45,19 @@ def inference_target(method: str, path: str) -> Target | None:
 class Infer:
     """The ASGI app of the inference routes."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parameters = scope["path_params"]
-        graph = self._repository.graph(parameters["model"], parameters.get("version"))
+        service, parameters = self._service, scope["path_params"]
+        graph = service.repository.graph(parameters["model"], parameters.get("version"))
         scope[MODEL], scope[ROUTE] = graph.name, INFER
         body = await read_body(receive)
         length = header_length(scope["headers"])
-        # The event loop has others to serve while much is decoded or encoded.
-        if len(body) > _AT_ONCE:
-            request = await self._repository.aside(decode_request, body, length, graph.check_tensor)
-        else:
-            request = decode_request(body, length, graph.check_tensor)
+        request = await service.convert(len(body), decode_request, body, length, graph.check_tensor)
         del body
         outputs = await while_connected(receive, graph.run(request.inputs, deadline=request.timeout))
-        if sum(output.nbytes for output in outputs.values()) > _AT_ONCE:
-            headers, content = await self._repository.aside(encode_answer, graph, request, outputs)
-        else:
-            headers, content = encode_answer(graph, request, outputs)
+        headers, content = await service.convert(size_of(outputs), encode_answer, graph, request, outputs)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -111,7 +100,7 @@ async def read_body(receive: Receive) -> bytes:
 
 def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     """Returns all routes of the protocol."""
-    infer = Infer(repository)
+    service = Service(repository, settings)
 
     async def live(_: Request) -> Response:
         return json_answer({"live": True})
@@ -121,50 +110,37 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
 
     async def server(_: Request) -> Response:
         providers = {graph.name: graph.provider for graph in repository.graphs()}
-        return json_answer(
-            {"name": "igan-zoo", "version": __version__, "extensions": EXTENSIONS, "providers": providers}
-        )
+        return json_answer({**service.server("binary_tensor_data"), "providers": providers})
 
     async def model_ready(request: Request) -> Response:
-        graph = _graph(repository, request)
-        return json_answer({"name": graph.name, "ready": not repository.stopping})
+        return json_answer({"name": _graph(repository, request).name, "ready": not repository.stopping})
 
     async def metadata(request: Request) -> Response:
-        graph = _graph(repository, request)
-        return json_answer(describe_model(graph, repository.versions(graph.name)))
+        return json_answer(service.metadata(_graph(repository, request)))
 
     async def config(request: Request) -> Response:
-        return json_answer(describe_config(_graph(repository, request), settings))
+        return json_answer(service.config(_graph(repository, request)))
 
     async def statistics(request: Request) -> Response:
-        graph, version = _graph(repository, request), request.path_params.get("version")
-        numbers = repository.versions(graph.name) if version is None else [version]
-        found = [repository.graph(graph.name, number) for number in numbers]
-        return json_answer({"model_stats": [describe_statistics(graph) for graph in found]})
+        return json_answer(service.statistics(_graph(repository, request), request.path_params.get("version")))
 
     async def all_statistics(_: Request) -> Response:
-        return json_answer({"model_stats": [describe_statistics(graph) for graph in repository.graphs()]})
+        return json_answer(service.statistics())
 
     async def index(request: Request) -> Response:
         only_ready = _options(await request.body()).get("ready", False)
         if not isinstance(only_ready, bool):
             raise ProtocolError("ready must be true or false.")
-        lines = [line for line in repository.index() if not only_ready or line.state == "READY"]
-        return json_answer(
-            [{"name": line.name, "version": line.version, "state": line.state, "reason": line.reason} for line in lines]
-        )
+        return json_answer(service.index(ready=only_ready))
 
     async def load(request: Request) -> Response:
-        _check_allowed(settings)
-        if _options(await request.body()).get("parameters"):
-            raise ProtocolError("This server loads models as they lie on its disk; leave the parameters out.")
-        await _changed(repository.load(request.path_params["model"]))
+        parameters = _options(await request.body()).get("parameters")
+        await service.load(request.path_params["model"], parameters)
         return json_answer({})
 
     async def unload(request: Request) -> Response:
-        _check_allowed(settings)
         _options(await request.body())
-        await _changed(repository.unload(request.path_params["model"]))
+        await service.unload(request.path_params["model"])
         return json_answer({})
 
     def of_model(path: str, endpoint: Endpoint | Infer, method: str = "GET") -> list[Route]:
@@ -172,7 +148,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         return [Route(base + path, endpoint, methods=[method]) for base in bases]
 
     return [
-        *of_model("/infer", infer, "POST"),
+        *of_model("/infer", Infer(service), "POST"),
         Route("/v2/health/live", live),
         Route("/v2/health/ready", ready),
         Route("/v2", server),
@@ -194,26 +170,6 @@ def _graph(repository: Repository, request: Request) -> HostedGraph:
     return graph
 
 
-def _check_allowed(settings: ServerSettings) -> None:
-    if not settings.allow_load:
-        raise RefusedError("This server was not started with --allow-load: models stay as they are.")
-
-
-async def _changed(change: Awaitable[None]) -> None:
-    """Awaits a change of the repository; a model that cannot be loaded is no failure of the server."""
-    try:
-        await change
-    except (UnknownNameError, NotReadyError):
-        raise
-    except IganZooError as error:
-        raise ProtocolError(str(error)) from error
-
-
 def _options(body: bytes) -> dict[str, Any]:
     """Returns the JSON object of a body that may be empty."""
-    if not body.strip():
-        return {}
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The body is no JSON object: {error}.") from None
+    return read_json(body, dict[str, Any], "an object") if body.strip() else {}

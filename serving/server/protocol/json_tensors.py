@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.protocol.datatypes import DATATYPES, MAX_RANK, MOST_NUMBERS, bytes_of, dtype_of
+from igan_zoo.serving.server.errors import ProtocolError
+from igan_zoo.serving.server.models.datatypes import DATATYPES, MAX_RANK, MOST_NUMBERS, bytes_array, bytes_of, dtype_of
 
 # Bytes of text that are decoded whatever they are.
 _FEW = 64 * 1024
@@ -38,10 +38,8 @@ def from_json(name: str, datatype: str, shape: list[int], text: bytes) -> NDArra
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"The data of the input {name} is not {datatype}: {clause(error)}") from None
     if datatype == "BYTES":
-        flat = [element.encode() for element in _flattened(values, rank)]
-        array = np.empty(len(flat), np.object_)
-        array[:] = flat
-        given = _nested_shape(values, rank) if nested else (len(flat),)
+        array = bytes_array([element.encode() for element in _flattened(values, rank)])
+        given = _nested_shape(values, rank) if nested else array.shape
     else:
         try:
             with np.errstate(over="ignore"):

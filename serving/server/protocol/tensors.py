@@ -16,8 +16,16 @@ import numpy as np
 from msgspec import Meta, Raw, Struct
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.protocol.datatypes import MAX_RANK, MAX_SIZE, bytes_of, check_shape, datatype_of, dtype_of
+from igan_zoo.serving.server.errors import ProtocolError
+from igan_zoo.serving.server.models.datatypes import (
+    MAX_RANK,
+    MAX_SIZE,
+    bytes_array,
+    bytes_of,
+    check_shape,
+    datatype_of,
+    dtype_of,
+)
 from igan_zoo.serving.server.protocol.json_tensors import clause, from_json, to_json
 
 # Bytes of JSON around the data of inputs, and objects in it.
@@ -248,9 +256,7 @@ def _elements(content: bytes | memoryview, count: int) -> NDArray[Any]:
         at += length
     if len(found) != count:
         raise ProtocolError(f"A BYTES tensor has {len(found)} elements, but by its shape {count}.")
-    array = np.empty(len(found), np.object_)
-    array[:] = found
-    return array
+    return bytes_array(found)
 
 
 def _wanted(outputs: list[_Output] | None, binary: bool) -> dict[str, bool] | None:

@@ -10,15 +10,15 @@ import math
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import AnswerError, ProtocolError, UnknownNameError
+from igan_zoo.errors import UnknownNameError
+from igan_zoo.serving.server.errors import AnswerError, ProtocolError
 
 Kind = Literal["real", "generated"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MAX_ROUNDS = 200
 # Seeds stay exact in every JSON reader.

@@ -12,19 +12,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
-import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from igan_zoo.errors import ProtocolError, RefusedError, UnknownNameError
-from igan_zoo.latents import latents
+from igan_zoo.errors import UnknownNameError
 from igan_zoo.models.spec import Strict
 from igan_zoo.serving.image_sources import open_source
+from igan_zoo.serving.server.errors import RefusedError
 from igan_zoo.serving.server.middleware.answers import json_answer
-from igan_zoo.serving.server.middleware.query import Query
-from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
+from igan_zoo.serving.server.middleware.query import Query, read_json
+from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing.game import (
@@ -67,8 +66,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     """
     room = _Room(repository, settings)
     return [
-        Route("/turing", room.facts, methods=["GET"]),
-        Route("/turing", room.begin, methods=["POST"]),
+        Route("/turing", room.facts_or_begin, methods=["GET", "POST"]),
         Route("/turing/results", room.summaries, methods=["GET"]),
         Route("/turing/{test}", room.state, methods=["GET"]),
         Route("/turing/{test}/{round:int}.png", room.picture, methods=["GET"]),
@@ -93,7 +91,11 @@ class _Room:
             prepare_results(self._file)
         self._results = read_results([] if self._file is None else [self._file])
 
-    async def facts(self, _: Request) -> Response:
+    async def facts_or_begin(self, request: Request) -> Response:
+        """Does one or the other, as the method says."""
+        return await self._begin(request) if request.method == "POST" else self._facts()
+
+    def _facts(self) -> Response:
         """Says what can be tested: models with a generator, real images, limits."""
         models = [
             {
@@ -108,15 +110,14 @@ class _Room:
         facts = {"models": models, "real_images": count, "rounds": min(self._rounds, most), "max_rounds": most}
         return json_answer(facts)
 
-    async def begin(self, request: Request) -> Response:
+    async def _begin(self, request: Request) -> Response:
         """Opens a test."""
-        wish = _decode(await request.body(), Wish)
-        real, generator = self._real_images(), self._generator(wish.model)
+        wish = read_json(await request.body(), Wish, "a test")
+        real, generator = self._real_images(), self._repository.model(wish.model).graph("generator")
         seed = new_seed()
         rounds = choose_rounds(int(wish.rounds), real=real.for_tests, seed=seed)
         made = sum(shown.kind == "generated" for shown in rounds)
-        known = generator.loaded.latents
-        z = latents(known.size, known.distribution, seed=seed, start=0, count=made)
+        z = generator.latents(seed=seed, start=0, count=made)
         generated = (await generator.run({"latent": z}))["images"]
         images = await asyncio.to_thread(arrange, rounds, real, generated, crop=_crops(generator))
         test = TuringTest(new_name(), wish.model, wish.feedback, seed, rounds, images)
@@ -139,7 +140,7 @@ class _Room:
 
     async def answer(self, request: Request) -> Response:
         """Takes an answer, and saves it before anything is told."""
-        said = _decode(await request.body(), Said)
+        said = read_json(await request.body(), Said, "an answer")
         test = self._tests.find(request.path_params["test"])
         async with self._writing:
             correct = test.answer(request.path_params["round"], said.answer)
@@ -179,12 +180,6 @@ class _Room:
             raise RefusedError("This server has no real images; start it with: igan-zoo turing --real SOURCE.")
         return self._real
 
-    def _generator(self, model: str) -> HostedGraph:
-        graphs = self._repository.model(model).graphs
-        if "generator" not in graphs:
-            raise UnknownNameError(f"{model} has no generator, so there is nothing to tell from real images.")
-        return graphs["generator"]
-
     async def _save(self, test: TuringTest) -> None:
         day = datetime.now(UTC).date().isoformat()
         real = self._real.reference if self._real else ""
@@ -195,7 +190,7 @@ class _Room:
 
     def _sum_of(self, model: str) -> str:
         """Returns the sha256 of the graph that a model's generator has now."""
-        generator = self._generator(model)
+        generator = self._repository.model(model).graph("generator")
         if generator not in self._sums:
             self._sums[generator] = hashlib.sha256(generator.model.graph("generator")).hexdigest()
         return self._sums[generator]
@@ -212,16 +207,5 @@ def _progress(test: TuringTest) -> dict[str, Any]:
     return content
 
 
-def _dataset(hosted: HostedModel) -> str | None:
-    return None if hosted.model.directory is None else hosted.model.directory.spec.dataset.id
-
-
 def _crops(graph: HostedGraph) -> bool:
     return graph.model.directory is not None and graph.model.directory.spec.image.crop
-
-
-def _decode(body: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"The body is not the JSON that this route takes: {error}.") from error

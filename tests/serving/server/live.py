@@ -36,7 +36,7 @@ def running(repository: Repository, log: Log | None = None, **settings: Any) -> 
     options = ServerSettings(**{"threads": 1, "reload": 0.0, "log_requests": False, **settings})
     app = create_app(repository, options, log=log)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(configuration(app, repository, options))
+    server = uvicorn.Server(configuration(app))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     while not server.started:

@@ -14,10 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from igan_zoo.errors import SpecificationError
-from igan_zoo.serving.server import app as app_module
 from igan_zoo.serving.server.app import create_app
-from igan_zoo.serving.server.middleware import metrics
-from igan_zoo.serving.server.middleware.metrics import Metrics
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
@@ -108,8 +105,7 @@ def guarded() -> Any:
     repository = Repository.open([MODEL], ServerSettings(threads=1))
     settings = ServerSettings(threads=1, reload=0, log_requests=False, **TOKENS)  # type: ignore[arg-type]
     app = create_app(repository, settings, log=Log(io.StringIO()))
-    table = [*metrics.routes(Metrics(repository)), *app_module._table(repository, settings)]
-    return app, table, repository
+    return app, app.table, repository
 
 
 @pytest.mark.parametrize("token", [None, "wrong", "usual"])
@@ -266,7 +262,7 @@ def test_no_method_of_grpc_answers_without_its_token_or_decodes_anything() -> No
         repository = Repository.open([MODEL], options)
         written = Log(log)
         app = create_app(repository, options, log=written)
-        server = GrpcServer(repository, options, app, host="127.0.0.1", port=0)
+        server = GrpcServer(app, host="127.0.0.1", port=0)
         found: dict[str, set[str]] = {}
         async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
             for service in (SERVICE, HEALTH):

@@ -25,9 +25,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from igan_zoo.errors import ImageError, UploadError
+from igan_zoo.errors import ImageError
 from igan_zoo.images.pixels import encode_png
 from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.errors import UploadError
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
@@ -350,9 +351,8 @@ def test_silent_streams_of_grpc_end_and_leave_room_for_calls() -> None:
     async def run() -> tuple[list[str], list[str]]:
         options = ServerSettings(threads=1, concurrency=32, per_address=16, idle_timeout=1.0, body_timeout=1.0)
         repository = Repository.open([MODEL], options)
-        server = GrpcServer(
-            repository, options, create_app(repository, options, log=Log(io.StringIO())), host="127.0.0.1", port=0
-        )
+        app = create_app(repository, options, log=Log(io.StringIO()))
+        server = GrpcServer(app, host="127.0.0.1", port=0)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
 
@@ -406,7 +406,7 @@ def test_addresses_are_counted_as_one_customer_has_them(address: str, counted: s
 
 
 def test_the_connection_that_makes_room_is_of_the_address_that_has_most() -> None:
-    from igan_zoo.serving.server.connections.counting import Connections
+    from igan_zoo.serving.server.middleware.connections import Connections
 
     class One:
         def __init__(self, idle: bool = True) -> None:

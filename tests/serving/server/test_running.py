@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
 import re
 import select
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,11 +24,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from igan_zoo.errors import ChecksumError
 from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.models.directory import seal
 from igan_zoo.models.spec import read_spec
+from igan_zoo.serving.server.models.origins import find_origin
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.settings import ServerSettings
 from tests.conftest import igan_zoo_process
 from tests.serving.server.conftest import GENERATOR, MODEL
 
@@ -225,3 +231,24 @@ def test_connections_that_wait_in_the_kernel_are_taken_over_before_the_port_is_c
         return answers
 
     assert asyncio.run(run()) == [b"served"] * 20
+
+
+def test_serving_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    from igan_zoo.serving.server.running import serve
+
+    model = copy_model(tmp_path / "model")
+    origin = find_origin(str(model))
+    (model / "onnx" / "generator.onnx").write_bytes(b"changed")
+    interval, root, show = sys.getswitchinterval(), logging.getLogger(), warnings.showwarning
+    handlers, level = list(root.handlers), root.level
+    during: list[float] = []
+    settings = ServerSettings(reload=0.0)
+
+    def announce(_: str) -> None:
+        during.append(sys.getswitchinterval())
+
+    with pytest.raises(ChecksumError):
+        serve(Repository([origin], settings), settings, host="127.0.0.1", port=0, announce=announce)
+    assert during == [pytest.approx(0.0005)]
+    assert sys.getswitchinterval() == interval
+    assert (root.handlers, root.level, warnings.showwarning) == (handlers, level, show)

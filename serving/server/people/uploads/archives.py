@@ -16,8 +16,9 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from igan_zoo.errors import ImageError, StorageError, UploadError, UploadSizeError, first_line
+from igan_zoo.errors import ImageError, first_line
 from igan_zoo.images.pixels import SUFFIXES
+from igan_zoo.serving.server.errors import StorageError, UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
 from igan_zoo.serving.server.people.uploads.body import Body
 from igan_zoo.serving.server.people.uploads.multipart import sized

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from igan_zoo.errors import UploadError, UploadSizeError
+from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
 from igan_zoo.serving.server.people.uploads.archives import tar_images, zip_images
 from igan_zoo.serving.server.people.uploads.body import Body

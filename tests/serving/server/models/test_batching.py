@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from igan_zoo.errors import DeadlineError, InterfaceError, QueueFullError
+from igan_zoo.errors import InterfaceError
+from igan_zoo.serving.server.errors import DeadlineError, QueueFullError
 from igan_zoo.serving.server.models.batching import Arrays, BatchLimits, DynamicBatcher, run_together
 
 

@@ -12,18 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from igan_zoo.errors import (
-    DeviceError,
-    InterfaceError,
-    ModelDirectoryError,
-    NotReadyError,
-    SpecificationError,
-    UnknownNameError,
-)
+from igan_zoo.errors import DeviceError, InterfaceError, ModelDirectoryError, SpecificationError, UnknownNameError
 from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.models.directory import seal
 from igan_zoo.models.spec import read_spec
+from igan_zoo.serving.server.errors import NotReadyError
 from igan_zoo.serving.server.models.origins import find_origin
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igan_zoo.errors import IganZooError, ProtocolError
+from igan_zoo.errors import IganZooError
 from igan_zoo.latents import latents
 from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
@@ -30,7 +31,7 @@ from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL
 
 grpc = pytest.importorskip("grpc", reason="needs the grpc extra")
 
-from igan_zoo.serving.server.protocol.datatypes import DATATYPES  # noqa: E402
+from igan_zoo.serving.server.models.datatypes import DATATYPES  # noqa: E402
 from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, SERVICE, message, methods  # noqa: E402
 from igan_zoo.serving.server.protocol.grpc_service import GrpcServer  # noqa: E402
 from igan_zoo.serving.server.protocol.grpc_tensors import read_inputs, write_response  # noqa: E402
@@ -56,7 +57,7 @@ def exchange(
     async def run() -> Any:
         repository = Repository.open([MODEL], options)
         app = create_app(repository, options, log=(logged := Log(log or io.StringIO())))
-        server = GrpcServer(repository, options, app, host="127.0.0.1", port=0)
+        server = GrpcServer(app, host="127.0.0.1", port=0)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             known = {method.name: (service, method) for service in (SERVICE, HEALTH) for method in methods(service)}
@@ -222,8 +223,7 @@ def test_a_taken_port_is_said() -> None:
 
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            app = create_app(repository, ServerSettings())
-            second = GrpcServer(repository, ServerSettings(), app, host="127.0.0.1", port=port)
+            second = GrpcServer(create_app(repository, ServerSettings()), host="127.0.0.1", port=port)
             with pytest.raises(IganZooError, match=f"Cannot listen at 127.0.0.1, port {port}, for gRPC"):
                 await second.start()
 
@@ -346,7 +346,7 @@ def too_many() -> Any:
         (wrong("UINT8", uint_contents=[1, 256]), "out of the range of UINT8"),
         (wrong("INT8", int_contents=[1, -129]), "out of the range of INT8"),
         (wrong("FP16", fp32_contents=[1, 2]), "FP16 has no typed contents"),
-        (wrong("FP99"), "there is no datatype 'FP99'"),
+        (wrong("FP99"), "There is no datatype 'FP99'"),
         (wrong(shape=(-1,)), "[-1] is not a valid shape"),
         (wrong(shape=(1,) * 40), "is not a valid shape"),
         (wrong(shape=(2**62, 2**62)), "is not a valid shape"),

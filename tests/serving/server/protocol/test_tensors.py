@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from igan_zoo.errors import ProtocolError
-from igan_zoo.serving.server.protocol.datatypes import DATATYPES, datatype_of
+from igan_zoo.serving.server.errors import ProtocolError
+from igan_zoo.serving.server.models.datatypes import DATATYPES, datatype_of
 from igan_zoo.serving.server.protocol.tensors import (
     InferRequest,
     decode_request,

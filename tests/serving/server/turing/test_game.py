@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igan_zoo.errors import AnswerError, DataError, OutputError, ProtocolError, UnknownNameError
+from igan_zoo.errors import DataError, OutputError, UnknownNameError
 from igan_zoo.images.pixels import write_image
 from igan_zoo.serving.array_source import open_npy
 from igan_zoo.serving.folder_source import open_folder
+from igan_zoo.serving.server.errors import AnswerError, ProtocolError
 from igan_zoo.serving.server.turing.game import (
     MAX_ROUNDS,
     Kind,

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from igan_zoo.serving.server import app as apps
-from igan_zoo.serving.server.middleware.metrics import Metrics
-from igan_zoo.serving.server.middleware.metrics import routes as metrics_routes
+from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.web.openapi import document
@@ -43,9 +40,7 @@ def described(**settings: object) -> dict[tuple[str, str], dict[str, object]]:
 
 
 def test_every_route_stands_in_the_document_and_nothing_else() -> None:
-    settings = ServerSettings()
-    repository = Repository([], settings)
-    table: list[Route] = [*metrics_routes(Metrics(repository)), *apps._table(repository, settings)]
+    table = create_app(Repository([], ServerSettings()), ServerSettings()).table
     routed = {
         (re.sub(r":(path|int)\}", "}", route.path), method)
         for route in table

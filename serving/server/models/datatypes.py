@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ProtocolError
+from igan_zoo.serving.server.errors import ProtocolError
 
 # The protocol's types. BYTES are objects of type bytes in memory.
 DATATYPES: Mapping[str, np.dtype[Any]] = {
@@ -69,6 +69,13 @@ def dtype_of(datatype: str) -> np.dtype[Any]:
     if dtype is None:
         raise ProtocolError(f"There is no datatype {datatype[:32]!r}; there are: {', '.join(DATATYPES)}.")
     return dtype
+
+
+def bytes_array(elements: Sequence[bytes]) -> NDArray[np.object_]:
+    """Returns the array of a BYTES tensor, not yet in its shape."""
+    array = np.empty(len(elements), np.object_)
+    array[:] = elements
+    return array
 
 
 def bytes_of(element: object) -> bytes:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from igan_zoo.serving.server.connections.counting import Connections
+from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.middleware.shares import neighborhood
 
 _MAX_HEAD = 64 * 1024
@@ -20,14 +20,11 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes a connection whose client keeps the server waiting for ``patience`` seconds.
+    """Closes a connection whose client keeps the server waiting for as long as a body may take.
 
     It may wait for the head of a request, for the rest of a body that was answered before its end, or for room to
     write the next piece of an answer.
     """
-
-    patience: float
-    open_connections: Connections
 
     # Uvicorn's own, another of the same form, or none yet.
     cycle: Any
@@ -50,12 +47,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.parts = cast("App", self.config.app)
         self._wait()
         self._address = neighborhood(self.client[0] if self.client else "")
-        self.open_connections.add(self._address, self)
+        self.parts.limits.connections.add(self._address, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.open_connections.remove(self._address, self)
+        self.parts.limits.connections.remove(self._address, self)
         self._wait_no_more()
         super().connection_lost(exc)  # which calls resume_writing
 
@@ -89,7 +87,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self.patience, self.abort)
+            self._stalled = self.loop.call_later(self.parts.settings.body_timeout, self.abort)
 
     def resume_writing(self) -> None:
         if self._stalled is not None:
@@ -108,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._wait_no_more()
 
     def _wait(self) -> None:
-        self._waiting = self.loop.call_later(self.patience, self._late)
+        self._waiting = self.loop.call_later(self.parts.settings.body_timeout, self._late)
 
     def _late(self) -> None:
         # A loop that was busy calls late timers first: what has come meanwhile is read before the end.

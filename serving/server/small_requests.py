@@ -1,0 +1,230 @@
+"""Small inference requests, answered by the HTTP protocol itself.
+
+An inference request that has come whole in one read, and asks for nothing special, takes about half as long without
+ASGI's scope, messages and layers. It is answered by the same functions: token, limits, decoding, batcher, encoding,
+log. All other requests go uvicorn's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from igan_zoo.serving.engine import Arrays
+from igan_zoo.serving.server.guarded_protocol import GuardedProtocol
+from igan_zoo.serving.server.middleware.answers import error_answer
+from igan_zoo.serving.server.middleware.compression import chosen
+from igan_zoo.serving.server.middleware.requests_log import GONE
+from igan_zoo.serving.server.middleware.sending import pieces
+from igan_zoo.serving.server.middleware.shares import Held
+from igan_zoo.serving.server.models.hosted import HostedGraph, Withdraw
+from igan_zoo.serving.server.protocol.http_routes import (
+    INFER,
+    Headers,
+    Target,
+    encode_answer,
+    header_length,
+    inference_target,
+)
+from igan_zoo.serving.server.protocol.service import AT_ONCE, size_of
+from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request
+from igan_zoo.serving.server.rules import HTTP
+
+_START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin", b"sec-fetch-site"})
+
+
+@dataclass(slots=True, eq=False)
+class _InFlight:
+    """A request that is worked on: what uvicorn's protocol wants to know of it, and what its answer takes."""
+
+    path: str
+    request_id: bytes
+    keep_alive: bool
+    began: float = field(default_factory=time.monotonic)
+    entered: bool = False
+    disconnected: bool = False
+    response_complete: bool = False
+    graph: HostedGraph = field(init=False)
+    request: InferRequest = field(init=False)
+    # What is to be done when the client is gone; nothing, as long as nothing waits.
+    give_up: Callable[[], object] | None = None
+    # Nobody waits for messages.
+    message_event: ClassVar = asyncio.Event()
+
+
+class SmallRequests(GuardedProtocol):
+    """Holds an inference request until its end, or until the end of what was read."""
+
+    _target: Target | None = None
+    _path = ""
+    _held = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        flight = self.cycle
+        if isinstance(flight, _InFlight) and not flight.response_complete and flight.give_up is not None:
+            flight.give_up()
+
+    def on_headers_complete(self) -> None:
+        self._target = self._small()
+        if self._target is None:
+            super().on_headers_complete()
+        else:
+            self._head_is_here()
+            self._held = b""
+
+    def on_body(self, body: bytes) -> None:
+        if self._target is None:
+            super().on_body(body)
+        else:
+            self._held = self._held + body if self._held else body
+
+    def on_message_complete(self) -> None:
+        if self._target is None:
+            super().on_message_complete()
+            return
+        target, self._target = self._target, None
+        request_id = self.parts.requests_log.identify(self.headers)
+        flight = _InFlight(self._path, request_id, self.parser.should_keep_alive())
+        self.cycle = flight
+        try:
+            self._begin(flight, target)
+        except Exception as error:
+            self._answer(flight, error)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._target is not None and not self.transport.is_closing():
+            # The rest may come slowly, or never.
+            self._target = None
+            super().on_headers_complete()
+            super().on_body(self._held)
+
+    def _small(self) -> Target | None:
+        """Returns whom the request is for, if it may take the short way."""
+        url = self.url
+        if not url.endswith(b"/infer") or b"%" in url or b"?" in url or not url.startswith(b"/"):
+            return None
+        # What was asked for before is answered first, and read by the client.
+        if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+            return None
+        hosts, most = 0, min(AT_ONCE, self.parts.settings.max_body)
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+                if not self.parts.browsers.is_ours(value):
+                    return None
+            if name in _SPECIAL or (name == b"accept-encoding" and chosen(value)):
+                return None
+            if name == b"content-length" and not (value.isdigit() and int(value[:18]) <= most):
+                return None
+        if hosts != 1 or self.parser.get_http_version() != "1.1":
+            return None
+        self._path = url.decode("ascii")
+        return inference_target(self.parser.get_method().decode("ascii"), self._path)
+
+    def _begin(self, flight: _InFlight, target: Target) -> None:
+        self.parts.tokens.check(HTTP[INFER].access, self.headers)
+        self.parts.limits.enter()
+        flight.entered = True
+        flight.graph = graph = self.parts.repository.graph(*target)
+        flight.request = request = decode_request(self._held, header_length(self.headers), graph.check_tensor)
+        withdraw = graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout)
+        if withdraw is not None:
+            flight.give_up = partial(self._give_up, flight, withdraw)
+            return
+        flight.give_up = self._start(self._run(flight)).cancel
+
+    def _give_up(self, flight: _InFlight, withdraw: Withdraw) -> None:
+        if withdraw():
+            self._finish(flight, GONE)
+
+    async def _run(self, flight: _InFlight) -> None:
+        """Runs what is no single batch."""
+        result: Arrays | Exception
+        try:
+            result = await flight.graph.run(flight.request.inputs, deadline=flight.request.timeout)
+        except asyncio.CancelledError:
+            self._finish(flight, GONE)
+            raise
+        except Exception as error:
+            result = error
+        self._answer(flight, result)
+
+    def _answer(self, flight: _InFlight, result: Arrays | Exception) -> None:
+        if not isinstance(result, Exception) and size_of(result) > AT_ONCE:
+            self._start(self._answer_at_length(flight, result))
+            return
+        status = 200
+        try:
+            if isinstance(result, Exception):
+                raise result
+            headers, content = encode_answer(flight.graph, flight.request, result)
+        except Exception as error:
+            self.parts.requests_log.tell(flight.request_id, error)
+            response = error_answer(error, flight.path)
+            status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
+        if not flight.disconnected:
+            self._write_head(flight, status, headers, content)
+            self._end_answer(flight)
+        self._finish(flight, status)
+
+    async def _answer_at_length(self, flight: _InFlight, result: Arrays) -> None:
+        """Encodes much in a thread, and writes it as fast as the client reads."""
+        flight.give_up = None
+        held = Held(self.parts.limits.memory, self._address)
+        try:
+            headers, content = await self.parts.repository.aside(encode_answer, flight.graph, flight.request, result)
+            held.take(len(content))
+        except Exception as error:
+            held.release()
+            self._answer(flight, error)
+            return
+        try:
+            if not flight.disconnected:
+                self._write_head(flight, 200, headers)
+            for piece, _ in pieces(content):
+                await self.flow.drain()
+                if flight.disconnected:
+                    break
+                self.transport.write(piece)
+                await asyncio.sleep(0)
+            else:
+                self._end_answer(flight)
+        finally:
+            held.release()
+            self._finish(flight, GONE if flight.disconnected else 200)
+
+    def _finish(self, flight: _InFlight, status: int) -> None:
+        if flight.entered:
+            self.parts.limits.slots.give()
+        model = flight.graph.name if hasattr(flight, "graph") else ""
+        seconds = time.monotonic() - flight.began
+        self.parts.requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
+
+    def _write_head(self, flight: _InFlight, status: int, headers: Headers, content: bytes = b"") -> None:
+        parts = [_START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
+        parts.append(b"x-content-type-options: nosniff\r\nx-request-id: %s\r\n" % flight.request_id)
+        if not flight.keep_alive or self.parts.repository.stopping:
+            flight.keep_alive = False
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", content)
+        self.transport.write(b"".join(parts))
+
+    def _end_answer(self, flight: _InFlight) -> None:
+        flight.response_complete = True
+        if not flight.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        return task
