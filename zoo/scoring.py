@@ -17,7 +17,7 @@ from igan_zoo.serving.scorers.opening import open_preview, open_scorer
 from igan_zoo.serving.scoring.plan import saved_reference
 from igan_zoo.serving.scoring.protocols import Metric, Reference
 from igan_zoo.serving.scoring.scores import ScoreOptions, Scores, Side, score_images
-from igan_zoo.serving.shards.executors import find_executor
+from igan_zoo.serving.shards import executors
 from igan_zoo.serving.shards.ranks import OtherRankMergesError
 from igan_zoo.serving.shards.scoring import ShardedGathering
 from igan_zoo.serving.stored_images import ImageSource
@@ -42,7 +42,7 @@ def score_given(
     """Opens both sides and the scorer of ``igan_zoo.score``, which says what is raised, and scores."""
     workers = None
     if options.executor is not None or options.workers is not None:
-        workers = find_executor(options.executor or "processes", options.workers)
+        workers = executors.find_executor(options.executor or "processes", options.workers)
 
     def side(given: GivenImages | LoadedModel, split: str | None) -> Side:
         opened = open_images(given, split, count, options.model_seed, device, threads)
