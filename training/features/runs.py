@@ -199,7 +199,7 @@ class FeatureRun:
     def _members(
         self, recipe: FeatureRecipe, points: Tensor, labeled: Tensor, labels: Tensor, targets: Tensor
     ) -> list[Discriminator]:
-        settings = game_settings(recipe, len(points))
+        settings = game_settings(recipe)
         members = []
         with Progress("playing", recipe.members * settings.steps, unit="steps") as progress:
             for seed in range(recipe.seed, recipe.seed + recipe.members):
@@ -219,10 +219,10 @@ class FeatureRun:
         return feature_classifier(inputs, classes, GameSettings(steps=1))
 
 
-def game_settings(recipe: FeatureRecipe, photos: int) -> GameSettings:
-    """Returns what a recipe comes to for so many photos."""
+def game_settings(recipe: FeatureRecipe) -> GameSettings:
+    """Returns the settings of a recipe's games."""
     return GameSettings(
-        steps=recipe.steps_for(photos),
+        steps=recipe.steps,
         learning_rate=recipe.learning_rate,
         averaging_rate=recipe.averaging_rate,
         unlabeled_weight=recipe.unlabeled_weight,
