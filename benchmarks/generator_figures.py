@@ -19,11 +19,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from igan_zoo.images.loading import load_images
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import ModelSpec
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import load_images
 
 WINDOW = 6
 # Levels that a pixel of a flat gray window may be away from the middle gray.

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.serving.image_batches import ImageBatches, decode_plainly
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.batches import ImageBatches, decode_plainly
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import ImageSource
+from igan_zoo.serving.model_source import open_images
 from igan_zoo.serving.sample_writers import write_samples
-from igan_zoo.serving.stored_images import ImageSource
 
 SMALL = (32, 32, 3)
 BATCH = 100
@@ -51,7 +53,7 @@ def compare_reading(title: str, source: ImageSource, count: int, rounds: int) ->
     order = range(min(count, len(source)))
 
     def plainly() -> None:
-        for _ in decode_plainly(source, order, 3):
+        for _ in decode_plainly(source, order):
             pass
 
     def in_batches() -> None:
@@ -77,9 +79,9 @@ def peak_memory(reference: str, count: int) -> int:
 
 
 def stream(reference: str, count: int) -> None:
-    source = open_source(reference, count=count)
+    source = open_images(reference, count=count)
     total = 0
-    for batch in ImageBatches(source, range(count), BATCH, channels=1):
+    for batch in ImageBatches(source, range(count), BATCH, shape=Shape(1)):
         total += int(batch.images.sum(dtype=np.int64))
     # Not getrusage, whose figure a process inherits from the one that started it.
     said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

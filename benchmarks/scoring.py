@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from igan_zoo.serving.image_batches import ImageBatches
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.batches import ImageBatches
+from igan_zoo.serving.model_source import open_images
 from igan_zoo.serving.scoring.gathering import Manner, choose_images, gather_statistics
 from igan_zoo.serving.scoring.network import open_network
 from igan_zoo.serving.scoring.plan import Plan
@@ -32,10 +32,10 @@ def main() -> None:
     options = parser.parse_args()
 
     network = open_network(options.scorer, threads=1)
-    source = open_source(options.source, count=options.n)
+    source = open_images(options.source, count=options.n)
     facts = Plan(("is",)).facts(source, network, options.n)
     chosen = choose_images(len(source), facts.images, facts.seed)
-    batches = list(ImageBatches(network.conform(source), chosen, network.batch_size, network.channels))
+    batches = list(ImageBatches(source, chosen, network.batch_size, network.input))
     manner = Manner(threads=1)
     engine, whole = [], []
     for _ in range(options.rounds):

@@ -34,6 +34,7 @@ from igan_zoo.export.trained import (
     with_generator_of,
 )
 from igan_zoo.export.variants import make_variants, variants_report
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import grid, write_image
 from igan_zoo.latents import latents
 from igan_zoo.machine.files import atomic_directory
@@ -57,7 +58,6 @@ from igan_zoo.models.spec import (
     is_name,
 )
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.departures import departures, experiment_of
 from igan_zoo.training.loop import grid_images
 from igan_zoo.training.runs import Run
@@ -68,7 +68,7 @@ def export_run(
     path: Path,
     out: Path,
     *,
-    test: LabelledImages | None,
+    test: LabeledImages | None,
     name: str | None = None,
     discriminator: bool = False,
     generator_run: Path | None = None,

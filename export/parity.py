@@ -22,12 +22,12 @@ from igan_zoo.errors import (
 )
 from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.machine.progress import Progress
 from igan_zoo.machine.versions import installed_versions
 from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.parity import Agreement, Differences, FileParity, ParityReport, WrongAnswers
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import LabelledImages
 
 BATCHES = (1, 2, 7, 64)
 
@@ -67,7 +67,7 @@ class TestImages:
 
     dataset: str
     split: str
-    data: LabelledImages
+    data: LabeledImages
     _answers: dict[nn.Module, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
 
     def classes_in_torch(self, module: nn.Module) -> NDArray[np.int64]:

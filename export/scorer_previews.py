@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.export.graphs import metadata_of, to_bytes
 from igan_zoo.export.quantization import quantized
-from igan_zoo.images.pixels import conform, to_pillow
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.stored import ImageSource, read
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.interface import PRECISION_KEY, SCORER_KEY
@@ -20,7 +20,6 @@ from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.scoring.network import open_network
 from igan_zoo.serving.scoring.precision import PreviewError, preview_error
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
-from igan_zoo.serving.stored_images import ImageSource, read
 
 # Ranges of activations settle early, and every activation of a batch is in memory.
 CALIBRATION_IMAGES = 96
@@ -68,11 +67,11 @@ def write_int8_scorer(
             f"{2 * CALIBRATION_IMAGES}."
         )
     chosen = choose_images(len(source), CALIBRATION_IMAGES, DEFAULT_SEED)
-    shape: dict[str, Any] = {"height": size, "width": size, "channels": 3, "crop": True}
+    shape = Shape(3, size, size, crop=True)
     images = []
     with Progress("reading", len(chosen), unit="images") as bar:
         for index in chosen.tolist():
-            images += [conform(to_pillow(image), **shape) for image in read(source, [index])]
+            images += read(source, [index], shape)
             bar.advance(1)
     content = int8_scorer(scorer.read_bytes(), np.stack(images))
     with atomic_file(path) as temporary:

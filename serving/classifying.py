@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import (
-    WORTH_THREADS,
-    ImageArray,
-    conform,
-    decode_image,
-    quiet_pillow,
-    read_image,
-    to_pillow,
-    with_channels,
-)
+from igan_zoo.images.batches import decode_ahead
+from igan_zoo.images.memory import ListedImages
+from igan_zoo.images.pixels import ImageArray, Shape, quiet_pillow
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.machine.progress import Progress
-from igan_zoo.machine.threads import map_ahead
 from igan_zoo.serving.engine import Arrays, Engine
-from igan_zoo.serving.stored_images import StoredImage
-
-# How many files are one piece of work for a thread.
-_FILES_AT_ONCE = 8
 
 _Decoded = tuple[StoredImage, NDArray[np.uint8] | ImageError]
 
@@ -91,42 +79,16 @@ def _answered(
 ) -> Iterator[tuple[list[_Decoded], Arrays]]:
     """Yields batches of images, decoded or with their errors, and the classifier's outputs for those that decode."""
     height, width, channels = engine.graphs["classifier"].image_shape
-
-    def decode(image: StoredImage) -> _Decoded:
-        try:
-            return image, _conformed(image, height=height, width=width, channels=channels, crop=crop)
-        except ImageError as error:
-            return image, error
-
+    shape = Shape(channels, height, width, crop)
     with (
         Progress(title, len(images), unit="images") as progress,
         quiet_pillow(),
-        closing(_each(decode, images)) as decoded,
+        closing(decode_ahead(ListedImages(images), range(len(images)), shape)) as decoded,
     ):
-        while batch := list(islice(decoded, batch_size)):
+        while batch := [(images[index], pixels) for index, pixels in islice(decoded, batch_size)]:
             usable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             yield batch, engine.run("classifier", {"images": np.stack(usable)}) if usable else {}
             progress.advance(len(batch))
-
-
-def _conformed(image: StoredImage, *, height: int, width: int, channels: int, crop: bool) -> NDArray[np.uint8]:
-    content = image.content
-    if isinstance(content, ImageError):
-        raise content
-    if isinstance(content, Path):
-        return read_image(content, height=height, width=width, channels=channels, crop=crop)
-    if isinstance(content, bytes):
-        return decode_image(content, image.name, height=height, width=width, channels=channels, crop=crop)
-    if content.shape[:2] == (height, width):
-        return with_channels(content, channels)
-    return conform(to_pillow(content), height=height, width=width, channels=channels, crop=crop)
-
-
-def _each(decode: Callable[[StoredImage], _Decoded], images: Sequence[StoredImage]) -> Generator[_Decoded]:
-    first = images[0].content if images else b""
-    if isinstance(first, Path) and first.is_file() and first.stat().st_size >= WORTH_THREADS:
-        return map_ahead(decode, images, at_once=_FILES_AT_ONCE)
-    return (decode(image) for image in images)
 
 
 def answer(names: tuple[str, ...], file: str, outputs: Arrays, row: int, top: int) -> Classification:

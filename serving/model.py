@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError, InterfaceError, ModelDirectoryError
+from igan_zoo.images.given import stored_images
 from igan_zoo.latents import Distribution
 from igan_zoo.machine.progress import Progress, showing_progress
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
@@ -20,12 +21,11 @@ from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.classifying import Classification, classify, realness_of
 from igan_zoo.serving.engine import Device, Engine, Graph, check_specification, load_engine
-from igan_zoo.serving.given_images import stored_images
 from igan_zoo.serving.sampling import sample
 
 if TYPE_CHECKING:
     from igan_zoo.evaluation import Evaluation
-    from igan_zoo.serving.given_images import GivenImages
+    from igan_zoo.images.given import GivenImages
 
 Role = Literal["generator", "classifier"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.errors import DataError, UnknownNameError
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import ImageSource, StoredImage, check_indices
 from igan_zoo.latents import Distribution, latents
+from igan_zoo.models import store
+from igan_zoo.models.spec import CONFIG
 from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Device, Engine, check_specification
 from igan_zoo.serving.model import LoadedModel
-from igan_zoo.serving.stored_images import StoredImage, check_indices
 
 # Differs from `sample`, whose batches have any size: matrix products of another size round differently, which can tip
 # a grey level. Drawn in whole blocks of one size, an image is the same bits in every shard and after every restart.
@@ -70,3 +75,41 @@ def open_model(
     engine = Engine({"generator": model.graph("generator")}, device=device, threads=threads)
     check_specification(model, engine)
     return ModelSource(model, engine, LoadedModel(model, engine).latents.distribution, count=count, seed=seed)
+
+
+def open_images(
+    reference: str,
+    *,
+    split: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    device: Device = "cpu",
+    threads: int | None = None,
+) -> ImageSource:
+    """Opens stored images as ``open_source`` does, or a model that draws ``count`` images of ``seed`` on ``device``.
+
+    Raises:
+        DataError, MissingExtraError: as ``open_source``; or nothing says how many images a model is to draw.
+        UnknownNameError: there is no model of that name, nor a file.
+        ModelDirectoryError, InterfaceError, DeviceError: the model cannot be used.
+    """
+    if not is_model(reference):
+        return open_source(reference, split=split)
+    if count is None:
+        raise DataError(f"{reference} is a model; say with --n how many images it is to draw.")
+    try:
+        model = store.resolve(reference)
+    except UnknownNameError as error:
+        reason = str(error)
+        raise UnknownNameError(
+            f"There is no file or folder {reference}, and {reason[:1].lower()}{reason[1:]}"
+        ) from None
+    return open_model(model, count=count, seed=seed, device=device, threads=threads)
+
+
+def is_model(reference: str) -> bool:
+    """Returns whether ``reference`` means a model and not stored images: what exists under that path goes first."""
+    path = Path(reference)
+    if path.exists():
+        return path.suffix == ".onnx" or (path / CONFIG).is_file()
+    return path.suffix == ".onnx" or (path.name == reference and path.suffix == "")

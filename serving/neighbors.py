@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.images.pixels import conform, encode_png, grid, to_pillow
+from igan_zoo.images.pixels import Shape, conform_pixels, encode_png, grid
+from igan_zoo.images.stored import ImageSource, read
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.moments import FEATURE_STEPS
 from igan_zoo.serving.scoring.nearest import blocks, exact_steps, radii, squared_distances
-from igan_zoo.serving.stored_images import ImageSource, read
 
 SHOWN = 3
 _TILE = 96
@@ -106,4 +106,4 @@ def write_neighbors(
 
 def _tile(source: ImageSource, index: int) -> NDArray[np.uint8]:
     (pixels,) = read(source, [index])
-    return conform(to_pillow(pixels), height=_TILE, width=_TILE, channels=3, crop=True)
+    return conform_pixels(pixels, Shape(3, _TILE, _TILE, crop=True))

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.images.pixels import conform, encode_png, grid, to_pillow
+from igan_zoo.images.pixels import PNG, Shape, conform_pixels, encode_png, grid
+from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.charts import captioned, histogram
@@ -28,12 +29,10 @@ from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import metric_label
-from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 # How many images the picture of best and worst shows of each, in rows of so many, and the side of one in pixels.
 _SHOWN, _COLUMNS, _SIDE = 16, 8, 96
 _FETCHED_AT_ONCE = 32
-_PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
@@ -190,13 +189,13 @@ def _write_images(folder: Path, source: ImageSource, ranking: Ranking, count: in
     def write(position: int, image: StoredImage) -> None:
         content = image.content.read_bytes() if isinstance(image.content, Path) else image.content
         if isinstance(content, bytes):
-            suffix = ".png" if content.startswith(_PNG) else ".jpg"
+            suffix = ".png" if content.startswith(PNG) else ".jpg"
             names[position] = f"{position + 1:0{digits}d}{suffix}"
             (folder / names[position]).write_bytes(content)
         else:
             names[position] = f"{position + 1:0{digits}d}.png"
             with (folder / names[position]).open("wb") as file:
-                encode_png(file, image.decode(_channels(image)))
+                encode_png(file, image.decode(Shape(_channels(image))))
 
     _visit(source, ranking.indices[:count], write, title="writing")
     return names
@@ -226,7 +225,7 @@ def best_and_worst(source: ImageSource, ranking: Ranking, title: str) -> NDArray
     squares = np.zeros((2 * shown, _SIDE, _SIDE, 3), np.uint8)
 
     def show(position: int, image: StoredImage) -> None:
-        squares[position] = _square(image.decode(3))
+        squares[position] = _square(image.decode())
 
     _visit(source, chosen, show, title="drawing")
     best, worst = squares[:shown], squares[shown:]
@@ -242,7 +241,7 @@ def _square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Brings an image to the side of a picture; small ones grow by whole pixels as far as that goes."""
     factor = max(1, _SIDE // max(image.shape[:2]))
     larger = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    return conform(to_pillow(larger), height=_SIDE, width=_SIDE, channels=3, crop=True)
+    return conform_pixels(larger, Shape(3, _SIDE, _SIDE, crop=True))
 
 
 def _histogram(ranking: Ranking, count: int, facts: Facts) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.images.pixels import decode_image, encode_png
+from igan_zoo.images.pixels import Shape, decode_image, encode_png
 from igan_zoo.machine.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
 from igan_zoo.machine.progress import Progress
 
@@ -54,7 +54,7 @@ def write_samples(
     """Writes a stream of images to ``out`` and returns the first hundred, for a grid.
 
     The suffix says the format. ``.npz``: ``images`` uint8 ``[N, H, W, C]``, ``seed`` and ``start``. ``.tar``: PNG files
-    named by index. ``.parquet``: a column ``image`` of the Hub's type Image, which ``datasets`` loads as images. None:
+    named by index. ``.parquet``: a column ``image`` of the Hub's type Image. None:
     a folder of PNG files named by index. The same images give the same bytes, however they are batched, and whether
     they come as pixels or, where ``holds_png``, as what ``encoded`` gives.
 
@@ -229,7 +229,7 @@ class _FirstImages:
             self._missing -= len(self._kept[-1])
 
     def _pixels(self, image: Images | bytes) -> Images:
-        return decode_image(image, "a sample", channels=self._channels) if isinstance(image, bytes) else image
+        return decode_image(image, "a sample", Shape(self._channels)) if isinstance(image, bytes) else image
 
     @property
     def images(self) -> Images:

@@ -36,10 +36,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session", autouse=True)
-def offline(tmp_path_factory: pytest.TempPathFactory) -> None:
+def offline() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["HF_DATASETS_OFFLINE"] = "1"
-    os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets-cache"))
 
 
 @pytest.fixture
@@ -84,29 +82,25 @@ def synthetic_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
 @pytest.fixture(scope="session")
 def data_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 training and 100 test images as parquet files, in the layout of the Hub's MNIST."""
-    import datasets
     from PIL import Image
 
+    from tests.parquet import write_images
+
     root = tmp_path_factory.mktemp("data")
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
-    )
     for split, count, seed in (("train", 300, 1), ("test", 100, 2)):
         images, labels = synthetic_digits(count, seed)
-        rows = {"image": [Image.fromarray(image) for image in images], "label": labels.tolist()}
-        (root / "mnist").mkdir(exist_ok=True)
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(
-            root / "mnist" / f"{split}-00000-of-00001.parquet"
-        )
+        path = root / "mnist" / f"{split}-00000-of-00001.parquet"
+        write_images(path, map(Image.fromarray, images), names="0123456789", label=labels)
     return root
 
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> dict[str, Path]:
     """Data in the format of each data set, by the Hub id that recipes name."""
-    import datasets
     from PIL import Image
     from scipy.io import savemat
+
+    from tests.parquet import write_images
 
     root = tmp_path_factory.mktemp("sources")
     generator = np.random.default_rng(0)
@@ -114,13 +108,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> d
     colours = generator.integers(0, 256, (60, 32, 32, 3), np.uint8)
 
     # CIFAR-10: the Hub's parquet files, columns img and label.
-    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=list("abcdefghij"))})
-    (root / "cifar10" / "plain_text").mkdir(parents=True)
-    rows = datasets.Dataset.from_dict(
-        {"img": [Image.fromarray(image) for image in colours], "label": labels.tolist()}, features=features
-    )
     for split in ("train", "test"):
-        rows.to_parquet(root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet")
+        path = root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet"
+        write_images(path, map(Image.fromarray, colours), "img", "abcdefghij", label=labels)
 
     # SVHN: the original .mat files, whose label 10 is the digit 0.
     (root / "svhn").mkdir()
@@ -163,7 +153,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path)
 def exported_model(tmp_path_factory: pytest.TempPathFactory, data_directory: Path, finished_run: Path) -> Path:
     """The model directory of that run, with its errors on the test split."""
     from igan_zoo.export.exporter import export_run
-    from igan_zoo.training.data.sources import load_images
+    from igan_zoo.images.loading import load_images
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     test = load_images(str(data_directory), "test", height=28, width=28, channels=1)

@@ -51,8 +51,8 @@ class Target:
 
 
 def source(path: Path) -> None:
-    from igan_zoo.serving.image_sources import open_source
-    from igan_zoo.serving.stored_images import read
+    from igan_zoo.images.sources import open_source
+    from igan_zoo.images.stored import read
 
     images = open_source(str(path))
     read(images, range(min(3, len(images))))
@@ -79,7 +79,7 @@ def config(path: Path) -> None:
 
 
 def labels(path: Path) -> None:
-    from igan_zoo.training.data.label_files import read_labels
+    from igan_zoo.images.labels import read_labels
 
     read_labels(path, {"a.png", "b.png"}, "here")
 
@@ -91,9 +91,9 @@ def graph(path: Path) -> None:
 
 
 def matlab(path: Path) -> None:
-    from igan_zoo.training.data.svhn_files import list_svhn
+    from igan_zoo.images.svhn import open_svhn
 
-    list_svhn(path.parent, "test")
+    open_svhn(path.parent, "test")
 
 
 def parquet_pages(path: Path) -> None:
@@ -151,8 +151,8 @@ def latents(path: Path) -> None:
 
 
 def picture(path: Path) -> None:
+    from igan_zoo.images.stored import StoredImage
     from igan_zoo.serving.server.people.uploads.decoding import is_large
-    from igan_zoo.serving.stored_images import StoredImage
 
     image = StoredImage("it", path.read_bytes())
     is_large(image)

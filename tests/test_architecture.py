@@ -33,9 +33,9 @@ INSIDE = {
     "reproduction": {"zoo", "training", "serving", "export"},
 }
 OUTSIDE = {
-    "zoo": {"numpy", "click", "onnxruntime", "huggingface_hub", "msgspec", "rich", "PIL", "yaml"},
+    "zoo": {"numpy", "click", "onnxruntime", "huggingface_hub", "msgspec", "rich", "PIL", "yaml", "pyarrow"},
     "ops": {"numpy"},
-    "training": {"numpy", "msgspec", "torch", "safetensors", "datasets", "matplotlib", "PIL"},
+    "training": {"numpy", "msgspec", "torch", "safetensors", "matplotlib", "PIL"},
     "serving": {"numpy", "msgspec", "PIL", "onnxruntime", "pyarrow", "safetensors", "dask", "distributed", "ray"},
     "scorers": {"numpy", "msgspec", "google", "huggingface_hub"},
     "server": {

@@ -99,7 +99,7 @@ def test_the_shipped_digits_are_read_correctly() -> None:
 
 @pytest.mark.skipif(not REAL_MNIST.is_dir(), reason=f"needs real MNIST in the Hub's layout at {REAL_MNIST}")
 def test_the_card_states_the_errors_on_the_real_test_set() -> None:
-    from igan_zoo.training.data.sources import load_images
+    from igan_zoo.images.loading import load_images
 
     model = store.resolve(None)
     assert model.directory is not None

@@ -126,7 +126,7 @@ def test_a_large_number_of_images_in_few_bytes_takes_little_memory(tmp_path: Pat
     pytest.importorskip("pyarrow", reason="parquet files need the data extra")
     code = (
         "import sys; from pathlib import Path\n"
-        "from tests.serving.test_image_sources import pictures, png, write_parquet\n"
+        "from tests.zoo.images.test_sources import pictures, png, write_parquet\n"
         "image = {'bytes': png(pictures(1)[0]) + bytes(40_000_000), 'path': None}\n"
         "write_parquet(Path(sys.argv[1]), [image] * 20, dictionary_pagesize_limit=2**30)"
     )

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igan_zoo.training.data.subsets import epoch_order, tiled_order
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.game import Batches
+from igan_zoo.training.subsets import epoch_order, tiled_order
 from igan_zoo.training.training_set import TrainingSet, to_network
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.training.data.sources import LabelledImages
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.training.games.game import answer_batches
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs import Run
 from igan_zoo.training.training_set import to_network, views
 
 
-def count_run_errors(run: Run, data: LabelledImages) -> int:
+def count_run_errors(run: Run, data: LabeledImages) -> int:
     """Returns how many of the labelled images of ``data`` the run's averaged discriminator gets wrong.
 
     Raises:
@@ -24,7 +24,7 @@ def count_run_errors(run: Run, data: LabelledImages) -> int:
     return int((run_logits(run, data).argmax(axis=1) != data.labels).sum())
 
 
-def run_logits(run: Run, data: LabelledImages) -> NDArray[np.float32]:
+def run_logits(run: Run, data: LabeledImages) -> NDArray[np.float32]:
     """Returns what the run's averaged discriminator answers for the images of ``data``, logits ``[N, K]``.
 
     With minibatch discrimination an answer depends on the others of its batch, which has the size of training's.

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from igan_zoo.errors import OutOfTimeError, TrainingError
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import grid
 from igan_zoo.machine.progress import Progress
 from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
-from igan_zoo.training.data.sources import LabelledImages
-from igan_zoo.training.data.subsets import epoch_order
 from igan_zoo.training.distributed import World
 from igan_zoo.training.epoch_batches import EpochBatches, epoch_length
 from igan_zoo.training.games.choice import new_game
@@ -26,6 +25,7 @@ from igan_zoo.training.random_states import random_states, restore_random_states
 from igan_zoo.training.runs import Run
 from igan_zoo.training.saving import SaveClock
 from igan_zoo.training.settings import Recipe
+from igan_zoo.training.subsets import epoch_order
 from igan_zoo.training.tensorboard import TensorBoardLog
 from igan_zoo.training.training_set import TrainingSet
 
@@ -68,7 +68,7 @@ class Training:
     """A run in progress: the game, its data, and where it stands."""
 
     def __init__(
-        self, recipe: Recipe, data: LabelledImages, run: Run, *, options: Options, world: World | None = None
+        self, recipe: Recipe, data: LabeledImages, run: Run, *, options: Options, world: World | None = None
     ) -> None:
         self.recipe, self.run, self.options = recipe, run, options
         self.world = world or World()
@@ -258,7 +258,7 @@ def open_game(run: Run) -> tuple[Game, int]:
 
 def train(
     recipe: Recipe,
-    data: LabelledImages,
+    data: LabeledImages,
     run: Run,
     *,
     resume: bool,

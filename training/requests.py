@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.data.label_files import is_labels_file
+from igan_zoo.images.labels import is_labels_file
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import read_facts
 from igan_zoo.training.settings import Recipe, customize

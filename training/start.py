@@ -12,14 +12,15 @@ import torch
 from msgspec.structs import replace
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
-from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
-from igan_zoo.training.data.subsets import labelled_subset
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
 from igan_zoo.training.requests import TrainOptions, TrainRequest
 from igan_zoo.training.runs import Run, RunFacts
 from igan_zoo.training.settings import Precision, Recipe
+from igan_zoo.training.subsets import labelled_subset
+from igan_zoo.training.training_set import load_for_recipe
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def start_training(
     options: Options | None = None,
     labels_file: Path | None = None,
     strict: bool = False,
-    loaded: LabelledImages | None = None,
+    loaded: LabeledImages | None = None,
 ) -> None:
     """Trains ``recipe`` on ``source`` in the run directory ``path``.
 
@@ -187,7 +188,7 @@ def _facts(
     recipe: Recipe,
     source: str,
     labels_file: Path | None,
-    data: LabelledImages,
+    data: LabeledImages,
     options: Options,
     threads: int,
     world: World,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.data.sources import ImageArray, LabelledImages
-from igan_zoo.training.data.subsets import labelled_subset, validation_subset
+from igan_zoo.images.labeled import LabeledImages
+from igan_zoo.images.loading import load_images
+from igan_zoo.images.pixels import ImageArray
 from igan_zoo.training.settings import PIXEL_RANGES, Recipe
+from igan_zoo.training.subsets import labelled_subset, validation_subset
 
 # Larger sets stay where they are (memory-mapped) and are read batch by batch.
 _MOST_BYTES_ON_DEVICE = 4 * 2**30
@@ -36,7 +39,7 @@ class TrainingSet:
     device: str
 
     @staticmethod
-    def create(recipe: Recipe, data: LabelledImages, device: str = "cpu") -> TrainingSet:
+    def create(recipe: Recipe, data: LabeledImages, device: str = "cpu") -> TrainingSet:
         """Chooses the labelled and the validation examples of ``recipe``.
 
         Raises:
@@ -116,3 +119,26 @@ def to_pixels(images: Tensor, recipe: Recipe) -> NDArray[np.uint8]:
         levels = levels.permute(0, 2, 3, 1)  # (N, H, W, C)
     shaped: NDArray[np.uint8] = levels.cpu().numpy().reshape(-1, recipe.height, recipe.width, recipe.channels)
     return shaped
+
+
+def load_for_recipe(
+    recipe: Recipe,
+    source: str,
+    split: str,
+    *,
+    labels_file: Path | None = None,
+    labeled_only: bool = False,
+    strict: bool = False,
+) -> LabeledImages:
+    """Returns one split of a data set in the shape that a recipe's networks take; the rest as :func:`load_images`."""
+    return load_images(
+        source,
+        split,
+        height=recipe.height,
+        width=recipe.width,
+        channels=recipe.channels,
+        crop=recipe.crop,
+        labels_file=labels_file,
+        labeled_only=labeled_only,
+        strict=strict,
+    )

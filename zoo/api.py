@@ -14,10 +14,10 @@ from igan_zoo.machine.progress import showing_progress
 if TYPE_CHECKING:
     from igan_zoo.hub.listing import ListedModel
     from igan_zoo.hub.pulling import PulledModel
+    from igan_zoo.images.given import GivenImages
     from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.spec import Variant
     from igan_zoo.serving.engine import Device
-    from igan_zoo.serving.given_images import GivenImages
     from igan_zoo.serving.model import LoadedModel as Model
     from igan_zoo.serving.model import Role
     from igan_zoo.serving.scoring.protocols import Metric
@@ -279,8 +279,8 @@ def export(
         from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.training.data.sources import load_for_recipe
     from igan_zoo.training.runs import Run
+    from igan_zoo.training.training_set import load_for_recipe
 
     options = options or ExportOptions()
     path = run.path if isinstance(run, Run) else Path(run)
@@ -290,7 +290,7 @@ def export(
     with showing_progress(progress):
         recipe, test, calibration = find_members(path)[0].facts().recipe, None, None
         if data is not None:
-            test = load_for_recipe(recipe, fspath(data), "test", labels_file=labels, labelled_only=True)
+            test = load_for_recipe(recipe, fspath(data), "test", labels_file=labels, labeled_only=True)
         if data is not None and "int8" in variants:
             calibration = calibration_images(load_for_recipe(recipe, fspath(data), "train").images)
         return export_run(

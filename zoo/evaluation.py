@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from igan_zoo.errors import missing_extra
-from igan_zoo.training.data.sources import load_images
+from igan_zoo.images.loading import load_images
 
 if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
@@ -40,7 +40,7 @@ def evaluate_model(loaded: LoadedModel, data: str, split: str, labels_file: Path
         channels=channels,
         crop=loaded.crop,
         labels_file=labels_file,
-        labelled_only=True,
+        labeled_only=True,
     )
     if known is not None:
         labeled = labeled.numbered_by(known, loaded.path)
@@ -58,9 +58,9 @@ def evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) ->
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.training.data.sources import load_for_recipe
     from igan_zoo.training.runs import Run
+    from igan_zoo.training.training_set import load_for_recipe
 
     run = Run(path)
-    labeled = load_for_recipe(run.facts().recipe, data, split, labels_file=labels_file, labelled_only=True)
+    labeled = load_for_recipe(run.facts().recipe, data, split, labels_file=labels_file, labeled_only=True)
     return Evaluation(count_run_errors(run, labeled), len(labeled))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igan_zoo.errors import OutputError, missing_extra
+from igan_zoo.images.sources import open_source
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.models.parity import ScorerParity, encode_parity
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.scorers.converting import SCORERS, ScorerKind, convert, scorer_name
 from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
 

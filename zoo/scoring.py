@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
-from igan_zoo.errors import ShardError
+from igan_zoo.errors import DataError, ShardError
+from igan_zoo.images.given import stored_images
+from igan_zoo.images.memory import ListedImages
+from igan_zoo.images.stored import ImageSource
+from igan_zoo.serving import model_source
 from igan_zoo.serving.engine import Device
-from igan_zoo.serving.given_images import GivenSource
-from igan_zoo.serving.image_sources import is_model, open_source
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.model_source import ModelSource
 from igan_zoo.serving.scorers.opening import open_preview, open_scorer
@@ -20,10 +22,9 @@ from igan_zoo.serving.scoring.scores import ScoreOptions, Scores, Side, score_im
 from igan_zoo.serving.shards import executors
 from igan_zoo.serving.shards.ranks import OtherRankMergesError
 from igan_zoo.serving.shards.scoring import ShardedGathering
-from igan_zoo.serving.stored_images import ImageSource
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.given_images import GivenImages
+    from igan_zoo.images.given import GivenImages
 
 _MODEL_IMAGES = 50_000
 _LOG = logging.getLogger(__name__)
@@ -84,7 +85,10 @@ def open_images(
         latents = images.latents.distribution
         return ModelSource(images.model, images.engine, latents, count=count or _MODEL_IMAGES, seed=seed)
     if not isinstance(images, str | PathLike):
-        return GivenSource(images)
+        listed = ListedImages(stored_images(images), "the given images")
+        if not len(listed):
+            raise DataError("There are no images to score: the array or the list is empty.")
+        return listed
     reference = fspath(images)
-    drawn = (count or _MODEL_IMAGES) if is_model(reference) else None
-    return open_source(reference, split=split, count=drawn, seed=seed, device=device, threads=threads)
+    drawn = (count or _MODEL_IMAGES) if model_source.is_model(reference) else None
+    return model_source.open_images(reference, split=split, count=drawn, seed=seed, device=device, threads=threads)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.downloads import download
 from igan_zoo.machine.files import atomic_file, sha256_of
 from igan_zoo.models import store
@@ -19,7 +20,6 @@ from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.precision import preview_error
 from igan_zoo.serving.scoring.protocols import INCEPTION
-from igan_zoo.serving.stored_images import ImageSource
 
 # The published file has 95,628,359 bytes.
 _LARGEST_WEIGHTS = 200 * 2**20

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from igan_zoo.images.pixels import write_image
+from igan_zoo.images.sources import open_source
 from igan_zoo.models.interface import RESIZE_KEY, SCORER_KEY
 from igan_zoo.serving.engine import Engine
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.scorers.layers import means, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scoring.gathering import Manner, gather_statistics

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import INCEPTION, Metric, Protocol, Reference
 from igan_zoo.serving.scoring.statistics import Facts
-from igan_zoo.serving.stored_images import ImageSource
 
 # The split mean's bias is about (classes - 1) / (2 images of a split) nats; published scores are of 50,000 images.
 _FEWEST_FOR_SCORES = 5_000
@@ -70,7 +70,7 @@ def _all_gray(source: ImageSource) -> bool:
     looked = 0
     for image in source.fetch(range(min(_LOOKED_AT, len(source)))):
         try:
-            pixels = image.decode(3)
+            pixels = image.decode()
         except ImageError:
             continue
         looked += 1

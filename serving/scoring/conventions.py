@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError, ScoringError
+from igan_zoo.images.batches import Pixels
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.models.interface import LOGIT_BIAS_KEY
-from igan_zoo.serving.image_batches import Pixels
 from igan_zoo.serving.scoring.accumulator import probabilities_and_entropies
 from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS
-from igan_zoo.serving.scoring.stored_pixels import StoredPixels
-from igan_zoo.serving.stored_images import ImageSource
 
 Resize = Literal["tf1", "half-pixel"]
 _RESIZE = re.compile(r"tf1-bilinear-([1-9][0-9]{0,3})")
@@ -116,16 +116,16 @@ def compare_conventions(
     count = 0
     for (resize, as_stored), resized in passes.items():
         with KeptLogits(len(source), network.classes) as kept:
-            images = StoredPixels(source) if as_stored else source
             keep_logits(
                 kept,
-                images,
+                source,
                 network,
                 batch_size=batch_size,
                 threads=threads,
                 strict=strict,
                 change=resized,
                 title=f"scoring, {resize} resize",
+                shape=Shape(network.channels, as_stored=as_stored),
             )
             count = len(kept)
             for convention in possible:

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, ScoringError
+from igan_zoo.images.batches import Batch, ImageBatches
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.progress import Progress
-from igan_zoo.serving.image_batches import Batch, ImageBatches
 from igan_zoo.serving.scoring.accumulator import Accumulator
 from igan_zoo.serving.scoring.network import Network, Scores
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, merge, shard_range
 from igan_zoo.serving.scoring.statistics_file import keep_statistics, load_statistics
-from igan_zoo.serving.stored_images import ImageSource
 
 # Writing what is known of 2,048 features takes a fraction of a second.
 DEFAULT_SECONDS_BETWEEN_SAVES = 30.0
@@ -101,7 +101,6 @@ def gather_statistics(
         ScoringError: the scorer's answers cannot be summed, or there is no such shard.
     """
     manner = manner or Manner()
-    source = network.conform(source)
     chosen = choose_images(len(source), facts.images, facts.seed)
     numbers = shard_range(facts.images, *shard) if shard else range(facts.images)
     known = _known(manner.partial, facts, shard)
@@ -119,7 +118,7 @@ def gather_statistics(
         source,
         order,
         manner.batch_size or network.batch_size,
-        network.channels,
+        network.input,
         start=start,
         strict=manner.strict,
         threads=manner.threads,
@@ -157,7 +156,7 @@ def skipped_images(statistics: Statistics, source: ImageSource, *, most: int) ->
     sentences = []
     for index in chosen[statistics.skipped][:most]:
         try:
-            source.fetch([int(index)])[0].decode(3)
+            source.fetch([int(index)])[0].decode()
         except ImageError as error:
             sentences.append(str(error))
     return sentences

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import OutputError, ScoringError
+from igan_zoo.images.batches import ImageBatches, Pixels, Skipped
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.stored import ImageSource, consecutive_runs
 from igan_zoo.machine.progress import Progress
-from igan_zoo.serving.image_batches import ImageBatches, Pixels, Skipped
 from igan_zoo.serving.scoring.network import Network
-from igan_zoo.serving.stored_images import ImageSource, consecutive_runs
 
 _ROWS_AT_ONCE = 1000
 
@@ -96,8 +97,11 @@ def keep_logits(
     strict: bool = False,
     change: Callable[[Pixels], Pixels] = lambda images: images,
     title: str = "scoring",
+    shape: Shape | None = None,
 ) -> list[Skipped]:
     """Keeps what ``network`` says of every image of ``source`` after ``change``, and returns the images left out.
+
+    ``shape`` is what images are decoded to, if not what the network takes.
 
     Raises:
         ImageError: an image does not decode, and ``strict`` is true.
@@ -105,10 +109,10 @@ def keep_logits(
         ScoringError, OutputError: as ``KeptLogits.add``.
     """
     batches = ImageBatches(
-        network.conform(source),
+        source,
         np.arange(len(source)),
         batch_size or network.batch_size,
-        network.channels,
+        shape or network.input,
         strict=strict,
         threads=threads,
     )

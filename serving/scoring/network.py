@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ImageError, InterfaceError, ScoringError
-from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow, with_channels
+from igan_zoo.errors import InterfaceError, ScoringError
+from igan_zoo.images.pixels import Shape
 from igan_zoo.models import store
 from igan_zoo.models.interface import PRECISION_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.serving.engine import Device, Engine, check_specification
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
-from igan_zoo.serving.scoring.stored_pixels import AS_STORED, StoredPixels
-from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
@@ -29,26 +27,16 @@ Scores = NDArray[np.float32]
 # larger batches.
 SCORER_BATCH = 10
 CLASSIFIER_BATCH = 100
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The one size that a classifier takes, and whether images are cropped before they are resized to it."""
-
-    height: int
-    width: int
-    channels: int
-    crop: bool
-
-    def __str__(self) -> str:
-        return f"pillow-bilinear-{self.height}x{self.width}" + ("-crop" if self.crop else "")
+# What the resize of a record says of pixels as they are stored, so that such numbers do not compare with others.
+_AS_STORED = ", pixels as stored"
 
 
 class Network:
     """Features and logits of images, and everything about their origin that a score depends on.
 
-    ``shape`` is None where images of any size are resized inside the graph. ``batch_size`` is how many images to answer
-    for at a time. ``content`` gives the bytes of the graph, to run it elsewhere.
+    ``shape`` is None where images of any size are resized inside the graph, and ``input`` what images are decoded to.
+    ``batch_size`` is how many images to answer for at a time. ``content`` gives the bytes of the graph, to run it
+    elsewhere.
     """
 
     def __init__(
@@ -60,9 +48,9 @@ class Network:
         graph = engine.graphs[self._role]
         self.channels = graph.input_shape[-1]
         self.precision = graph.metadata.get(PRECISION_KEY, "fp32")
-        self.resize = str(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
+        self.input = shape or Shape(self.channels)
+        self.resize = _resize(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
         self.batch_size = SCORER_BATCH if shape is None else CLASSIFIER_BATCH
-        self._as_stored = False
 
     @property
     def features(self) -> int:
@@ -80,7 +68,7 @@ class Network:
         features, classes = (shapes[name][0] if name in shapes else 0 for name in ("features", "logits"))
         if -1 in (features, classes):
             # The file leaves a size open, which an answer has.
-            size = (32, 32) if self.shape is None else (self.shape.height, self.shape.width)
+            size = (self.input.height or 32, self.input.width or 32)
             answers = self.answer(np.zeros((1, *size, self.channels), np.uint8))
             features, classes = (answer.shape[1] for answer in answers)
         return features, classes
@@ -95,15 +83,6 @@ class Network:
         none = np.zeros((len(images), 0), np.float32)
         return outputs.get("features", none), outputs.get("logits", none)
 
-    def decode(self, image: StoredImage) -> Pixels:
-        """Returns the pixels of an image as this network takes it, uint8 ``[H, W, channels]``.
-
-        Raises:
-            ImageError: it cannot be decoded; the message names it.
-        """
-        shaped = image if self.shape is None else _ShapedImage(image.name, image.content, self.shape)
-        return shaped.decode(self.channels)
-
     def take_as_stored(self) -> None:
         """From now on takes the pixels of files as they are stored, and says so in its ``resize``.
 
@@ -112,14 +91,8 @@ class Network:
         """
         if self.shape is not None:
             raise ScoringError(f"--as-stored is for scorers, and {self.name} is a classifier of the zoo: leave it out.")
-        self._as_stored = True
-        self.resize += AS_STORED
-
-    def conform(self, source: ImageSource) -> ImageSource:
-        """Returns the source as this network takes it: images are decoded to a classifier's one size."""
-        if self._as_stored:
-            return StoredPixels(source)
-        return source if self.shape is None else _ShapedSource(source, self.shape)
+        self.input = replace(self.input, as_stored=True)
+        self.resize += _AS_STORED
 
 
 def open_network(reference: str, *, device: Device = "cpu", threads: int | None = None) -> Network:
@@ -150,8 +123,12 @@ def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:
         return Network(_scorer_name(model.path, sha256, engine), sha256, engine, shape=None, content=content)
     height, width, channels = engine.graphs["classifier"].image_shape
     name = model.name if model.directory is not None else f"{model.path.stem}-{sha256[:8]}"
-    shape = Shape(height, width, channels, LoadedModel(model, engine).crop)
+    shape = Shape(channels, height, width, LoadedModel(model, engine).crop)
     return Network(name, sha256, engine, shape=shape, content=content)
+
+
+def _resize(shape: Shape) -> str:
+    return f"pillow-bilinear-{shape.height}x{shape.width}" + ("-crop" if shape.crop else "")
 
 
 def _engine(model: store.Model, content: bytes, device: Device, threads: int | None) -> Engine:
@@ -180,48 +157,3 @@ def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:
             "igan-zoo export inception."
         )
     return name
-
-
-@dataclass(frozen=True)
-class _ShapedSource:
-    """A source whose images are decoded to one size, as ``classify`` does it, in the threads that decode."""
-
-    source: ImageSource
-    shape: Shape
-
-    @property
-    def reference(self) -> str:
-        return self.source.reference
-
-    @property
-    def encoded(self) -> bool:
-        return self.source.encoded
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, index: int) -> str:
-        return self.source.name(index)
-
-    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
-        return [_ShapedImage(image.name, image.content, self.shape) for image in self.source.fetch(indices)]
-
-    def fingerprint(self) -> str:
-        return self.source.fingerprint()
-
-
-@dataclass(frozen=True)
-class _ShapedImage(StoredImage):
-    shape: Shape
-
-    def decode(self, channels: int) -> Pixels:
-        height, width, crop = self.shape.height, self.shape.width, self.shape.crop
-        if isinstance(self.content, ImageError):
-            raise self.content
-        if isinstance(self.content, Path):
-            return read_image(self.content, height=height, width=width, channels=channels, crop=crop)
-        if isinstance(self.content, bytes):
-            return decode_image(self.content, self.name, height=height, width=width, channels=channels, crop=crop)
-        if self.content.shape[:2] == (height, width):
-            return with_channels(self.content, channels)
-        return conform(to_pillow(self.content), height=height, width=width, channels=channels, crop=crop)

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import OutputError, ScoringError
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring.extrapolation import check_images, check_splits
 from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
 from igan_zoo.serving.scoring.network import Network
@@ -35,7 +36,6 @@ from igan_zoo.serving.scoring.statistics_file import (
     load_statistics,
     save_statistics,
 )
-from igan_zoo.serving.stored_images import ImageSource
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from igan_zoo.errors import ScoringError
+from igan_zoo.images.batches import ImageBatches
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.models.interface import WEIGHTS_KEY
-from igan_zoo.serving.image_batches import ImageBatches
 from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian_of
 from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.scoring.inception_score import unsplit_score
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
-from igan_zoo.serving.stored_images import ImageSource
 
 SAMPLE = 200
 

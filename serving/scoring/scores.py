@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring import comparing
 from igan_zoo.serving.scoring.caveats import caveats
 from igan_zoo.serving.scoring.frechet_distance import gaussian
@@ -24,7 +25,6 @@ from igan_zoo.serving.scoring.protocols import Metric, Record, Reference, check_
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Facts, Statistics
 from igan_zoo.serving.scoring.statistics_cache import stamped
 from igan_zoo.serving.scoring.statistics_file import save_gaussian
-from igan_zoo.serving.stored_images import ImageSource
 
 _LOG = logging.getLogger(__name__)
 # Images that are named when they are left out.

@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from igan_zoo.images.pixels import Shape
 from igan_zoo.latents import Distribution
 from igan_zoo.serving.engine import Device
-from igan_zoo.serving.scoring.network import Shape
 from igan_zoo.serving.scoring.statistics import Facts
 
 # A shard is what a lost worker costs, so it is small; but starting one takes milliseconds.

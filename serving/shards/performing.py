@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igan_zoo.errors import DataError, ShardError
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import ModelSource
 from igan_zoo.serving.sampling import sample
 from igan_zoo.serving.scoring.gathering import Manner, gather_statistics
@@ -20,7 +21,6 @@ from igan_zoo.serving.scoring.statistics_file import save_statistics
 from igan_zoo.serving.shards.jobs import DrawnSource, SampleJob, ScoreJob
 from igan_zoo.serving.shards.sample_files import SAMPLES, write_files, write_pixels
 from igan_zoo.serving.shards.work_folder import Done, WorkFolder
-from igan_zoo.serving.stored_images import ImageSource
 
 STATISTICS = ".safetensors"
 
@@ -98,7 +98,7 @@ def _source(folder: WorkFolder, job: ScoreJob) -> ImageSource:
         engine = Engine({"generator": folder.graph(wanted.generator)}, device=job.device, threads=1)
         model = store.Model(wanted.name, folder.graph_path(wanted.generator), None)
         return ModelSource(model, engine, wanted.distribution, count=wanted.count, seed=wanted.seed)
-    source = open_source(wanted.reference, split=wanted.split, threads=1)
+    source = open_source(wanted.reference, split=wanted.split)
     if len(source) != wanted.images:
         raise DataError(
             f"A worker finds {len(source):,} images at {wanted.reference}, not {wanted.images:,}: give all machines "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igan_zoo.errors import ChecksumError, ScoringError, ShardError
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model_source import ModelSource
@@ -22,7 +23,6 @@ from igan_zoo.serving.shards.performing import STATISTICS
 from igan_zoo.serving.shards.ranks import OtherRankMergesError
 from igan_zoo.serving.shards.task import Executor
 from igan_zoo.serving.shards.work_folder import WorkFolder
-from igan_zoo.serving.stored_images import ImageSource
 
 # So many shards are in memory while they are added up.
 _AT_ONCE = 8

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from igan_zoo.export.efficientnet import EfficientNetLite0, SameConvolution, renamed
-from igan_zoo.images.pixels import read_image
+from igan_zoo.images.pixels import Shape, read_image
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY
@@ -82,7 +82,7 @@ def test_real_weights_know_real_photos(scorer: Path) -> None:
     right = 0
     for folder, label in zip(folders, CLASSES, strict=True):
         files = sorted(folder.iterdir())[:10]
-        images = np.stack([read_image(file, height=224, width=224, channels=3, crop=True) for file in files])
+        images = np.stack([read_image(file, Shape(3, 224, 224, crop=True)) for file in files])
         outputs = engine.run("scorer", {"images": images})
         assert outputs["features"].shape == (10, 1280)
         right += int((outputs["logits"].argmax(axis=1) == label).sum())

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from igan_zoo.images.loading import load_images
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import load_images
 from igan_zoo.training.evaluation import run_logits
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.recipes import find_recipe

@@ -25,10 +25,10 @@ from igan_zoo.export.freeze import (
     measure_population,
 )
 from igan_zoo.export.parity import Subject, parity_report
+from igan_zoo.images.loading import load_images
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import load_images
 from igan_zoo.training.networks.players import mnist_discriminator, mnist_generator
 from igan_zoo.training.recipes import MNIST_SSL
 

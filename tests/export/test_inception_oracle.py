@@ -18,7 +18,9 @@ from torch.nn.functional import interpolate, linear
 
 from igan_zoo.export.inception import Inception
 from igan_zoo.export.resize import tf1_bilinear
-from igan_zoo.images.pixels import read_image
+from igan_zoo.images.pixels import Shape, read_image
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import read
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY
@@ -57,18 +59,14 @@ class Trial:
 
 def real_images() -> list[NDArray[np.uint8]]:
     """80 images of CIFAR-10, and 80 photos in five sizes: smaller than the network's input, equal, and larger."""
-    import datasets
-
-    parquet = str(DATA / "cifar10" / "plain_text" / "test-*.parquet")
-    rows = datasets.load_dataset("parquet", data_files=parquet, split="train[:80]")
-    small = np.stack([np.asarray(image.convert("RGB")) for image in rows["img"]])
+    small = np.stack(read(open_source(str(DATA / "cifar10"), split="test"), range(80)))
     photos = [sorted(folder.iterdir())[:8] for folder in sorted((DATA / "imagenette" / "val").iterdir())]
     files = [file for column in zip(*photos, strict=True) for file in column]
     sizes = [(224, 224), (160, 213), (299, 299), (300, 300), (375, 500)]
     groups = [small]
     for index, (height, width) in enumerate(sizes):
         chosen = files[16 * index : 16 * index + 16]
-        groups.append(np.stack([read_image(file, height=height, width=width, channels=3) for file in chosen]))
+        groups.append(np.stack([read_image(file, Shape(3, height, width)) for file in chosen]))
     return groups
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -58,6 +59,11 @@ class Hub:
             Route("/lfs/{oid}/verify", self.lfs_verify, methods=["POST"]),
             Route(f"/{repository}/resolve/{{rest:path}}", self.resolve),
         ]
+        routes += [
+            Route(f"/api/datasets/{repository}/tree/{{rest:path}}", self.folder),
+            Route(f"/api/datasets/{repository}/revision/{revision}", self.info),
+            Route(f"/datasets/{repository}/resolve/{{rest:path}}", self.resolve),
+        ]
         return Starlette(routes=routes, exception_handlers={RefusedError: _refuse})
 
     # Who asks, and for what.
@@ -73,7 +79,8 @@ class Hub:
 
     def repository(self, request: Request, *, write: bool = False) -> Repository:
         role = self.role(request)
-        name = f"{request.path_params['organization']}/{request.path_params['name']}"
+        kind = "datasets/" if request.url.path.startswith(("/datasets/", "/api/datasets/")) else ""
+        name = f"{kind}{request.path_params['organization']}/{request.path_params['name']}"
         repository = self.repositories.get(name)
         if repository is None or (repository.private and role is None):
             raise RefusedError(404 if role else 401, "RepoNotFound", "Repository not found")
@@ -146,7 +153,15 @@ class Hub:
             "tags": metadata.get("tags", []),
             "pipeline_tag": metadata.get("pipeline_tag"),
             "library_name": metadata.get("library_name"),
-            "siblings": [{"rfilename": path} for path in sorted(files)],
+            "siblings": [
+                {
+                    "rfilename": path,
+                    "size": len(file.content),
+                    "blobId": file.oid,
+                    "lfs": {"sha256": file.sha256, "size": len(file.content), "pointerSize": 0} if file.lfs else None,
+                }
+                for path, file in sorted(files.items())
+            ],
         }
 
     async def tree(self, request: Request) -> Response:
@@ -157,9 +172,13 @@ class Hub:
         wanted = json.loads(body) if body.startswith("{") else parse_qs(body)
         return JSONResponse([row for row in self._rows(request) if row["path"] in wanted["paths"]])
 
-    def _rows(self, request: Request) -> list[dict[str, Any]]:
+    async def folder(self, request: Request) -> Response:
+        revision, path = _split(self.repository(request), request.path_params["rest"])
+        return JSONResponse([row for row in self._rows(request, revision) if Path(row["path"]).parent == Path(path)])
+
+    def _rows(self, request: Request, revision: str | None = None) -> list[dict[str, Any]]:
         repository = self.repository(request)
-        oid = self.revision(repository, request.path_params["revision"])
+        oid = self.revision(repository, revision or request.path_params["revision"])
         rows: list[dict[str, Any]] = []
         for path, file in sorted(repository.commits[oid].items()):
             row: dict[str, Any] = {"type": "file", "path": path, "oid": file.oid, "size": len(file.content)}

@@ -74,16 +74,16 @@ class Repository:
         files[path] = StoredFile(content, lfs=files[path].lfs)
         return self.commit(files, "main")
 
-    def add_directory(self, path: Path) -> str:
-        """Commits all files of a directory, as if they had been uploaded, and returns the commit's id."""
+    def add_directory(self, path: Path, ref: str = "main") -> str:
+        """Commits all files of a directory to a branch, as if they had been uploaded, and returns the commit's id."""
         files = {
             file.relative_to(path).as_posix(): StoredFile(file.read_bytes(), lfs=is_large(file.name))
             for file in path.rglob("*")
             if file.is_file()
         }
-        return self.commit(files, "main")
+        return self.commit(files, ref)
 
 
 def is_large(path: str) -> bool:
     """Returns whether the Hub would keep a file as a large one."""
-    return path.endswith((".onnx", ".safetensors", ".png"))
+    return path.endswith((".onnx", ".safetensors", ".png", ".parquet"))

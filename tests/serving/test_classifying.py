@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import DataError, ImageError
+from igan_zoo.images.given import stored_images
 from igan_zoo.images.pixels import WORTH_THREADS
 from igan_zoo.models import store
 from igan_zoo.serving.classifying import Classification, classify, count_errors
 from igan_zoo.serving.engine import Engine, load_engine
-from igan_zoo.serving.given_images import stored_images
 from tests.conftest import synthetic_digits
 
 NAMES = tuple("0123456789")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import OutputError, ScoringError
-from igan_zoo.images.pixels import read_image, write_image
+from igan_zoo.images.pixels import Shape, read_image, write_image
 from igan_zoo.serving.ranking import Ranking, how_many, rank, rank_reference
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import open_network
@@ -142,8 +142,8 @@ def test_the_command_writes_the_files_of_the_best_images_and_a_line_for_every_on
     summary = json.loads((out / "ranking.json").read_text())
     assert (summary["images"], summary["chosen"], summary["scorer"]) == (11, 2, "tiny-0")
     assert summary["score_is"].startswith("classifier score (tiny-0), unsplit")
-    assert read_image(out / "histogram.png", channels=3).std() > 0
-    assert read_image(out / "best-and-worst.png", channels=3).std() > 0
+    assert read_image(out / "histogram.png").std() > 0
+    assert read_image(out / "best-and-worst.png").std() > 0
 
 
 def test_the_same_images_give_the_same_bytes_from_every_kind_of_source_and_batch(
@@ -180,7 +180,7 @@ def test_a_model_ranks_what_it_draws(igan_zoo: Cli, model: Path, tmp_path: Path)
     arguments = ("--scorer", model, "--n", 130, "--model-seed", 3, "--top", "100%", "--out")
     assert igan_zoo("rank", model, *arguments, out)[0] == 0
     lines = [json.loads(line) for line in (out / "ranking.jsonl").read_text().splitlines()]
-    written = np.stack([read_image(out / line["file"], channels=1) for line in lines])
+    written = np.stack([read_image(out / line["file"], Shape(1)) for line in lines])
     _, logits = open_network(str(model)).answer(written)
     np.testing.assert_allclose(
         rank_reference(logits).divergences, [line["score"] for line in lines], rtol=1e-4, atol=1e-4
@@ -208,7 +208,7 @@ def test_a_folder_that_is_there_is_kept_unless_forced(
         (["PICTURES", "--top", "13"], "--top 13 is more than there are: 12 images"),
         (["PICTURES", "--strict"], "bad.png"),
         (["PICTURES", "--scorer", "nothing"], "There is no model 'nothing'"),
-        (["PICTURES", "--split", "test"], "has no folder 'test'"),
+        (["PICTURES", "--split", "test"], "has no split 'test'"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing_behind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import read
 from igan_zoo.serving.sample_writers import write_samples
-from igan_zoo.serving.stored_images import read
-from tests.serving.test_image_sources import highest_memory, refuse_import
+from tests.zoo.images.test_sources import highest_memory, refuse_import
 
 FILES = [".npz", ".tar", ".parquet"]
 
@@ -71,15 +72,13 @@ def test_a_tar_archive_is_the_one_that_tarfile_writes(tmp_path: Path) -> None:
     assert (tmp_path / "it.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()
 
 
-def test_datasets_loads_the_parquet_file_as_images(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the data extra")
-    images = pictures(12)
-    write(tmp_path / "it.parquet", images, start=17)
-    rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "it.parquet"), cache_dir=str(tmp_path))["train"]
-    assert isinstance(rows.features["image"], datasets.Image)
-    np.testing.assert_array_equal([np.asarray(row["image"]) for row in rows], images)
-    encoded = rows.cast_column("image", datasets.Image(decode=False))
-    assert encoded[0]["image"]["path"] == "00000017.png"
+def test_the_parquet_file_has_a_column_of_the_hubs_type_image(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the data extra")
+    write(tmp_path / "it.parquet", pictures(12), start=17)
+    table = parquet.read_table(tmp_path / "it.parquet")
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features == {"image": {"_type": "Image"}}
+    assert table["image"][0].as_py()["path"] == "00000017.png"
 
 
 def test_the_parquet_file_says_its_seed(tmp_path: Path) -> None:

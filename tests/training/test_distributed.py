@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
 
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.training.checkpoints import load_checkpoint
-from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Batches, Game
@@ -142,7 +142,7 @@ def test_a_run_starts_with_the_networks_of_the_first_process(tmp_path: Path, mon
     monkeypatch.setattr(World, "share_first", lambda world, tensors: shared.extend(tensors))
     recipe = customize(find_recipe("mnist-ssl"), ["batch_size=4", "labels=10", "initialization_images=20"])
     images, labels = synthetic_digits(40, 1)
-    data = LabelledImages(images[..., None], labels, tuple("0123456789"))
+    data = LabeledImages(images[..., None], labels, tuple("0123456789"))
     training = Training(recipe, data, Run(tmp_path), options=Options())
     training.start()
     saved, _ = load_checkpoint(tmp_path / "checkpoint.safetensors")

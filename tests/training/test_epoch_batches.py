@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.machine.progress import Progress
 from igan_zoo.training import training_set
-from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.distributed import World
 from igan_zoo.training.epoch_batches import EpochBatches
 from igan_zoo.training.games.game import Batches, answer_batches
@@ -52,11 +52,11 @@ def images_of(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8), labels
 
 
-def on_disk(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[LabelledImages, ReadImages]:
+def on_disk(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[LabeledImages, ReadImages]:
     monkeypatch.setattr(training_set, "_MOST_BYTES_ON_DEVICE", 0)
     images, labels = images_of(recipe)
     kept = ReadImages(images)
-    return LabelledImages(kept, labels, tuple("0123456789")), kept
+    return LabeledImages(kept, labels, tuple("0123456789")), kept
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_images_read_ahead_are_those_on_the_device(name: str, monkeypatch: pytes
     """Also where a resumed epoch begins in its middle, and from random streams in the same state."""
     recipe = small(name, "flips=true")
     images, labels = images_of(recipe)
-    here = TrainingSet.create(recipe, LabelledImages(images, labels, tuple("0123456789")))
+    here = TrainingSet.create(recipe, LabeledImages(images, labels, tuple("0123456789")))
     there = TrainingSet.create(recipe, on_disk(recipe, monkeypatch)[0])
     assert here.on_device
     assert not there.on_device
@@ -113,7 +113,7 @@ def test_images_read_ahead_are_those_on_the_device(name: str, monkeypatch: pytes
 def test_orders_are_uploaded_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small("cifar10-ssl")
     images, labels = images_of(recipe)
-    batches = EpochBatches(TrainingSet.create(recipe, LabelledImages(images, labels, tuple("0123456789"))), World(), 0)
+    batches = EpochBatches(TrainingSet.create(recipe, LabeledImages(images, labels, tuple("0123456789"))), World(), 0)
 
     def refused(array: NDArray[np.int64]) -> torch.Tensor:
         raise AssertionError("a step uploads indices")
@@ -125,7 +125,7 @@ def test_orders_are_uploaded_before_the_first_step(monkeypatch: pytest.MonkeyPat
 def test_only_labels_that_training_may_see_are_known() -> None:
     recipe = small("cifar10-ssl")
     images, labels = images_of(recipe)
-    chosen = TrainingSet.create(recipe, LabelledImages(images, labels, tuple("0123456789")))
+    chosen = TrainingSet.create(recipe, LabeledImages(images, labels, tuple("0123456789")))
     known = chosen.known_labels(torch.arange(60)).numpy()
     assert sorted(np.flatnonzero(known >= 0)) == sorted(chosen.labelled)
     assert np.array_equal(known[chosen.labelled], labels[chosen.labelled])

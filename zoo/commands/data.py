@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from igan_zoo.errors import DataError, missing_extra
+from igan_zoo.errors import DataError
 
 
 @click.command()
@@ -38,13 +38,12 @@ def prepare(
 ) -> None:
     """Decode a data set once into shards, which train and evaluate take as --data without loading them whole.
 
-    SOURCE is a Hub id, a copy in the Hub's layout, or a folder of images. Run again after an interruption, it goes on
+    SOURCE is what every command takes: a Hub id, a copy in the Hub's layout, a folder of images, a tar, .npz, .npy or
+    .parquet file, or SVHN's files. Run again after an interruption, it goes on
     behind the last whole shard.
     """
-    try:
-        from igan_zoo.training.data.shards import prepare_shards
-    except ImportError as error:
-        raise missing_extra(error, "train") from error
+    from igan_zoo.images.preparing import prepare_shards
+
     try:
         data = prepare_shards(
             source,
@@ -59,6 +58,6 @@ def prepare(
         )
     except KeyboardInterrupt:
         raise DataError(f"Interrupted; the same command goes on in {out}.") from None
-    labelled = int((data.labels >= 0).sum())
+    labeled = int((data.labels >= 0).sum())
     left_out = f", {len(data.skipped):,} skipped" if data.skipped else ""
-    click.echo(f"{out}: {len(data):,} images, {labelled:,} labelled, {len(data.classes)} classes{left_out}")
+    click.echo(f"{out}: {len(data):,} images, {labeled:,} labeled, {len(data.classes)} classes{left_out}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +14,9 @@ from igan_zoo.commands.terminal import print_seconds_since
 from igan_zoo.errors import DataError, missing_extra
 
 if TYPE_CHECKING:
+    from igan_zoo.images.stored import LabeledSource, StoredImage
     from igan_zoo.serving.feature_store import Photo
     from igan_zoo.serving.scorers.feature_encoders import FeatureEncoder
-    from igan_zoo.training.data.labelled_images import Listing, Picture
     from igan_zoo.training.features.runs import FeatureData, FeatureResult, Keep
     from igan_zoo.training.features.settings import FeatureRecipe
 
@@ -42,13 +42,13 @@ def train_on_features(
         from igan_zoo.training.features.runs import FeatureFacts, FeatureRun
     except ImportError as error:
         raise missing_extra(error, "train") from error
+    from igan_zoo.images.sources import open_source
     from igan_zoo.serving.scorers.feature_encoders import open_encoder
-    from igan_zoo.training.data.listing import list_images
 
     began = time.perf_counter()
-    listing = list_images(data, "train", labels_file=labels_file)
-    encoder = open_encoder(reference, size or _fitting_size(listing))
-    found = features_of(listing, encoder, threads=threads, strict=strict)
+    source = open_source(data, split="train", labeled=True, labels_file=labels_file)
+    encoder = open_encoder(reference, size or _fitting_size(source))
+    found = features_of(source, encoder, threads=threads, strict=strict)
     click.echo(f"features: {len(found.labels):,} photos, {time.perf_counter() - began:.0f} s")
     facts = FeatureFacts(
         recipe=recipe,
@@ -80,76 +80,65 @@ def feature_recipe(settings: Sequence[str]) -> FeatureRecipe:
     return customize(FeatureRecipe(), settings)
 
 
-def features_of(listing: Listing, encoder: FeatureEncoder, *, threads: int | None, strict: bool) -> FeatureData:
+def features_of(source: LabeledSource, encoder: FeatureEncoder, *, threads: int | None, strict: bool) -> FeatureData:
     """Returns the features of all photos that can be used; those that are known from an earlier run are not computed.
 
     Raises:
         DataError: no photo can be used.
         OutputError: the cache cannot be written, or another process is at work there.
     """
-    import numpy as np
-
+    from igan_zoo.images.loading import report_skipped
     from igan_zoo.machine.progress import Progress
     from igan_zoo.models import store
     from igan_zoo.serving.feature_store import FeatureStore
-    from igan_zoo.training.data.decoding import report_skipped
     from igan_zoo.training.features.runs import FeatureData
 
     engine = encoder.engine(threads)
     (width,) = engine.graphs["scorer"].outputs["features"]
-    labels = []
 
     def photos() -> Iterator[Photo]:
-        for picture in listing.pictures():
-            labels.append(picture.label)
-            yield photo_of(picture, encoder)
+        for index in range(len(source)):
+            yield photo_of(source.fetch([index])[0], encoder)
 
     with (
         FeatureStore(store.home() / "features" / encoder.name, width, strict=strict) as kept,
-        Progress("features", len(listing), unit="photos") as progress,
+        Progress("features", len(source), unit="photos") as progress,
     ):
         rows, places = kept.rows_of(
             photos(), lambda pixels: engine.run("scorer", {"images": pixels})["features"], progress.advance
         )
     report_skipped(kept.skipped)
     if not places:
-        raise DataError(f"None of the {len(listing)} photos of {listing.source} can be used: {kept.skipped[0]}")
-    return FeatureData(rows, np.array(labels, np.int64)[places], listing.classes)
+        raise DataError(f"None of the {len(source)} photos of {source.reference} can be used: {kept.skipped[0]}")
+    return FeatureData(rows, source.labels(range(len(source)))[places], source.classes)
 
 
-def photo_of(picture: Picture, encoder: FeatureEncoder) -> Photo:
-    """Returns a picture of a source with a key of its content, decoded as the encoder takes it."""
-    from igan_zoo.images.pixels import conform, decode_image, read_image, to_pillow
+def photo_of(image: StoredImage, encoder: FeatureEncoder) -> Photo:
+    """Returns an image of a source with a key of its content, decoded as the encoder takes it."""
+    from igan_zoo.errors import ImageError
+    from igan_zoo.images.pixels import Shape
     from igan_zoo.serving.feature_store import Photo, content_key
 
-    size: Any = {"height": encoder.size, "width": encoder.size, "channels": 3, "crop": encoder.crop}
-    content = picture.content
-    if isinstance(content, Path):
+    shape = Shape(3, encoder.size, encoder.size, crop=encoder.crop)
+    content = image.content
+    if isinstance(content, (Path, ImageError)):
         # Decoded, and so read once more, only where the features are not known yet; that says what is wrong with it.
         try:
-            key = content_key(content.read_bytes())
+            known = content.read_bytes() if isinstance(content, Path) else image.name.encode("utf-8", "surrogateescape")
         except OSError:
-            key = content_key(picture.name.encode())
-        return Photo(picture.name, key, lambda: read_image(content, **size))
-    if isinstance(content, bytes):
-        return Photo(picture.name, content_key(content), lambda: decode_image(content, picture.name, **size))
-    key = content_key(repr(content.shape).encode() + content.tobytes())
-    return Photo(picture.name, key, lambda: conform(to_pillow(content), **size))
-
-
-def _fitting_size(listing: Listing) -> int:
-    """Returns the size that fits the first photo of a source."""
-    import io
-
-    from PIL import Image
-
-    content = next(iter(listing.pictures())).content
-    if isinstance(content, (Path, bytes)):
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
-            sides = image.size
+            known = image.name.encode("utf-8", "surrogateescape")
     else:
-        sides = content.shape[:2]
-    return _SMALL_SIZE if max(sides) <= _SMALL_PHOTO else _SIZE
+        known = content if isinstance(content, bytes) else repr(content.shape).encode() + content.tobytes()
+    return Photo(image.name, content_key(known), lambda: image.decode(shape))
+
+
+def _fitting_size(source: LabeledSource) -> int:
+    """Returns the size that fits the first photo of a source."""
+    from igan_zoo.errors import ImageError
+
+    pixels = source.fetch([0])[0].attempt()
+    small = not isinstance(pixels, ImageError) and max(pixels.shape[:2]) <= _SMALL_PHOTO
+    return _SMALL_SIZE if small else _SIZE
 
 
 def _report(result: FeatureResult) -> None:

@@ -12,8 +12,8 @@ from igan_zoo.commands.options import SEED, device_option, force_option
 from igan_zoo.commands.terminal import print_seconds_since
 
 if TYPE_CHECKING:
+    from igan_zoo.images.stored import ImageSource
     from igan_zoo.serving.scoring.statistics import Statistics
-    from igan_zoo.serving.stored_images import ImageSource
 
 
 @click.command()
@@ -73,7 +73,7 @@ def neighbors(
     closest samples first.
     """
     from igan_zoo.machine.files import atomic_directory, refuse_full
-    from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.model_source import is_model, open_images
     from igan_zoo.serving.neighbors import find_neighbors, write_neighbors
     from igan_zoo.serving.scorers.opening import open_scorer
     from igan_zoo.serving.scoring import plan as plans
@@ -84,7 +84,7 @@ def neighbors(
 
     def opened(name: str, part: str | None) -> ImageSource:
         drawn = count if is_model(name) else None
-        return open_source(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
+        return open_images(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
 
     made, true = opened(samples, split), opened(reference, reference_split)
     network = open_scorer(scorer, weights, device=device, threads=threads)

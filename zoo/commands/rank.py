@@ -67,7 +67,7 @@ def rank(
     histogram, and a picture of the best and the worst.
     """
     from igan_zoo.serving import ranking
-    from igan_zoo.serving.image_sources import is_model, open_source
+    from igan_zoo.serving.model_source import is_model, open_images
     from igan_zoo.serving.scorers.opening import open_scorer
     from igan_zoo.serving.scoring.kept_logits import KeptLogits, keep_logits
     from igan_zoo.serving.scoring.scores import MOST_NAMED, name_skipped
@@ -76,7 +76,7 @@ def rank(
     keep_inputs([out], [source, scorer, weights])
     refuse_existing(out, force)
     drawn = count if is_model(source) else None
-    images = open_source(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)
+    images = open_images(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)
     wanted = ranking.how_many(top, len(images))
     network = open_scorer(scorer, weights, device=device, threads=threads)
     click.echo(f"{network.name} on {network.provider}: {len(images):,} images of {images.reference}", err=True)

@@ -165,7 +165,7 @@ def score(
     """
     from igan_zoo.api import score as score_images
     from igan_zoo.errors import ScoringError
-    from igan_zoo.serving.image_sources import is_model
+    from igan_zoo.serving.model_source import is_model
     from igan_zoo.serving.scoring.scores import ScoreOptions
 
     began = time.perf_counter()

@@ -111,7 +111,7 @@ def train(
     import msgspec
 
     from igan_zoo.api import train as start
-    from igan_zoo.training.data.label_files import is_labels_file
+    from igan_zoo.images.labels import is_labels_file
     from igan_zoo.training.requests import TrainOptions, resolve_request
 
     labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -30,6 +31,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 # Decoding a smaller file is mostly Python's work, which threads only slow down.
 WORTH_THREADS = 5000
 
+# How PNG and JPEG files begin, and compressed ones.
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
 _FILTERS = threading.Lock()
 
 
@@ -44,6 +49,29 @@ class ImageArray(Protocol):
     def __getitem__(self, index: NDArray[np.int64] | slice, /) -> NDArray[np.uint8]: ...
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What images are decoded to: 1 (grey) or 3 (RGB) channels, and a height and a width, or their own where None.
+
+    ``crop`` first takes the largest central part of that aspect ratio. Without ``upscale`` an image that would have to
+    grow is an error. ``as_stored`` takes the pixels of a file as ``convert("RGB")`` alone does: not turned, not
+    resized, and with whatever color transparent ones have.
+    """
+
+    channels: int = 3
+    height: int | None = None
+    width: int | None = None
+    crop: bool = False
+    upscale: bool = True
+    as_stored: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}x{self.channels}"
+
+
+COLOR = Shape(3)
+
+
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
     """Keeps Pillow from warning of damaged camera notes: the pixels are whole.
@@ -53,6 +81,17 @@ def quiet_pillow() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
+
+
+def is_image_name(name: str) -> bool:
+    """Returns whether a path, with ``/`` between, is that of a PNG or JPEG file that is not hidden."""
+    last = name.rpartition("/")[2]
+    return last.lower().endswith(SUFFIXES) and not last.startswith(".")
+
+
+def compression_of(start: bytes) -> str | None:
+    """Returns what a file that starts like this is compressed with, if anything."""
+    return next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), None)
 
 
 def image_files(folder: Path) -> list[str]:
@@ -69,30 +108,19 @@ def image_files(folder: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         prefix = Path(place).relative_to(folder).as_posix() + "/"
         prefix = "" if prefix == "./" else prefix
-        found += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += [prefix + name for name in files if is_image_name(name)]
     return sorted(found)
 
 
-def read_image(
-    path: Path,
-    *,
-    channels: int,
-    height: int | None = None,
-    width: int | None = None,
-    crop: bool = False,
-    upscale: bool = True,
-    as_stored: bool = False,
-) -> NDArray[np.uint8]:
-    """Returns the image file as uint8 ``[height, width, channels]``, brought to that shape as ``conform`` does.
+def read_image(path: Path, shape: Shape = COLOR) -> NDArray[np.uint8]:
+    """Returns the image file as uint8 ``[H, W, C]``, brought to ``shape`` as ``conform`` does.
 
-    Without ``height`` and ``width`` the image keeps its own.
     Only PNG and JPEG are decoded, and only after the header promises at most 16 million pixels. A camera's note of how
-    it was held (EXIF) is followed. ``as_stored`` gives the pixels of the file, as ``convert("RGB")`` alone does: not
-    turned, not resized, and with whatever color transparent ones have.
+    it was held (EXIF) is followed.
 
     Raises:
         ImageError: missing, not an image, truncated, or too large; the message names the file.
-        SmallImageError: the image is smaller than the shape, and ``upscale`` is false.
+        SmallImageError: the image is smaller than the shape, which does not upscale.
     """
     try:
         file = open_regular(path)
@@ -103,34 +131,15 @@ def read_image(
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
     with file:
-        return _decode(file, str(path), height, width, channels, crop, upscale, as_stored)
+        return _decode(file, str(path), shape)
 
 
-def decode_image(
-    content: bytes,
-    name: str,
-    *,
-    channels: int,
-    height: int | None = None,
-    width: int | None = None,
-    crop: bool = False,
-    upscale: bool = True,
-    as_stored: bool = False,
-) -> NDArray[np.uint8]:
+def decode_image(content: bytes, name: str, shape: Shape = COLOR) -> NDArray[np.uint8]:
     """Does what ``read_image`` does with the bytes of a file; errors call it ``name``."""
-    return _decode(io.BytesIO(content), name, height, width, channels, crop, upscale, as_stored)
+    return _decode(io.BytesIO(content), name, shape)
 
 
-def _decode(
-    file: IO[bytes],
-    name: str,
-    height: int | None,
-    width: int | None,
-    channels: int,
-    crop: bool,
-    upscale: bool,
-    as_stored: bool,
-) -> NDArray[np.uint8]:
+def _decode(file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -143,14 +152,11 @@ def _decode(
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name)
             image.load()
-            if as_stored:
-                pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[channels]), np.uint8)
-                return pixels.reshape(image.height, image.width, channels)
+            if shape.as_stored:
+                pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[shape.channels]), np.uint8)
+                return pixels.reshape(image.height, image.width, shape.channels)
             ImageOps.exif_transpose(image, in_place=True)
-            height, width = height or image.height, width or image.width
-            if not upscale:
-                refuse_small(image.width, image.height, name, height=height, width=width)
-            return conform(image, height=height, width=width, channels=channels, crop=crop)
+            return conform(image, shape, name)
     except UnidentifiedImageError:
         raise ImageError(f"{name} is not a PNG or JPEG image.") from None
     except Image.DecompressionBombError:
@@ -163,26 +169,21 @@ def _too_large(name: str) -> ImageError:
     return ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller first.")
 
 
-def refuse_small(has_width: int, has_height: int, name: str, *, height: int, width: int) -> None:
-    """Checks that an image need not be enlarged.
+def conform(image: Image.Image, shape: Shape, name: str = "The image") -> NDArray[np.uint8]:
+    """Returns a decoded image as uint8 ``[H, W, C]`` of ``shape``; errors call it ``name``.
+
+    Transparent pixels become black. A crop to a square is that of the 2016 conversion of ImageNet; without one the
+    aspect ratio changes. Another size is resized with Pillow's bilinear filter (area-weighted when shrinking), also as
+    there.
 
     Raises:
-        SmallImageError: it is narrower or lower than ``width`` and ``height``.
-    """
-    if has_width < width or has_height < height:
-        raise SmallImageError(f"{name} is {has_width}x{has_height}, smaller than {width}x{height}.")
-
-
-def conform(image: Image.Image, *, height: int, width: int, channels: int, crop: bool = False) -> NDArray[np.uint8]:
-    """Returns a decoded image as uint8 ``[height, width, channels]``.
-
-    Transparent pixels are laid on black. ``crop`` first takes the largest central rectangle of the wanted aspect ratio,
-    for a square as in the 2016 conversion of ImageNet; without it the aspect ratio is not kept. Another size is resized
-    with Pillow's bilinear filter (area-weighted when shrinking), also as there.
+        SmallImageError: the image is smaller than the shape, which does not upscale.
     """
     from PIL import Image
 
-    mode = {1: "L", 3: "RGB"}[channels]
+    height, width = shape.height or image.height, shape.width or image.width
+    _refuse_small(image.width, image.height, name, shape)
+    mode = {1: "L", 3: "RGB"}[shape.channels]
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     # Differs from the 2016 code: its conversion of ImageNet drops the fourth channel.
@@ -190,11 +191,32 @@ def conform(image: Image.Image, *, height: int, width: int, channels: int, crop:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     if image.mode != mode:
         image = image.convert(mode)
-    if crop:
+    if shape.crop:
         image = image.crop(_central(image.width, image.height, width, height))
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+    return np.asarray(image, dtype=np.uint8).reshape(height, width, shape.channels)
+
+
+def conform_pixels(image: NDArray[np.uint8], shape: Shape, name: str = "The image") -> NDArray[np.uint8]:
+    """Does what ``conform`` does with pixels, uint8 ``[H, W, C]``; those that have the shape are returned as they are.
+
+    Raises:
+        SmallImageError: as ``conform``.
+    """
+    height, width, channels = image.shape
+    _refuse_small(width, height, name, shape)
+    if (height, width) == (shape.height or height, shape.width or width):
+        if channels == shape.channels:
+            return image
+        if channels == 1:
+            return np.repeat(image, shape.channels, axis=2)
+    return conform(to_pillow(image), shape, name)
+
+
+def _refuse_small(width: int, height: int, name: str, shape: Shape) -> None:
+    if not shape.upscale and (width < (shape.width or 0) or height < (shape.height or 0)):
+        raise SmallImageError(f"{name} is {width}x{height}, smaller than {shape.width}x{shape.height}.")
 
 
 def _central(has_width: int, has_height: int, width: int, height: int) -> tuple[int, int, int, int]:
@@ -223,16 +245,6 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
 def encode_png(target: Path | IO[bytes], image: NDArray[np.uint8]) -> None:
     """Writes uint8 ``[H, W, C]`` to a path or an open file as a PNG, whatever the suffix."""
     to_pillow(image).save(target, format="PNG")
-
-
-def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Returns uint8 ``[H, W, C]`` with 1 or 3 channels, made as ``conform`` makes them of a decoded image."""
-    height, width, has_channels = image.shape
-    if has_channels == channels:
-        return image
-    if has_channels == 1:
-        return np.repeat(image, channels, axis=2)
-    return conform(to_pillow(image), height=height, width=width, channels=channels)
 
 
 def to_pillow(image: NDArray[np.uint8]) -> Image.Image:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
-from typing import TypeVar
-
-from igan_zoo.machine.cores import cores
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -27,25 +19,3 @@ def thread_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     pool = ThreadPoolExecutor(threads)
     yield pool
     pool.shutdown()
-
-
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Generator[Result]:
-    """Yields ``function(item)`` for every item in order, computed on all cores while the caller uses those before.
-
-    ``at_once`` items are one piece of work. Items are taken in the caller's thread, a few pieces ahead.
-    """
-    threads = cores()
-    remaining = iter(items)
-    pieces = iter(lambda: list(islice(remaining, at_once)), [])
-    waiting: deque[Future[list[Result]]] = deque()
-    with thread_pool(threads) as pool:
-        try:
-            for piece in pieces:
-                waiting.append(pool.submit(lambda some: [function(item) for item in some], piece))
-                if len(waiting) > 2 * threads:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.reproduction.evidence import Evidence
 from igan_zoo.serving.classifying import logit_batches
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.data.sources import LabelledImages
 from igan_zoo.training.evaluation import run_logits
 from igan_zoo.training.runs import Run
 
@@ -31,7 +31,7 @@ class Answers:
     A run is asked in PyTorch, a model through its ONNX file.
     """
 
-    test: LabelledImages
+    test: LabeledImages
     folder: Path
 
     def logits(self, evidence: Evidence) -> Logits:
@@ -72,7 +72,7 @@ class Answers:
         return digest.hexdigest()
 
 
-def model_logits(path: Path, test: LabelledImages) -> Logits:
+def model_logits(path: Path, test: LabeledImages) -> Logits:
     """Returns the logits ``[N, K]`` of a model's ONNX classifier.
 
     Raises:

@@ -14,18 +14,18 @@ from msgspec import Struct
 
 from igan_zoo.errors import IganZooError, ScoringError
 from igan_zoo.export.exporter import export_run
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.models import store
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import graph_file
 from igan_zoo.reproduction.evidence import Evidence, matching
 from igan_zoo.reproduction.request import Request
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.scoring import plan as plans
 from igan_zoo.serving.scoring.gathering import Manner
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.protocols import INCEPTION
-from igan_zoo.serving.stored_images import ImageSource
 
 # The classifier of the zoo that scores generators of a data set.
 SCORERS = {"ylecun/mnist": "mnist-ssl", "uoft-cs/cifar10": "cifar10-ssl"}

@@ -18,10 +18,10 @@ from igan_zoo.reproduction.report import Report, TrainingRow, record, write_repo
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.scores import NO_INCEPTION, Score, Scores, check_inception, score_generators
 from igan_zoo.reproduction.trainings import reason_for, train_in_order, trainings_to_do
-from igan_zoo.training.data.sources import load_for_recipe
 from igan_zoo.training.departures import departures
 from igan_zoo.training.precision import torch_threads
 from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.training_set import load_for_recipe
 
 # Of each row, so many generators have their images shown.
 _GRIDS = 2
@@ -113,7 +113,7 @@ def _errors(request: Request, found: Found, reasons: Reasons) -> _Numbers:
     behind = _behind(request, found.evidence)
     if not behind:
         return _Numbers(_cells(request, [], reasons, lambda _: (None, None)))
-    test = load_for_recipe(behind[0].recipe, request.data, "test", labelled_only=True)
+    test = load_for_recipe(behind[0].recipe, request.data, "test", labeled_only=True)
     answers = Answers(test, request.out / "answers")
     wrong: dict[str, int] = {}
     usable = []

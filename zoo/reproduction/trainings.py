@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from igan_zoo.errors import OutOfTimeError, TrainingError
+from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.reproduction.evidence import Evidence, matching, with_subset
 from igan_zoo.reproduction.published import Row, Table
 from igan_zoo.reproduction.request import Request
-from igan_zoo.training.data.sources import LabelledImages, load_for_recipe
 from igan_zoo.training.loop import Options
 from igan_zoo.training.recipes import find_recipe
 from igan_zoo.training.runs import Run, train_command
 from igan_zoo.training.settings import Recipe, customize
 from igan_zoo.training.start import start_training
+from igan_zoo.training.training_set import load_for_recipe
 
 # A kill costs at most so many seconds.
 _CHECKPOINT_SECONDS = 60.0
@@ -100,7 +101,7 @@ def train_in_order(request: Request, to_do: Sequence[Wanted]) -> Missing:
     missing: Missing = {}
     if not to_do:
         return missing
-    data: LabelledImages | None = None
+    data: LabeledImages | None = None
     spent = sum(Run(file.parent).seconds() for file in request.own_runs.rglob("recipe.json"))
     left = None if request.seconds is None else request.seconds - spent
     deadline: float | None = None

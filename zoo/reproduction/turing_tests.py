@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from igan_zoo.errors import DataError
-from igan_zoo.images.pixels import write_image
+from igan_zoo.images.pixels import Shape, write_image
+from igan_zoo.images.sources import open_source
 from igan_zoo.models import store
 from igan_zoo.reproduction.published import HUMAN_RESULTS
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.model_source import open_model
 from igan_zoo.serving.scoring.gathering import choose_images
 from igan_zoo.serving.server.turing.results import Summary, read_results
@@ -49,12 +49,12 @@ def prepare_test(out: Path, model: str, data: str | None, *, images: int, seed: 
         raise DataError(f"{model} is a single file; give a model directory or a name, which know their data.")
     source = open_source(data or chosen.directory.spec.dataset.id, split="test")
     places = choose_images(len(source), images, seed)
-    channels = chosen.directory.spec.image.channels
+    shape = Shape(chosen.directory.spec.image.channels)
     for number, image in enumerate(source.fetch([int(place) for place in places])):
-        write_image(out / "real" / f"{number:05d}.png", image.decode(channels))
+        write_image(out / "real" / f"{number:05d}.png", image.decode(shape))
     drawn = open_model(chosen, count=images, seed=seed)
     for number, image in enumerate(drawn.fetch(range(images))):
-        write_image(out / "generated" / f"{number:05d}.png", np.asarray(image.decode(channels)))
+        write_image(out / "generated" / f"{number:05d}.png", np.asarray(image.decode(shape)))
     shown = os.path.relpath(chosen.path)
     reference = chosen.name if ".." in shown else shown
     return {

@@ -8,11 +8,11 @@ from contextlib import aclosing
 import numpy as np
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.pixels import decode_image
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.classifying import Classification, answer
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
-from igan_zoo.serving.stored_images import StoredImage
 
 _AT_ONCE = 100
 
@@ -30,12 +30,7 @@ async def classify_uploads(
     """
     names, crop = graph.loaded.classes, graph.loaded.crop
     height, width, channels = graph.graph.image_shape
-
-    def decode(image: StoredImage) -> Pixels:
-        if not isinstance(image.content, bytes):
-            return image.decode(channels)
-        return decode_image(image.content, image.name, height=height, width=width, channels=channels, crop=crop)
-
+    shape = Shape(channels, height, width, crop)
     answers: list[Answer] = []
     batch: list[tuple[str, Pixels | ImageError]] = []
 
@@ -51,7 +46,7 @@ async def classify_uploads(
                 row += 1
         batch.clear()
 
-    async with aclosing(decoder.decoded(images, decode)) as decoded:
+    async with aclosing(decoder.decoded(images, shape)) as decoded:
         async for image, result in decoded:
             batch.append((image.name, result))
             if len(batch) == _AT_ONCE:

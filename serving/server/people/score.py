@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.batches import Batch, WaitingImages
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.models.spec import Variant, graph_file
-from igan_zoo.serving.image_batches import Batch, WaitingImages
 from igan_zoo.serving.scoring.network import Network, network_of
 from igan_zoo.serving.server.errors import QueueFullError
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.people.running_score import RunningScore
 from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
-from igan_zoo.serving.stored_images import StoredImage
 
 # While the model's queue is full, a batch comes back this often, in seconds.
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -67,7 +67,7 @@ async def running_lines(
         logits = (await _run(graph, batch))["logits"]
         await asyncio.to_thread(score.add, batch.indices, logits)
 
-    decoded = decoder.decoded(images, scorer.decode)
+    decoded = decoder.decoded(images, scorer.input)
     try:
         while not ended or ready or running is not None:
             if arriving is None and not ended and not ready:

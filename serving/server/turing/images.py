@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import conform, to_pillow
+from igan_zoo.images.pixels import Shape, to_pillow
+from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.serving.server.turing.game import Round
-from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 # Of real images, so many are examples for a classifier, and of few images a tenth; no test shows them.
 _EXAMPLES = 8
@@ -47,10 +47,9 @@ def prepare(image: StoredImage, shape: tuple[int, int, int], *, crop: bool) -> N
     """
     height, width, channels = shape
     try:
-        pixels = image.decode(channels)
+        return image.decode(Shape(channels, height, width, crop))
     except ImageError as error:
         raise DataError(f"A real image cannot be shown; take it out of the source: {error}") from error
-    return conform(to_pillow(pixels), height=height, width=width, channels=channels, crop=crop)
 
 
 def arrange(

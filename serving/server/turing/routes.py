@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from igan_zoo.errors import UnknownNameError
+from igan_zoo.images.sources import open_source
 from igan_zoo.models.spec import Strict
-from igan_zoo.serving.image_sources import open_source
 from igan_zoo.serving.server.errors import RefusedError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.query import Query, read_json

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.sources import open_source
 from igan_zoo.serving.scoring.caveats import caveats
 from igan_zoo.serving.scoring.frechet_distance import Gaussian
 from igan_zoo.serving.scoring.protocols import INCEPTION, Reference

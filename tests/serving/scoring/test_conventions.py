@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.commands.conventions import print_comparison
 from igan_zoo.errors import InterfaceError, ScoringError
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.sources import open_source
 from igan_zoo.serving.scoring.conventions import (
     CONVENTIONS,
     Convention,

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.image_sources import open_source
+from igan_zoo.images.pixels import Shape
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import StoredImage, read
 from igan_zoo.serving.scoring.conventions import compare_conventions
 from igan_zoo.serving.scoring.network import open_network
-from igan_zoo.serving.scoring.stored_pixels import StoredPixels
-from igan_zoo.serving.stored_images import StoredImage, read
 from tests.serving.tiny_scorer import tiny_scorer
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -41,17 +41,16 @@ def plainly(folder: Path) -> list[np.ndarray]:
 
 
 def test_files_come_as_other_tools_read_them(folder: Path) -> None:
-    source = StoredPixels(open_source(str(folder)))
-    for pixels, expected in zip(read(source, range(12)), plainly(folder), strict=True):
+    source, shape = open_source(str(folder)), Shape(as_stored=True)
+    for pixels, expected in zip(read(source, range(12), shape), plainly(folder), strict=True):
         np.testing.assert_array_equal(pixels, expected)
-    (turned,) = read(source.source, [0])
+    (turned,) = read(source, [0])
     assert turned.shape == (8, 6, 3)
     assert (turned[:, 3:] == 0).all()
     content = next(folder.iterdir()).read_bytes()
-    same = StoredPixels(source.source).fetch([0])[0]
-    assert type(same)("x", content).decode(1).shape == (6, 8, 1)
+    assert StoredImage("x", content).decode(Shape(1, as_stored=True)).shape == (6, 8, 1)
     array = np.zeros((2, 3, 3), np.uint8)
-    assert type(same)("x", array).decode(3) is StoredImage("x", array).decode(3)
+    assert StoredImage("x", array).decode(shape) is array
 
 
 def test_the_score_is_that_of_the_plain_pixels_and_says_so(igan_zoo: Cli, folder: Path, tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.pixels import encode_png
+from igan_zoo.images.pixels import COLOR, Shape, encode_png
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.errors import UploadError
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.serving.stored_images import StoredImage
 from tests.serving.server.conftest import GENERATOR, MODEL
 from tests.serving.server.live import ask, connected, head, read_answer, running
 
@@ -270,26 +270,27 @@ def test_small_images_do_not_wait_for_large_ones() -> None:
     release, at_once, most = threading.Event(), [0], [0]
     lock = threading.Lock()
 
-    def decode(image: StoredImage) -> Any:
-        if is_large(image):
-            with lock:
-                at_once[0] += 1
-                most[0] = max(most[0], at_once[0])
-            release.wait(20)
-            with lock:
-                at_once[0] -= 1
-            raise ImageError("a bomb")
-        return np.zeros((1, 1, 1), np.uint8)
+    class Counted(StoredImage):
+        def decode(self, shape: Shape = COLOR) -> Any:
+            if is_large(self):
+                with lock:
+                    at_once[0] += 1
+                    most[0] = max(most[0], at_once[0])
+                release.wait(20)
+                with lock:
+                    at_once[0] -= 1
+                raise ImageError("a bomb")
+            return np.zeros((1, 1, 1), np.uint8)
 
     async def images(content: bytes, count: int) -> AsyncIterator[StoredImage]:
         for _ in range(count):
-            yield StoredImage("x", content)
+            yield Counted("x", content)
 
     async def run() -> None:
         decoder = Decoder()
 
         async def all_of(content: bytes, count: int) -> int:
-            return len([found async for found in decoder.decoded(images(content, count), decode)])
+            return len([found async for found in decoder.decoded(images(content, count), COLOR)])
 
         bombs = [asyncio.create_task(all_of(bomb, 5)) for _ in range(6)]
         await asyncio.sleep(0.1)

@@ -15,7 +15,7 @@ from igan_zoo.models import store
 from igan_zoo.serving.engine import load_engine
 from igan_zoo.serving.server import ray_app
 from tests.serving.local_ray import local_ray
-from tests.serving.test_image_sources import refuse_import
+from tests.zoo.images.test_sources import refuse_import
 
 # Ray's own models of its settings.
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field` is deprecated")

@@ -14,7 +14,7 @@ import torch
 
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator, measure_population
 from igan_zoo.export.graphs import to_onnx
-from igan_zoo.images.pixels import image_files, read_image
+from igan_zoo.images.pixels import Shape, image_files, read_image
 from igan_zoo.models.interface import DISTRIBUTION_KEY
 from igan_zoo.serving.scorers.converting import SCORERS
 from igan_zoo.training.games.players import build_generator
@@ -55,7 +55,7 @@ def photos(folder: Path, count: int) -> Any:
     """Every n-th photo below a folder, uint8 ``[count, 128, 128, 3]``."""
     files = image_files(folder)
     chosen = files[:: len(files) // count][:count]
-    return np.stack([read_image(folder / name, height=128, width=128, channels=3, crop=True) for name in chosen])
+    return np.stack([read_image(folder / name, Shape(3, 128, 128, crop=True)) for name in chosen])
 
 
 def test_photos_score_far_above_their_pixels_and_an_untrained_generator(

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from igan_zoo.errors import DataError
+from igan_zoo.images.parquet import open_parquet
 from igan_zoo.images.parquet_pages import check_pages
-from igan_zoo.serving.parquet_source import open_parquet
-from igan_zoo.serving.stored_images import read
-from tests.serving.test_image_sources import pictures, png, write_parquet
+from igan_zoo.images.stored import read
+from tests.zoo.images.test_sources import pictures, png, write_parquet
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="parquet files need the data extra")
 

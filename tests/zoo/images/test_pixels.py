@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ImageError, SmallImageError
-from igan_zoo.images.pixels import decode_image, grid, image_files, read_image, with_channels, write_image
+from igan_zoo.images.pixels import Shape, conform_pixels, decode_image, grid, image_files, read_image, write_image
 
-SHAPE = {"height": 28, "width": 28, "channels": 1}
+SHAPE = Shape(1, 28, 28)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -26,7 +27,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_an_image_of_the_right_shape_is_read_bit_for_bit(tmp_path: Path) -> None:
     pixels = np.arange(784, dtype=np.uint8).reshape(28, 28, 1)
     write_image(tmp_path / "a.png", pixels)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png", **SHAPE), pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", SHAPE), pixels)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -39,7 +40,7 @@ def test_any_mode_and_size_is_brought_to_the_shape(tmp_path: Path, mode: str, si
         white = Image.new(mode, size, {"I;16": 65535, "CMYK": (0, 0, 0, 0)}.get(mode, "white"))
     white.save(path)
     for channels in (1, 3):
-        image = read_image(path, height=28, width=28, channels=channels)
+        image = read_image(path, Shape(channels, 28, 28))
         assert image.shape == (28, 28, channels)
         assert image.dtype == np.uint8
         assert image.min() >= 254
@@ -51,7 +52,7 @@ def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn clockwise to see it so
     sideways.save(tmp_path / "a.jpg", exif=exif)
-    upright = read_image(tmp_path / "a.jpg", **SHAPE)
+    upright = read_image(tmp_path / "a.jpg", SHAPE)
     assert upright[:, 16:].min() > 250
     assert upright[:, :12].max() < 5
 
@@ -64,7 +65,7 @@ def test_cropping_takes_the_largest_central_square(tmp_path: Path, size: tuple[i
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
     photo.save(tmp_path / "a.png")
     square = photo.crop((left, top, left + side, top + side)).resize((28, 28), Image.Resampling.BILINEAR)
-    cropped = read_image(tmp_path / "a.png", height=28, width=28, channels=3, crop=True)
+    cropped = read_image(tmp_path / "a.png", Shape(3, 28, 28, crop=True))
     np.testing.assert_array_equal(cropped, np.asarray(square))
 
 
@@ -75,19 +76,19 @@ def test_cropping_to_a_rectangle_keeps_its_aspect_ratio(
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8))
     photo.save(tmp_path / "a.png")
     expected = photo.crop(box).resize((width, height), Image.Resampling.BILINEAR)
-    cropped = read_image(tmp_path / "a.png", height=height, width=width, channels=1, crop=True)
+    cropped = read_image(tmp_path / "a.png", Shape(1, height, width, crop=True))
     np.testing.assert_array_equal(cropped[..., 0], np.asarray(expected))
 
 
 @pytest.mark.parametrize(("size", "small"), [((28, 28), False), ((27, 28), True), ((100, 27), True), ((28, 29), False)])
 def test_enlarging_is_refused_where_it_is_not_wanted(tmp_path: Path, size: tuple[int, int], small: bool) -> None:
     Image.new("L", size).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png", **SHAPE).shape == (28, 28, 1)
+    assert read_image(tmp_path / "a.png", SHAPE).shape == (28, 28, 1)
     if small:
         with pytest.raises(SmallImageError, match=rf"a\.png is {size[0]}x{size[1]}, smaller than 28x28"):
-            read_image(tmp_path / "a.png", **SHAPE, upscale=False)
+            read_image(tmp_path / "a.png", replace(SHAPE, upscale=False))
     else:
-        read_image(tmp_path / "a.png", **SHAPE, upscale=False)
+        read_image(tmp_path / "a.png", replace(SHAPE, upscale=False))
 
 
 def test_a_photo_taken_sideways_is_measured_as_it_is_seen(tmp_path: Path) -> None:
@@ -95,27 +96,27 @@ def test_a_photo_taken_sideways_is_measured_as_it_is_seen(tmp_path: Path) -> Non
     exif[0x0112] = 6
     Image.new("L", (20, 40)).save(tmp_path / "a.jpg", exif=exif)
     with pytest.raises(SmallImageError, match="is 40x20"):
-        read_image(tmp_path / "a.jpg", height=30, width=30, channels=1, upscale=False)
+        read_image(tmp_path / "a.jpg", Shape(1, 30, 30, upscale=False))
 
 
 def test_the_bytes_of_a_file_are_decoded_like_the_file(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     write_image(tmp_path / "a.png", pixels)
     content = (tmp_path / "a.png").read_bytes()
-    np.testing.assert_array_equal(decode_image(content, "it", **SHAPE), read_image(tmp_path / "a.png", **SHAPE))
+    np.testing.assert_array_equal(decode_image(content, "it", SHAPE), read_image(tmp_path / "a.png", SHAPE))
     with pytest.raises(ImageError, match=r"^it cannot be decoded"):
-        decode_image(content[:-900], "it", **SHAPE)
+        decode_image(content[:-900], "it", SHAPE)
     with pytest.raises(ImageError, match=r"^it has more than 16,000,000 pixels"):
-        decode_image(png_header(100_000, 100_000), "it", **SHAPE)
+        decode_image(png_header(100_000, 100_000), "it", SHAPE)
 
 
 def test_an_image_keeps_its_own_size_where_none_is_asked_for(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (20, 40)).save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg", channels=3).shape == (20, 40, 3)
-    assert decode_image((tmp_path / "a.jpg").read_bytes(), "it", channels=1).shape == (20, 40, 1)
-    assert read_image(tmp_path / "a.jpg", channels=1, width=5).shape == (20, 5, 1)
+    assert read_image(tmp_path / "a.jpg", Shape(3)).shape == (20, 40, 3)
+    assert decode_image((tmp_path / "a.jpg").read_bytes(), "it", Shape(1)).shape == (20, 40, 1)
+    assert read_image(tmp_path / "a.jpg", Shape(1, width=5)).shape == (20, 5, 1)
 
 
 @pytest.mark.parametrize("has", [1, 3])
@@ -123,7 +124,7 @@ def test_an_image_keeps_its_own_size_where_none_is_asked_for(tmp_path: Path) -> 
 def test_channels_of_pixels_become_those_of_a_decoded_file(tmp_path: Path, has: int, wants: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 5, has), np.uint8)
     write_image(tmp_path / "a.png", pixels)
-    np.testing.assert_array_equal(with_channels(pixels, wants), read_image(tmp_path / "a.png", channels=wants))
+    np.testing.assert_array_equal(conform_pixels(pixels, Shape(wants)), read_image(tmp_path / "a.png", Shape(wants)))
 
 
 def test_files_below_a_folder_are_found_in_sorted_order_without_hidden_ones(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_files_below_a_folder_are_found_in_sorted_order_without_hidden_ones(tmp_
 
 def test_transparent_pixels_are_black(tmp_path: Path) -> None:
     Image.new("RGBA", (28, 28), (255, 255, 255, 0)).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png", **SHAPE).max() == 0
+    assert read_image(tmp_path / "a.png", SHAPE).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, content: bytes, message: 
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"bad\.png .*{message}"):
-        read_image(path, **SHAPE)
+        read_image(path, SHAPE)
 
 
 def test_a_truncated_png_is_refused(tmp_path: Path) -> None:
@@ -162,14 +163,14 @@ def test_a_truncated_png_is_refused(tmp_path: Path) -> None:
     write_image(path, np.random.default_rng(0).integers(0, 255, (64, 64, 1), np.uint8))
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(ImageError, match=r"bad\.png cannot be decoded"):
-        read_image(path, **SHAPE)
+        read_image(path, SHAPE)
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no file"):
-        read_image(tmp_path / "none.png", **SHAPE)
+        read_image(tmp_path / "none.png", SHAPE)
     with pytest.raises(ImageError, match="is a folder"):
-        read_image(tmp_path, **SHAPE)
+        read_image(tmp_path, SHAPE)
 
 
 def test_a_grid_places_images_row_by_row_between_white_lines() -> None:

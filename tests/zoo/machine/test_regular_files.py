@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import ChecksumError, ImageError, ModelDirectoryError
-from igan_zoo.images.pixels import read_image
+from igan_zoo.images.pixels import Shape, read_image
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG
@@ -72,7 +72,7 @@ def test_no_command_waits_for_an_image_or_array_that_never_ends(kind: str, tmp_p
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_functions_that_read_refuse_it(kind: str, tmp_path: Path, model: Path) -> None:
     with pytest.raises(ImageError, match="no regular file"):
-        read_image(endless(tmp_path / "x.png", kind), channels=1)
+        read_image(endless(tmp_path / "x.png", kind), Shape(1))
     with pytest.raises(OSError, match="no regular file"):
         sha256_of(tmp_path / "x.png")
     endless(model / CONFIG, kind)
@@ -93,4 +93,4 @@ def test_whole_files_are_read(model: Path, tmp_path: Path) -> None:
     assert ModelDirectory.open(model).read(str(GRAPH)) == (BUNDLED / GRAPH).read_bytes()
     (tmp_path / "link").symlink_to(BUNDLED / GRAPH)
     assert sha256_of(tmp_path / "link") == sha256_of(BUNDLED / GRAPH)
-    assert read_image(REPOSITORY / "docs" / "digits" / "7.png", channels=1).dtype == np.uint8
+    assert read_image(REPOSITORY / "docs" / "digits" / "7.png", Shape(1)).dtype == np.uint8

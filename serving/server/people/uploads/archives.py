@@ -13,16 +13,15 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import AsyncGenerator, Iterator
-from pathlib import PurePosixPath
 from typing import IO
 
 from igan_zoo.errors import ImageError, first_line
-from igan_zoo.images.pixels import SUFFIXES
+from igan_zoo.images.pixels import is_image_name
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import StorageError, UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
 from igan_zoo.serving.server.people.uploads.body import Body
 from igan_zoo.serving.server.people.uploads.multipart import sized
-from igan_zoo.serving.stored_images import StoredImage
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
@@ -53,7 +52,7 @@ async def tar_images(body: Body, *, file_bytes: int) -> AsyncGenerator[StoredIma
         name, size = given.get("path", member.name), _size(given.get("size"), member.size)
         if member.type not in _SKIPPED_RECORDS:
             given = {}
-        if not member.isreg() or not _is_image(name):
+        if not member.isreg() or not is_image_name(name):
             await _pass(body, size if _has_content(member) else 0, name)
             continue
         if size > file_bytes:
@@ -177,7 +176,7 @@ def _members(file: IO[bytes], *, files: int, file_bytes: int) -> Iterator[Stored
                 raise UploadSizeError(f"The zip archive has {len(archive.filelist):,} entries; {files:,} are taken.")
             left = _UNPACKED_FACTOR * file.seek(0, 2) + _UNPACKED_BYTES
             for member in archive.filelist:
-                if member.filename.endswith("/") or not _is_image(member.filename):
+                if member.filename.endswith("/") or not is_image_name(member.filename):
                     continue
                 if member.flag_bits & 1:
                     raise UploadError(f"{member.filename} is encrypted; send the zip archive without a password.")
@@ -217,8 +216,3 @@ class _Bounded:
             if length > _LARGEST_TABLE:
                 raise UploadSizeError("The zip archive's table of contents is too long; send fewer files.")
         return self._file.read(length)
-
-
-def _is_image(name: str) -> bool:
-    last = PurePosixPath(name).name
-    return last.lower().endswith(SUFFIXES) and not last.startswith(".")

@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.pixels import PNG, Shape
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.machine.cores import cores
-from igan_zoo.serving.stored_images import StoredImage
 
 Pixels = NDArray[np.uint8]
-Decode = Callable[[StoredImage], Pixels]
 
 # Pixels of an image, or bytes of a file, that take long to decode.
 _LARGE, _LONG = 2**20, 4 * 2**20
-_PNG = b"\x89PNG\r\n\x1a\n"
 # Segments of a JPEG file before its frame, of which cameras write a dozen; and those that only look like a frame.
 _SEGMENTS, _NO_FRAMES = 1000, (0xC4, 0xC8, 0xCC)
 
@@ -38,7 +37,7 @@ class Decoder:
         self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
 
     async def decoded(
-        self, images: AsyncIterator[StoredImage], decode: Decode
+        self, images: AsyncIterator[StoredImage], shape: Shape
     ) -> AsyncGenerator[tuple[StoredImage, Pixels | ImageError]]:
         """Yields every image in order with its pixels, uint8 ``[H, W, C]``, or the error of one without."""
         waiting: deque[tuple[StoredImage, asyncio.Future[Pixels | ImageError]]] = deque()
@@ -50,7 +49,7 @@ class Decoder:
                 while waiting and (large or len(waiting) > self._ahead):
                     first, future = waiting.popleft()
                     yield first, await future
-                future = loop.run_in_executor(self._large if large else self._small, _attempt, decode, image)
+                future = loop.run_in_executor(self._large if large else self._small, image.attempt, shape)
                 if large:
                     yield image, await future
                 else:
@@ -74,7 +73,7 @@ def is_large(image: StoredImage) -> bool:
 def promised_pixels(content: bytes) -> int:
     """Returns how many pixels the header of a PNG or JPEG file promises, or 0 where it is not found."""
     try:
-        if content.startswith(_PNG):
+        if content.startswith(PNG):
             width, height = struct.unpack_from(">II", content, 16)
             return int(width * height)
         at = 2
@@ -88,10 +87,3 @@ def promised_pixels(content: bytes) -> int:
     except struct.error:
         pass
     return 0
-
-
-def _attempt(decode: Decode, image: StoredImage) -> Pixels | ImageError:
-    try:
-        return decode(image)
-    except ImageError as error:
-        return error

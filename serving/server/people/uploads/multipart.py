@@ -9,9 +9,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.people.uploads.body import Body
-from igan_zoo.serving.stored_images import StoredImage
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

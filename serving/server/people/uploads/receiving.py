@@ -1,7 +1,7 @@
 """The images that a request brings: one as the body itself, files of a form, or a tar or zip archive of them.
 
 Only what the first bytes say is believed, not a name or a type. Numbers of files and of bytes are limited before
-anything is decoded; ``StoredImage.decode`` and ``decode_image`` then look at an image's own header first.
+anything is decoded; ``StoredImage.decode`` then looks at an image's own header first.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from igan_zoo.images.pixels import JPEG, PNG, compression_of
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
 from igan_zoo.serving.server.people.uploads.archives import tar_images, zip_images
 from igan_zoo.serving.server.people.uploads.body import Body
 from igan_zoo.serving.server.people.uploads.multipart import is_multipart, multipart_images, sized
-from igan_zoo.serving.stored_images import StoredImage
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _LONGEST_MAGIC = _TAR_MAGIC_AT + len(_TAR_MAGIC)
 
@@ -74,15 +73,15 @@ async def receive(body: Body, content_type: str, limits: UploadLimits) -> Upload
 def _kind(start: bytes) -> str:
     if not start:
         raise UploadError("The body is empty; send an image, a form with files, or a tar or zip archive of images.")
-    if start.startswith((_PNG, _JPEG)):
+    if start.startswith((PNG, JPEG)):
         return "image"
     if start.startswith(_ZIP):
         return "zip"
     if start[_TAR_MAGIC_AT:] == _TAR_MAGIC or (len(start) == _LONGEST_MAGIC and not any(start)):
         return "tar"
-    for magic, compression in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise UploadError(f"The body is compressed with {compression}; send a plain tar or zip archive.")
+    compression = compression_of(start)
+    if compression is not None:
+        raise UploadError(f"The body is compressed with {compression}; send a plain tar or zip archive.")
     raise UploadError("The body is not a PNG or JPEG image, a multipart form, or a tar or zip archive of images.")
 
 

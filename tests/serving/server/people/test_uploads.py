@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.folders import open_folder
 from igan_zoo.images.pixels import encode_png
-from igan_zoo.serving.folder_source import open_folder
 from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
 from igan_zoo.serving.server.people.uploads.body import Body

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import DataError, OutputError, UnknownNameError
+from igan_zoo.images.arrays import open_npy
+from igan_zoo.images.folders import open_folder
 from igan_zoo.images.pixels import write_image
-from igan_zoo.serving.array_source import open_npy
-from igan_zoo.serving.folder_source import open_folder
+from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import AnswerError, ProtocolError
 from igan_zoo.serving.server.turing.game import (
     MAX_ROUNDS,
@@ -32,7 +33,6 @@ from igan_zoo.serving.server.turing.game import (
 )
 from igan_zoo.serving.server.turing.images import RealImages, arrange, encode_alike, prepare
 from igan_zoo.serving.server.turing.results import Answer, Results, append_answer, last_answer, read_answers
-from igan_zoo.serving.stored_images import StoredImage
 
 
 def make_test(rounds: int = 4, *, feedback: bool = False, side: int = 2, name: str | None = None) -> TuringTest:

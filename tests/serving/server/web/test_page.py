@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igan_zoo.images.pixels import conform
+from igan_zoo.images.pixels import Shape, conform
 from igan_zoo.serving.server.web.page_routes import FOLDER, RUNTIME
 from tests.conftest import REPOSITORY
 from tests.serving.server.conftest import MODEL
@@ -431,7 +431,7 @@ def test_a_device_resizes_as_the_server_does(visit: Visit) -> None:
     page = visit.open("models")
     for width, height, allowed in SIZES:
         image = Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width), np.uint8))
-        expected = conform(image, height=28, width=32, channels=1)
+        expected = conform(image, Shape(1, 28, 32))
         resized = page.evaluate(
             "async ([values, width, height]) => Array.from("
             "(await import('/page/resize.js')).resize(Uint8Array.from(values), width, height, 32, 28))",

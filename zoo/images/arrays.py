@@ -1,4 +1,4 @@
-"""Images to score from NumPy's ``.npy`` and ``.npz`` files, read in pieces from where they lie in the file."""
+"""Images from NumPy's ``.npy`` and ``.npz`` files, read in pieces from where they lie in the file."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, OutputError, first_line
 from igan_zoo.images.pixels import MAX_PIXELS
-from igan_zoo.machine.files import reading, refuse_small_disk, sha256_of
-from igan_zoo.serving.stored_images import StoredImage, check_indices, consecutive_runs
+from igan_zoo.images.stored import Content, LabeledSource, consecutive_runs
+from igan_zoo.machine.files import reading, refuse_small_disk
 
-_IMAGES = "images"
+_IMAGES, _LABELS = "images", "labels"
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 1
 _BYTES_AT_ONCE = 2**18
 
 
-class ArraySource:
+class ArraySource(LabeledSource):
     """Images uint8 ``[N, H, W, C]`` that lie one behind the other in ``file`` from byte ``offset`` on.
 
     ``path`` is the file that they came from, and ``file`` often the same. ``reference`` says which array was taken.
@@ -33,32 +34,23 @@ class ArraySource:
     encoded = False
 
     def __init__(self, path: Path, file: IO[bytes], offset: int, shape: tuple[int, ...], reference: str) -> None:
-        self.path, self.shape, self.reference = path, shape, reference
-        self._file, self._offset = file, offset
+        super().__init__(reference, [path])
+        self._file, self._offset, self._shape = file, offset, shape
         weakref.finalize(self, file.close)
-        self._row_bytes = math.prod(shape[1:])
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return self._shape[0]
 
-    def name(self, index: int) -> str:
-        return f"image {index} of {self.path}"
-
-    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
-        check_indices(indices, len(self))
-        images: list[StoredImage] = []
+    def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
+        images: list[Content] = []
         for first, count in consecutive_runs(indices):
-            self._file.seek(self._offset + first * self._row_bytes)
-            content = self._file.read(count * self._row_bytes)
-            if len(content) != count * self._row_bytes:
-                raise DataError(f"{self.path} ended while it was read; it was changed.")
-            pixels = np.frombuffer(content, np.uint8).reshape(count, *self.shape[1:])  # (count, H, W, C)
-            images += [StoredImage(self.name(first + row), image) for row, image in enumerate(pixels)]
+            shape = (count, *self._shape[1:])
+            self._file.seek(self._offset + first * math.prod(shape[1:]))
+            content = self._file.read(math.prod(shape))
+            if len(content) != math.prod(shape):
+                raise DataError(f"{self.paths[0]} ended while it was read; it was changed.")
+            images += list(np.frombuffer(content, np.uint8).reshape(shape))
         return images
-
-    def fingerprint(self) -> str:
-        """Returns the sha256 of the file."""
-        return sha256_of(self.path)
 
 
 def open_npy(path: Path) -> ArraySource:
@@ -71,14 +63,18 @@ def open_npy(path: Path) -> ArraySource:
         return _open_array(path, path.open("rb"), 0, path.stat().st_size, str(path))
 
 
-def open_npz(path: Path) -> ArraySource:
+def open_npz(path: Path, *, labeled: bool = False) -> ArraySource:
     """Opens the array ``images`` of a ``.npz`` file, or else its only array of images.
 
     What is stored as ``np.savez`` does is read once, for its checksum, and then in place. What
     ``np.savez_compressed`` wrote is unpacked once, to a temporary file without a name.
 
+    With ``labeled`` an array ``labels``, integers ``[N]``, has the labels, -1 for none; their sorted values are the
+    classes.
+
     Raises:
-        DataError: it is missing, damaged, has no such array or several, or it is not as for ``open_npy``.
+        DataError: it is missing, damaged, has no such array or several, or it is not as for ``open_npy``; or the labels
+            are others.
         OutputError: the folder of temporary files has no room to unpack it.
     """
     with reading(path, "a whole .npz file", DataError), zipfile.ZipFile(path) as archive:
@@ -91,11 +87,24 @@ def open_npz(path: Path) -> ArraySource:
             offset = _offset(path, member)
             source = _open_array(path, path.open("rb"), offset, member.file_size, reference)
             _check_stored(path, offset, member)
-            return source
-        with archive.open(member) as packed:
-            _read_header(packed, member.file_size, reference)
-        # The source closes this file when it is no longer used.
-        return _open_array(path, _unpacked(path, archive, member), 0, member.file_size, reference)
+        else:
+            with archive.open(member) as packed:
+                _read_header(packed, member.file_size, reference)
+            # The source closes this file when it is no longer used.
+            source = _open_array(path, _unpacked(path, archive, member), 0, member.file_size, reference)
+        if labeled and f"{_LABELS}.npy" in archive.namelist():
+            source._labels, source.classes = _read_labels(path, archive, len(source))
+        return source
+
+
+def _read_labels(path: Path, archive: zipfile.ZipFile, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    with archive.open(f"{_LABELS}.npy") as member:
+        shape, _, dtype = _header(member)
+        if shape != (count,) or dtype.kind not in "iu":
+            raise DataError(f"{path}[{_LABELS}] is {dtype} {list(shape)}, not integers [{count}], one for each image.")
+        values = np.frombuffer(member.read(count * dtype.itemsize), dtype).astype(np.int64)
+    known = np.unique(values[values >= 0])
+    return np.where(values >= 0, np.searchsorted(known, values), -1), tuple(map(str, known.tolist()))
 
 
 def _check_stored(path: Path, offset: int, member: zipfile.ZipInfo) -> None:

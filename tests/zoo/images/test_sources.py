@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import DataError, IganZooError, ImageError, MissingExtraError, OutputError, UnknownNameError
-from igan_zoo.images.pixels import write_image
-from igan_zoo.serving.image_batches import ImageBatches, decode_ahead
-from igan_zoo.serving.image_sources import is_model, open_source
-from igan_zoo.serving.stored_images import ImageSource, consecutive_runs, read
+from igan_zoo.images.batches import ImageBatches, decode_ahead
+from igan_zoo.images.pixels import Shape, write_image
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import ImageSource, consecutive_runs, read
+from igan_zoo.serving.model_source import is_model, open_images
+from tests.hub_standin.server import StandIn
+from tests.parquet import write_images
 
 COUNT = 150
 
@@ -120,7 +123,7 @@ def test_every_kind_of_source_gives_the_same_images_by_index(kind: Any, channels
     source = open_source(str(kind(tmp_path / "it", images)))
     assert len(source) == COUNT
     for indices in (list(range(COUNT)), [149, 0, 96, 97, 70, 69, 3, 3, 4, 5], [], [12]):
-        for image, index in zip(read(source, indices, channels=channels), indices, strict=True):
+        for image, index in zip(read(source, indices, Shape(channels)), indices, strict=True):
             np.testing.assert_array_equal(image, images[index])
     with pytest.raises(IndexError):
         source.fetch([COUNT])
@@ -135,7 +138,7 @@ def test_grey_becomes_colour_and_colour_grey_alike_in_every_kind(kind: Any, tmp_
     grey, colour = pictures(3, 1), pictures(3, 3)
     (repeated,) = {image.tobytes() for image in read(open_source(str(kind(tmp_path / "a" / "grey", grey))), [1])}
     assert repeated == np.repeat(grey[1], 3, axis=2).tobytes()
-    (mixed,) = read(open_source(str(kind(tmp_path / "a" / "colour", colour))), [2], channels=1)
+    (mixed,) = read(open_source(str(kind(tmp_path / "a" / "colour", colour))), [2], Shape(1))
     np.testing.assert_array_equal(mixed[..., 0], np.asarray(Image.fromarray(colour[2]).convert("L")))
 
 
@@ -190,17 +193,83 @@ def test_runs_of_indices_are_the_indices_again(indices: list[int]) -> None:
     assert all(first + count != following for (first, count), (following, _) in pairwise(runs))
 
 
+# Labels, and images in memory.
+
+
+def test_an_array_of_labels_in_an_npz_file_is_read(tmp_path: Path) -> None:
+    path = saved(tmp_path / "it.npz", images=pictures(4), labels=np.array([7, -1, 3, 7], np.int16))
+    source = open_source(str(path), labeled=True)
+    assert source.classes == ("3", "7")
+    assert source.labels(range(4)).tolist() == [1, -1, 0, 1]
+    assert open_source(str(path)).classes == ()
+    for wrong in (np.zeros(3, int), np.zeros(4), np.array([None] * 4)):
+        with pytest.raises(DataError, match=r"it\.npz\[labels\] is .*, not integers \[4\]"):
+            open_source(str(saved(tmp_path / "it.npz", images=pictures(4), labels=wrong)), labeled=True)
+
+
+def test_a_csv_file_labels_the_members_of_a_tar_archive(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,label\n002.png,dog\n000.png,cat\n")
+    source = open_source(str(as_tar(tmp_path / "it", pictures(3))), labels_file=tmp_path / "labels.csv")
+    assert (source.classes, source.labels([0, 1, 2]).tolist()) == (("cat", "dog"), [0, -1, 1])
+    with pytest.raises(DataError, match="have no names, or labels of their own"):
+        open_source(str(as_npy(tmp_path / "it", pictures(3))), labels_file=tmp_path / "labels.csv")
+
+
+def test_arrays_in_memory_are_sources(tmp_path: Path) -> None:
+    images = pictures(5)
+    source = open_source(images)
+    np.testing.assert_array_equal(read(source, [4, 0, 0]), images[[4, 0, 0]])
+    (batch,) = ImageBatches(source, range(5), 10)
+    np.testing.assert_array_equal(batch.images, images)
+    assert source.fingerprint() != open_source(pictures(5, seed=1)).fingerprint()
+    assert read(open_source(images[..., 0]), [1], Shape(1))[0].shape == (6, 5, 1)
+    for wrong in (images / 255, images[0, 0], images[..., :2], images[:0]):
+        with pytest.raises(DataError, match=r"give uint8 \[N, H, W, C\]"):
+            open_source(wrong)
+
+
+def test_iterables_of_images_are_sources(tmp_path: Path) -> None:
+    (image,) = pictures(1)
+    write_image(tmp_path / "a.png", image)
+    given = [image, Image.fromarray(image), png(image), tmp_path / "a.png", str(tmp_path / "a.png")]
+    source = open_source(iter(given))
+    assert all((found == image).all() for found in read(source, range(5)))
+    assert source.name(3) == str(tmp_path / "a.png")
+    assert len(source.fingerprint()) == 64
+    with pytest.raises(ImageError, match=r"this one is float64 \[6, 5, 3\]"):
+        open_source([image, image / 2])
+    with pytest.raises(DataError, match="no images"):
+        open_source([])
+
+
+def test_shards_and_svhns_files_are_sources(tmp_path: Path, sources: dict[str, Path]) -> None:
+    from igan_zoo.images.preparing import prepare_shards
+
+    svhn = open_source(str(sources["ufldl-stanford/svhn"]), split="test", labeled=True)
+    for split in ("train", "test"):
+        prepare_shards(str(sources["ufldl-stanford/svhn"]), split, tmp_path / split, size=32, shard_images=25)
+    shards = open_source(str(tmp_path), split="test", labeled=True)
+    assert len(svhn) == len(shards) == 60
+    indices = [59, 0, 24, 25]
+    np.testing.assert_array_equal(read(shards, indices), read(svhn, indices))
+    assert shards.labels(indices).tolist() == svhn.labels(indices).tolist()
+    assert shards.classes == svhn.classes == tuple("0123456789")
+    assert len(shards.fingerprint()) == 64
+    with pytest.raises(DataError, match="has the splits test, train"):
+        open_source(str(tmp_path))
+
+
 # Models.
 
 
 def test_a_model_draws_the_same_bits_whatever_is_asked_for_and_how_many(exported_model: Path) -> None:
-    whole = open_source(str(exported_model), count=250, seed=3)
-    images = read(whole, range(250), channels=1)
+    whole = open_images(str(exported_model), count=250, seed=3)
+    images = read(whole, range(250), Shape(1))
     assert images[0].shape == (28, 28, 1)
     assert len({image.tobytes() for image in images}) == 250
     for count, indices in ((250, [249, 0, 101, 7]), (8, [7, 0]), (1000, range(95, 205))):
         for image, index in zip(
-            read(open_source(str(exported_model), count=count, seed=3), indices, channels=1), indices, strict=True
+            read(open_images(str(exported_model), count=count, seed=3), indices, Shape(1)), indices, strict=True
         ):
             np.testing.assert_array_equal(image, images[index])
 
@@ -212,14 +281,14 @@ def test_a_model_draws_what_sample_draws(exported_model: Path) -> None:
 
     engine = load_engine(store.resolve(str(exported_model)), ["generator"])
     drawn = np.concatenate(list(sample(engine, "uniform", seed=3, start=0, count=150, batch_size=250)))
-    streamed = np.stack(read(open_source(str(exported_model), count=150, seed=3), range(150), channels=1))
+    streamed = np.stack(read(open_images(str(exported_model), count=150, seed=3), range(150), Shape(1)))
     # Matrix products of other sizes round differently.
     assert np.abs(drawn.astype(int) - streamed).max() <= 1
 
 
 def test_fingerprints_of_models_tell_seeds_and_counts_apart(exported_model: Path) -> None:
     asked = [(10, 0), (10, 1), (11, 0), (10, 0)]
-    sums = [open_source(str(exported_model), count=count, seed=seed).fingerprint() for count, seed in asked]
+    sums = [open_images(str(exported_model), count=count, seed=seed).fingerprint() for count, seed in asked]
     assert len(set(sums)) == 3
     assert sums[0] == sums[3]
 
@@ -233,24 +302,30 @@ def test_what_exists_under_a_path_goes_before_a_model(
     assert is_model(str(exported_model / "onnx" / "generator.onnx"))
     as_folder(tmp_path / "mnist-ssl", pictures(2))
     assert not is_model("mnist-ssl")
-    assert len(open_source("mnist-ssl")) == 2
+    assert len(open_images("mnist-ssl")) == 2
     assert not is_model("uoft-cs/cifar10")
     with pytest.raises(DataError, match="is a model; say with --n"):
-        open_source(str(exported_model))
+        open_images(str(exported_model))
     with pytest.raises(UnknownNameError, match="There is no file or folder mnist-sl, and there is no model 'mnist-sl'"):
-        open_source("mnist-sl")
+        open_images("mnist-sl")
 
 
 # Splits.
 
 
 def test_a_split_is_a_folder_or_the_first_word_of_parquet_files(tmp_path: Path) -> None:
-    as_folder(tmp_path / "photos" / "train", pictures(3))
-    as_folder(tmp_path / "photos" / "val", pictures(2))
-    assert len(open_source(str(tmp_path / "photos"), split="val")) == 2
-    assert len(open_source(str(tmp_path / "photos"))) == 5
-    with pytest.raises(DataError, match=r"photos has no folder 'test'"):
-        open_source(str(tmp_path / "photos"), split="test")
+    as_folder(tmp_path / "photos" / "train" / "cat", pictures(3))
+    as_folder(tmp_path / "photos" / "val" / "cat", pictures(2))
+    as_folder(tmp_path / "photos" / "holdout" / "cat", pictures(1))
+    for split, count in (("val", 2), ("test", 2), ("train", 3), ("holdout", 1), (None, 6)):
+        assert len(open_source(str(tmp_path / "photos"), split=split)) == count
+    whole, part = open_source(str(tmp_path / "photos"), split="val"), open_source(str(tmp_path / "photos" / "val"))
+    assert whole.fingerprint() == part.fingerprint()
+    with pytest.raises(DataError, match=r"photos has no split 'extra'; it has train, val"):
+        open_source(str(tmp_path / "photos"), split="extra")
+    as_folder(tmp_path / "plain", pictures(3))
+    with pytest.raises(DataError, match="plain has no split 'test': without the folders train and test"):
+        open_source(str(tmp_path / "plain"), split="test")
 
     rows: list[dict[str, Any] | None] = [{"bytes": png(image), "path": None} for image in pictures(3)]
     write_parquet(tmp_path / "hub" / "plain" / "train-00000-of-00001.parquet", rows, "img")
@@ -263,28 +338,75 @@ def test_a_split_is_a_folder_or_the_first_word_of_parquet_files(tmp_path: Path) 
     write_parquet(tmp_path / "hub" / "other" / "test-00000-of-00001.parquet", rows, "img")
     with pytest.raises(DataError, match=r"in several folders \(other, plain\); name one of them"):
         open_source(str(tmp_path / "hub"), split="test")
-    with pytest.raises(DataError, match="single file without splits"):
-        open_source(str(as_npy(tmp_path / "it", pictures(2))), split="test")
+    assert len(open_source(str(as_npy(tmp_path / "it", pictures(2))), split="test")) == 2
 
 
-def test_a_data_set_of_the_hub_is_its_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
+@pytest.fixture
+def hub(standin: StandIn, tmp_path: Path) -> StandIn:
+    """A Hub with a data set of parquet files, and one of another format of which it made parquet files."""
+    root = tmp_path / "sets"
+    grey = [Image.new("L", (6, 5), 10 * index) for index in range(5)]
+    for split, words in (("train", ["b", "c", "b", None, "c"]), ("test", ["a", "c", "a", "a", "a"])):
+        write_images(root / "words" / "data" / f"{split}-00000-of-00001.parquet", grey, label=words)
+        write_images(root / "converted" / "small" / split / "0000.parquet", grey, names="xyz", label=[0, 1, 2, 1, 0])
+        write_images(root / "converted" / "large" / split / "0000.parquet", grey[:3])
+    standin.add("datasets/org/words", root / "words")
+    (root / "zipped").mkdir()
+    (root / "zipped" / "images.zip").write_bytes(b"PK")
+    zipped, _ = standin.add("datasets/org/zipped", root / "zipped")
+    zipped.add_directory(root / "converted", "refs/convert/parquet")
+    return standin
 
-    as_hub_layout(tmp_path / "cached" / "small", pictures(100))
-    asked = []
 
-    def download(name: str, *, repo_type: str, allow_patterns: list[str]) -> str:
-        asked.append((name, repo_type, allow_patterns))
-        return str(tmp_path / "cached")
+def gray_levels(source: ImageSource) -> list[int]:
+    return [int(image[0, 0, 0]) for image in read(source, range(len(source)))]
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    source = open_source("someone/pictures:small", split="train")
-    assert len(source) == 100
-    assert source.reference == "someone/pictures:small (train)"
-    assert asked == [("someone/pictures", "dataset", ["small/*.parquet", "small/*/*.parquet"])]
-    (tmp_path / "cached" / "none").mkdir()
-    with pytest.raises(DataError, match="someone/pictures has no parquet files"):
-        open_source("someone/pictures:none")
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_split_of_the_hub_is_read_in_place_or_from_the_cache(hub: StandIn, stream: bool) -> None:
+    source = open_source("org/words", split="train", labeled=True, stream=stream)
+    assert source.reference == "org/words (train)"
+    assert gray_levels(source) == [0, 10, 20, 30, 40]
+    assert source.classes == ("a", "b", "c")
+    assert source.labels(range(5)).tolist() == [1, 2, 1, -1, 2]
+    assert len(source.fingerprint()) == 64
+    # Of the other split only the labels are read, and a stream fetches no whole file.
+    assert any("/resolve/main/" in request for request in hub.requests) != stream
+    with pytest.raises(DataError, match="org/words has the splits test, train"):
+        open_source("org/words")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_data_set_in_another_format_is_what_the_hub_made_of_it(hub: StandIn, stream: bool) -> None:
+    source = open_source("org/zipped:small", split="test", labeled=True, stream=stream)
+    assert (gray_levels(source), source.classes) == ([0, 10, 20, 30, 40], ("x", "y", "z"))
+    assert source.labels([3, 2]).tolist() == [1, 2]
+    with pytest.raises(
+        DataError, match=r"several folders \(large, small\); name one of them, written org/zipped:FOLDER"
+    ):
+        open_source("org/zipped", split="test")
+    with pytest.raises(DataError, match="org/zipped:none has no parquet files on the Hub"):
+        open_source("org/zipped:none", split="test")
+    with pytest.raises(DataError, match="Cannot get org/nothing from the Hub"):
+        open_source("org/nothing", split="test")
+
+
+def test_without_a_network_the_cache_is_read(hub: StandIn) -> None:
+    references = ("org/words", "org/zipped:small")
+    online = [gray_levels(open_source(reference, split="train")) for reference in references]
+    hub.stop()
+    assert [gray_levels(open_source(reference, split="train")) for reference in references] == online
+    with pytest.raises(DataError, match="org/words has no split 'test'; it has train"):
+        open_source("org/words", split="test")
+    with pytest.raises(DataError, match="Cannot get org/other from the Hub"):
+        open_source("org/other", split="train")
+
+
+def test_a_hub_that_breaks_off_is_one_sentence(hub: StandIn) -> None:
+    source = open_source("org/words", split="train", stream=True)
+    hub.stop()
+    with pytest.raises(DataError, match=r"org/words \(train\) .*at image 0"):
+        read(source, [0])
 
 
 def test_a_data_set_that_cannot_be_reached_is_one_sentence() -> None:
@@ -512,7 +634,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_decoding(tmp_path
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igan_zoo.serving.tar_source.MAX_ENCODED_BYTES", 50)
+    monkeypatch.setattr("igan_zoo.images.tars.MAX_ENCODED_BYTES", 50)
     assert "an image has at most 50" in refusal(as_tar(tmp_path / "it", pictures(2)))
 
 
@@ -623,7 +745,7 @@ def test_images_are_decoded_ahead_by_their_bytes_and_not_by_their_number(tmp_pat
         source = open_source(str(tmp_path / name))
 
         def go(source: ImageSource = source) -> None:
-            for _ in decode_ahead(source, range(len(source)), 3, threads=2):
+            for _ in decode_ahead(source, range(len(source)), threads=2):
                 pass
 
         assert highest_memory(go) < 160_000_000
@@ -635,7 +757,7 @@ def test_archives_of_arrays_are_not_in_memory(tmp_path: Path) -> None:
 
 
 def test_models_keep_no_image(exported_model: Path) -> None:
-    source = open_source(str(exported_model), count=5000)
+    source = open_images(str(exported_model), count=5000)
     read(source, [0])
     assert highest_memory(lambda: stream(source)) < 2_000_000 < 5000 * 28 * 28
 
@@ -655,7 +777,7 @@ def test_a_parquet_file_of_one_row_group_is_not_in_memory(tmp_path: Path) -> Non
 
 
 def stream(source: ImageSource) -> None:
-    for batch in ImageBatches(source, range(len(source)), batch_size=100, channels=1):
+    for batch in ImageBatches(source, range(len(source)), batch_size=100, shape=Shape(1)):
         assert len(batch) == 100
 
 

@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ChecksumError, DataError, ImageError, OutputError
+from igan_zoo.images import stored
+from igan_zoo.images.loading import load_images
+from igan_zoo.images.preparing import prepare_shards
+from igan_zoo.images.sharded_images import ShardedImages
+from igan_zoo.images.shards import open_shards, read_manifest, verify_shard
 from igan_zoo.machine.files import alone
-from igan_zoo.training.data import decoding, labelled_images
-from igan_zoo.training.data.sharded_images import ShardedImages
-from igan_zoo.training.data.shards import open_shards, prepare_shards, read_manifest, verify_shards
-from igan_zoo.training.data.sources import load_images
 from tests.conftest import igan_zoo_process
 from tests.zoo.models.test_directory import flip_one_bit
 
@@ -54,13 +55,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Returns a list to which every file is added that is decoded from now on."""
     decoded: list[str] = []
-    honest = labelled_images.read_image
+    honest = stored.read_image
 
-    def counted(path: Path, **shape: Any) -> Any:
+    def counted(path: Path, shape: Any) -> Any:
         decoded.append(path.name)
-        return honest(path, **shape)
+        return honest(path, shape)
 
-    monkeypatch.setattr(labelled_images, "read_image", counted)
+    monkeypatch.setattr(stored, "read_image", counted)
     return decoded
 
 
@@ -96,7 +97,6 @@ def test_shards_hold_what_loading_gives(small: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.labels, loaded.labels)
     assert data.classes == loaded.classes == ("cat", "dog")
     assert [shard.count for shard in read_manifest(tmp_path / "shards").shards] == [8, 8, 8, 6]
-    verify_shards(tmp_path / "shards")
 
 
 def test_images_stay_on_disk_until_they_are_asked_for(small: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_shards_of_another_size_or_with_other_labels_are_refused(small: Path, tm
     prepare(small, tmp_path / "shards")
     with pytest.raises(DataError, match="holds images of 16x16x3, not 32x32x3; prepare"):
         load_images(str(tmp_path / "shards"), "train", height=32, width=32, channels=3)
-    with pytest.raises(DataError, match="labels of its own"):
+    with pytest.raises(DataError, match="labels of their own"):
         load_images(str(tmp_path / "shards"), "train", height=16, width=16, channels=3, labels_file=tmp_path / "x.csv")
     with pytest.raises(DataError, match="holds shards already"):
         prepare(tmp_path / "shards", tmp_path / "more")
@@ -150,16 +150,15 @@ def test_an_interrupted_preparation_decodes_only_what_is_missing(
         (source / files[index]).write_bytes(b"no image")
     whole = prepare(source, tmp_path / "whole")
 
-    # It stops at the image with index 20, when two shards stand: 16 images and a bad one.
-    monkeypatch.setattr(decoding, "_CHUNK", 4)
-    honest = labelled_images.read_image
+    # It stops among the images from index 24 on, when two shards stand: 16 images and a bad one.
+    honest = stored.read_image
 
-    def stopped(path: Path, **shape: Any) -> Any:
-        if path == source / files[20]:
+    def stopped(path: Path, shape: Any) -> Any:
+        if path == source / files[26]:
             raise KeyboardInterrupt
-        return honest(path, **shape)
+        return honest(path, shape)
 
-    monkeypatch.setattr(labelled_images, "read_image", stopped)
+    monkeypatch.setattr(stored, "read_image", stopped)
     with pytest.raises(KeyboardInterrupt):
         prepare(source, tmp_path / "broken")
     monkeypatch.undo()
@@ -186,7 +185,7 @@ def test_a_damaged_shard_is_named_and_made_again(
     before = contents(tmp_path / "shards")
     damage(tmp_path / "shards" / name)
     with pytest.raises(ChecksumError, match=f"{name} is missing or damaged; the same igan-zoo prepare"):
-        verify_shards(tmp_path / "shards")
+        verify_shard(tmp_path / "shards", read_manifest(tmp_path / "shards").shards[1])
     decoded = count_decoding(monkeypatch)
     prepare(small, tmp_path / "shards")
     assert len(decoded) == 22
@@ -282,7 +281,7 @@ def test_a_table_of_the_hub_becomes_shards(igan_zoo: Cli, data_directory: Path, 
     code, output, errors = igan_zoo(
         "prepare", data_directory, "--size", 28, "--grey", "--split", "test", "--out", tmp_path / "shards"
     )
-    assert (code, output) == (0, f"{tmp_path / 'shards'}: 100 images, 100 labelled, 10 classes\n"), errors
+    assert (code, output) == (0, f"{tmp_path / 'shards'}: 100 images, 100 labeled, 10 classes\n"), errors
     loaded = load_images(str(data_directory), "test", height=28, width=28, channels=1)
     np.testing.assert_array_equal(open_shards(tmp_path / "shards").images[:], loaded.images[:])
 
@@ -309,7 +308,7 @@ def test_kills_and_a_last_run_give_the_shards_of_an_uninterrupted_run(tmp_path: 
     began = time.monotonic()
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert output == f"{tmp_path / 'whole'}: 300 images, 200 labelled, 2 classes, 1 skipped\n"
+    assert output == f"{tmp_path / 'whole'}: 300 images, 200 labeled, 2 classes, 1 skipped\n"
     assert "bad.jpg is not a PNG or JPEG image." in errors
 
     broken, moments, kills = tmp_path / "broken", random.Random(), 0
@@ -335,7 +334,7 @@ def test_kills_and_a_last_run_give_the_shards_of_an_uninterrupted_run(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "--size", "8"], "There is no data at nowhere"),
+        (["nowhere", "--size", "8"], "There are no images at nowhere"),
         (["{photos}", "--size", "8", "--split", "test"], "has no split 'test'; it has train"),
         (["{photos}", "--size", "99"], "choose a smaller size"),
         (["{photos}", "--size", "8", "--labels-file", "none.csv"], "There is no file of labels none.csv"),

@@ -1,4 +1,4 @@
-"""Images to score from a plain tar archive, each read from where it lies; nothing is extracted."""
+"""Images from a plain tar archive, each read from where it lies; nothing is extracted."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import tarfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import SUFFIXES
-from igan_zoo.machine.files import reading, sha256_of
-from igan_zoo.serving.stored_images import MAX_ENCODED_BYTES, StoredImage, check_indices
-
-_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+from igan_zoo.images.pixels import compression_of, is_image_name
+from igan_zoo.images.stored import MAX_ENCODED_BYTES, Content, LabeledSource
+from igan_zoo.machine.files import reading
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,11 @@ class TarIndex:
     sizes: list[int]
 
 
-class TarSource:
+class TarSource(LabeledSource):
     """PNG and JPEG files in a tar archive."""
 
-    encoded = True
-
     def __init__(self, path: Path, file: IO[bytes], index: TarIndex) -> None:
-        self.path, self.reference = path, str(path)
+        super().__init__(str(path), [path])
         self._file, self._index = file, index
         weakref.finalize(self, file.close)
 
@@ -42,9 +38,8 @@ class TarSource:
     def name(self, index: int) -> str:
         return self._index.names[index]
 
-    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
-        check_indices(indices, len(self))
-        return [StoredImage(self.name(index), self._content(index)) for index in indices]
+    def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
+        return [self._content(index) for index in indices]
 
     def _content(self, index: int) -> bytes | ImageError:
         size = self._index.sizes[index]
@@ -53,19 +48,17 @@ class TarSource:
         self._file.seek(self._index.offsets[index])
         content = self._file.read(size)
         if len(content) != size:
-            raise DataError(f"{self.path} ended while it was read; it was changed.")
+            raise DataError(f"{self.reference} ended while it was read; it was changed.")
         return content
 
-    def fingerprint(self) -> str:
-        """Returns the sha256 of the archive."""
-        return sha256_of(self.path)
 
-
-def open_tar(path: Path) -> TarSource:
+def open_tar(path: Path, labels_file: Path | None = None) -> TarSource:
     """Goes through the headers of a tar archive once and opens the images that it has, in the order of the archive.
 
+    ``labels_file`` is a CSV file that names them.
+
     Raises:
-        DataError: it is missing, compressed, damaged, cut off, or has no PNG or JPEG file.
+        DataError: it is missing, compressed, damaged, cut off, or has no PNG or JPEG file; or as ``read_labels``.
     """
     with reading(path, "a whole tar archive", DataError):
         file = path.open("rb")
@@ -77,15 +70,17 @@ def open_tar(path: Path) -> TarSource:
     except BaseException:
         file.close()
         raise
-    return TarSource(path, file, index)
+    source = TarSource(path, file, index)
+    if labels_file is not None:
+        source.read_labels(labels_file, index.names, str(path))
+    return source
 
 
 def _refuse_compressed(path: Path, file: IO[bytes]) -> None:
-    start = file.read(6)
+    compression = compression_of(file.read(6))
     file.seek(0)
-    for magic, compression in _COMPRESSIONS.items():
-        if start.startswith(magic):
-            raise DataError(f"{path} is compressed with {compression}, so that no image is reached alone; unpack it.")
+    if compression is not None:
+        raise DataError(f"{path} is compressed with {compression}, so that no image is reached alone; unpack it.")
 
 
 def _index(path: Path, file: IO[bytes]) -> TarIndex:
@@ -95,7 +90,7 @@ def _index(path: Path, file: IO[bytes]) -> TarIndex:
         while (member := archive.next()) is not None:
             # The module keeps every header that it has seen; ours are three lists.
             archive.members.clear()  # type: ignore[attr-defined]
-            if not member.isreg() or member.issparse() or not _is_image(member.name):
+            if not member.isreg() or member.issparse() or not is_image_name(member.name):
                 continue
             if member.size < 0 or member.offset_data + member.size > length:
                 raise DataError(f"{path} is cut off inside {member.name}.")
@@ -109,8 +104,3 @@ def _index(path: Path, file: IO[bytes]) -> TarIndex:
             kind = "damaged" if any(end) else "cut off"
             raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {len(index.names)} images.")
     return index
-
-
-def _is_image(name: str) -> bool:
-    last = PurePosixPath(name).name
-    return last.lower().endswith(SUFFIXES) and not last.startswith(".")

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import MAX_PIXELS, quiet_pillow
+from igan_zoo.images.pixels import COLOR, MAX_PIXELS, PNG, WORTH_THREADS, Shape, quiet_pillow
+from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.machine.cores import cores
 from igan_zoo.machine.files import open_regular
 from igan_zoo.machine.threads import thread_pool
-from igan_zoo.serving.stored_images import ImageSource, StoredImage
 
 # Images wait for others of their size until so many batches have come meanwhile, or so many bytes wait.
 _BATCHES_MEANWHILE = 8
@@ -30,7 +30,6 @@ _PIXELS_AT_ONCE = 100
 _BYTES_AT_ONCE = 16 * 2**20
 # About how much smaller a JPEG of a photo is than its pixels.
 _JPEG_RATIO = 10
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_START = 24
 
 Pixels = NDArray[np.uint8]
@@ -60,10 +59,10 @@ class Skipped:
 class ImageBatches:
     """Goes through the images ``order[start:]`` of a source in batches: ``for batch in ImageBatches(...)``.
 
-    Images keep their own size, so that a batch is not always full and not always in order: an image that waits for
-    others of its size comes later, but before eight batches of images have followed it and before 64 MiB wait. Memory
-    is bounded by that and by eight encoded images for each thread. Which images share a batch depends on nothing but
-    the source, ``order[start:]`` and ``batch_size``.
+    Unless ``shape`` has a size images keep their own, so that a batch is not always full and not always in order: an
+    image that waits for others of its size comes later, but before eight batches of images have followed it and before
+    64 MiB wait. Memory is bounded by that and by eight encoded images for each thread. Which images share a batch
+    depends on nothing but the source, ``order[start:]`` and ``batch_size``.
 
     In the loop's body ``done`` is how much of ``order`` is finished once this batch is, and ``skipped`` has the images
     among those that do not decode; behind the loop both are complete. ``done`` moves only where no image waits, so that
@@ -73,7 +72,7 @@ class ImageBatches:
     source: ImageSource
     order: Order
     batch_size: int
-    channels: int = 3
+    shape: Shape = COLOR
     start: int = 0
     strict: bool = False
     threads: int | None = None
@@ -93,7 +92,7 @@ class ImageBatches:
         self.done, self.skipped = self.start, []
         position, bad, waiting, useless = self.start, list[Skipped](), WaitingImages(self.batch_size), True
         with (
-            closing(decode_ahead(self.source, self.order[self.start :], self.channels, self.threads)) as decoded,
+            closing(decode_ahead(self.source, self.order[self.start :], self.shape, self.threads)) as decoded,
             quiet_pillow(),
         ):
             for position, (index, result) in enumerate(decoded, start=self.start + 1):
@@ -160,30 +159,40 @@ Decoded = tuple[int, Pixels | ImageError]
 _Piece = list[tuple[int, StoredImage]]
 
 
-def decode_plainly(source: ImageSource, order: Order, channels: int) -> Iterator[Decoded]:
-    """Yields index and pixels, uint8 ``[H, W, channels]``, of every image in order, or the error of one without."""
+def decode_plainly(source: ImageSource, order: Order, shape: Shape = COLOR) -> Iterator[Decoded]:
+    """Yields index and pixels, uint8 ``[H, W, C]``, of every image in order, or the error of one without."""
     for index in map(int, order):
         (image,) = source.fetch([index])
-        yield index, _decode(image, channels)
+        yield index, image.attempt(shape)
 
 
-def decode_ahead(source: ImageSource, order: Order, channels: int, threads: int | None = None) -> Generator[Decoded]:
+def decode_ahead(
+    source: ImageSource, order: Order, shape: Shape = COLOR, threads: int | None = None
+) -> Generator[Decoded]:
     """Does what ``decode_plainly`` does in the background, as far ahead as keeps ``threads`` (all cores) busy.
 
-    One thread fetches, in order. Encoded images are decoded in others: Pillow lets them run meanwhile.
+    One thread fetches, in order. Encoded images are decoded in others, where the first ones are so large that it pays:
+    Pillow lets other threads run meanwhile.
     """
     threads = threads or cores()
-    ahead = threads + 1 if source.encoded else 2
     pieces = _pieces(source, order)
     waiting: deque[Future[list[Decoded]]] = deque()
+
+    def decoded(piece: _Piece) -> list[Decoded]:
+        return [(index, image.attempt(shape)) for index, image in piece]
+
     with thread_pool(1) as fetching, thread_pool(threads) as decoding:
+        first = fetching.submit(lambda: next(pieces, [])).result()
+        in_threads = source.encoded and any(_encoded_bytes(image) >= WORTH_THREADS for _, image in first)
+        waiting.append((decoding if in_threads else fetching).submit(decoded, first))
+        ahead = threads + 1 if in_threads else 2
 
         def start() -> Future[list[Decoded]]:
-            if not source.encoded:
-                return fetching.submit(lambda: [(index, _decode(image, channels)) for index, image in next(pieces, [])])
+            if not in_threads:
+                return fetching.submit(lambda: decoded(next(pieces, [])))
             # Only one thread runs this generator, in order.
             fetched: Future[_Piece] = fetching.submit(lambda: next(pieces, []))
-            return decoding.submit(lambda: [(index, _decode(image, channels)) for index, image in fetched.result()])
+            return decoding.submit(lambda: decoded(fetched.result()))
 
         try:
             while True:
@@ -217,6 +226,14 @@ def _pieces(source: ImageSource, order: Order) -> Iterator[_Piece]:
         yield piece
 
 
+def _encoded_bytes(image: StoredImage) -> int:
+    """Returns how many bytes are to be decoded."""
+    content = image.content
+    if isinstance(content, Path):
+        return content.stat().st_size if content.is_file() else 0
+    return len(content) if isinstance(content, bytes) else 0
+
+
 def _weight(image: StoredImage) -> int:
     """Returns about how many bytes an image has, encoded and decoded together."""
     content = image.content
@@ -236,13 +253,6 @@ def _weight(image: StoredImage) -> int:
 def _decoded_bytes(start: bytes, length: int) -> int:
     """Returns how many bytes of pixels an encoded image has: a PNG says so at its start, of a JPEG it is a guess."""
     largest = 3 * MAX_PIXELS
-    if start.startswith(_PNG) and len(start) == _PNG_START:
+    if start.startswith(PNG) and len(start) == _PNG_START:
         return min(largest, 3 * int.from_bytes(start[16:20]) * int.from_bytes(start[20:24]))
     return min(largest, _JPEG_RATIO * length)
-
-
-def _decode(image: StoredImage, channels: int) -> Pixels | ImageError:
-    try:
-        return image.decode(channels)
-    except ImageError as error:
-        return error

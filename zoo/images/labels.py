@@ -40,7 +40,7 @@ def read_labels(path: Path, known: Collection[str], place: str) -> dict[str, str
         if labels.setdefault(file, label) != label:
             raise DataError(f"Line {line} of {path} labels {name!r} as {label!r}, an earlier one as {labels[file]!r}.")
     if not any(labels.values()):
-        raise DataError(f"{path} has no labels; give a line with file and label for each labelled image.")
+        raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
     return {file: label for file, label in labels.items() if label}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import conform, image_files
-from igan_zoo.machine.files import sha256_of
-from igan_zoo.serving.stored_images import StoredImage, check_indices
+from igan_zoo.errors import ImageError
+from igan_zoo.images.pixels import Shape, conform, image_files
+from igan_zoo.images.stored import StoredImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,46 +40,6 @@ def stored_images(images: GivenImages) -> list[StoredImage]:
         for name, content in _contents(image):
             found.append(StoredImage(name or f"image {len(found)}", content))
     return found
-
-
-class GivenSource:
-    """Given images as a source to score, one by one or from an array, which stay in memory."""
-
-    encoded = True
-
-    def __init__(self, images: GivenImages, reference: str = "the given images") -> None:
-        """Takes what ``stored_images`` takes.
-
-        Raises:
-            ImageError: as ``stored_images``.
-            DataError: there is no image.
-        """
-        self.images, self.reference = stored_images(images), reference
-        if not self.images:
-            raise DataError("There are no images to score: the array or the list is empty.")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def name(self, index: int) -> str:
-        return self.images[index].name
-
-    def fetch(self, indices: Sequence[int]) -> list[StoredImage]:
-        check_indices(indices, len(self))
-        return [self.images[index] for index in indices]
-
-    def fingerprint(self) -> str:
-        """Returns the sha256 over the contents of all images."""
-        digest = hashlib.sha256()
-        for image in self.images:
-            content = image.content
-            if isinstance(content, np.ndarray):
-                digest.update(f"{content.shape}".encode() + np.ascontiguousarray(content).data)
-            elif isinstance(content, Path):
-                digest.update(sha256_of(content).encode() if content.is_file() else b"missing")
-            elif isinstance(content, bytes):
-                digest.update(hashlib.sha256(content).digest())
-        return digest.hexdigest()
 
 
 def _contents(image: Any) -> Iterator[tuple[str | None, Path | bytes | NDArray[np.uint8]]]:
@@ -121,7 +79,7 @@ def _pixels(image: Image) -> NDArray[np.uint8]:
 
     image = ImageOps.exif_transpose(image)
     channels = 1 if image.mode in _GRAY or image.mode.startswith("I") else 3
-    return conform(image, height=image.height, width=image.width, channels=channels)
+    return conform(image, Shape(channels))
 
 
 def _is_pillow(image: Any) -> bool:

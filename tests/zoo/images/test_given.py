@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ImageError
-from igan_zoo.serving.given_images import stored_images
+from igan_zoo.images.given import stored_images
+from igan_zoo.images.pixels import Shape
 
 
 def noise(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -38,14 +39,14 @@ def test_one_picture_is_the_same_in_every_form() -> None:
     mixed = stored_images([picture, file.getvalue(), pixels, pixels[None]])
     assert [image.name for image in mixed] == ["image 0", "image 1", "image 2", "image 3"]
     for image in mixed:
-        np.testing.assert_array_equal(image.decode(3), pixels)
+        np.testing.assert_array_equal(image.decode(), pixels)
     for one in (picture, file.getvalue(), pixels):
-        np.testing.assert_array_equal(stored_images(one)[0].decode(3), pixels)
+        np.testing.assert_array_equal(stored_images(one)[0].decode(), pixels)
 
 
 def test_arrays_are_one_image_or_several() -> None:
-    assert [image.decode(1).shape for image in stored_images(noise(5, 4))] == [(5, 4, 1)]
-    assert [image.decode(1).shape for image in stored_images(noise(2, 5, 4, 1))] == [(5, 4, 1)] * 2
+    assert [image.decode(Shape(1)).shape for image in stored_images(noise(5, 4))] == [(5, 4, 1)]
+    assert [image.decode(Shape(1)).shape for image in stored_images(noise(2, 5, 4, 1))] == [(5, 4, 1)] * 2
     assert stored_images(noise(0, 5, 4, 1)) == []
 
 
@@ -61,7 +62,7 @@ def test_pillow_images_are_treated_as_their_files_are(tmp_path: Path) -> None:
         with Image.open(tmp_path / file) as picture:
             (given,) = stored_images(picture)
         (stored,) = stored_images(tmp_path / file)
-        np.testing.assert_array_equal(given.decode(channels), stored.decode(channels))
+        np.testing.assert_array_equal(given.decode(Shape(channels)), stored.decode(Shape(channels)))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.data.matlab_file import MatlabFormatError, list_variables, read_variable
-from igan_zoo.training.data.svhn_files import list_svhn
+from igan_zoo.images.matlab_file import MatlabFormatError, list_variables, read_variable
+from igan_zoo.images.svhn import open_svhn
 
 TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
 
@@ -102,7 +102,7 @@ def test_what_is_not_as_promised_is_refused_before_room_is_made_for_it(content: 
     (tmp_path / "test_32x32.mat").write_bytes(file_of(y + content))
     tracemalloc.start()
     with pytest.raises(DataError, match=r"test_32x32\.mat (is not a MATLAB file, or is damaged|must have)"):
-        list_svhn(tmp_path, "test")
+        open_svhn(tmp_path, "test")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 
@@ -132,7 +132,7 @@ def test_no_change_of_bytes_gives_another_error(data: st.DataObject, corpus: tup
         del content[data.draw(st.integers(0, len(content))) :]
     (folder / "test_32x32.mat").write_bytes(content)
     with contextlib.suppress(DataError):
-        list_svhn(folder, "test")
+        open_svhn(folder, "test")
 
 
 def test_an_error_of_the_reader_is_its_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import DataError
-from igan_zoo.training.data.subsets import epoch_order, labelled_subset, tiled_order, validation_subset
+from igan_zoo.training.subsets import epoch_order, labelled_subset, tiled_order, validation_subset
 
 LABELS = np.random.default_rng(0).integers(0, 10, 3000)
 DIGITS = tuple("0123456789")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import write_image
-from igan_zoo.serving import image_batches
-from igan_zoo.serving.image_batches import Batch, ImageBatches, Skipped, decode_ahead, decode_plainly
-from igan_zoo.serving.image_sources import open_source
-from igan_zoo.serving.stored_images import StoredImage
+from igan_zoo.images import batches as image_batches
+from igan_zoo.images.batches import Batch, ImageBatches, Skipped, decode_ahead, decode_plainly
+from igan_zoo.images.pixels import Shape, write_image
+from igan_zoo.images.sources import open_source
+from igan_zoo.images.stored import StoredImage
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Invented:
 
 
 def run(source: Invented, order: Sequence[int], **options: int) -> tuple[list[Batch], ImageBatches]:
-    batches = ImageBatches(source, order, channels=1, **options)  # type: ignore[arg-type]
+    batches = ImageBatches(source, order, shape=Shape(1), **options)  # type: ignore[arg-type]
     return list(batches), batches
 
 
@@ -93,7 +93,7 @@ def test_going_on_from_any_point_that_is_done_gives_the_same_batches(
     order = [*order, len(sizes)]
     whole, finished = run(source, order, batch_size=size)
     stop = data.draw(st.integers(0, len(whole) - 1))
-    first = ImageBatches(source, order, batch_size=size, channels=1)
+    first = ImageBatches(source, order, batch_size=size, shape=Shape(1))
     kept: list[Batch] = []
     committed, done, skipped = 0, 0, list[Skipped]()
     for number, batch in enumerate(first):
@@ -120,7 +120,7 @@ def test_images_of_one_size_are_finished_batch_by_batch_in_order() -> None:
 
 def test_an_image_of_a_rare_size_waits_for_no_more_than_eight_batches_of_others() -> None:
     source = Invented([1, *([2, 3] * 500)])
-    batches = ImageBatches(source, range(len(source)), batch_size=5, channels=1)
+    batches = ImageBatches(source, range(len(source)), batch_size=5, shape=Shape(1))
     for _ in batches:
         if batches.done:
             break
@@ -132,7 +132,7 @@ def test_no_more_than_so_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> Non
     answers, _ = run(Invented([4, 5, 6, 7, 8, 9]), range(6), batch_size=10)
     # 8 + 10 + 12 + 14 bytes reach the bound.
     assert [batch.indices.tolist() for batch in answers] == [[0], [1], [2], [3], [4], [5]]
-    batches = ImageBatches(Invented([4, 5, 6, 7, 8, 9]), range(6), batch_size=10, channels=1)
+    batches = ImageBatches(Invented([4, 5, 6, 7, 8, 9]), range(6), batch_size=10, shape=Shape(1))
     assert [batches.done for _ in batches] == [0, 0, 0, 4, 4, 6]
 
 
@@ -141,8 +141,8 @@ def test_no_more_than_so_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_decoding_ahead_gives_what_decoding_plainly_gives(encoded: bool, threads: int) -> None:
     source = Invented([index % 4 for index in range(300)], encoded)
     order = np.random.default_rng(0).permutation(300)
-    plain = list(decode_plainly(source, order, 3))
-    ahead = list(decode_ahead(source, order, 3, threads))
+    plain = list(decode_plainly(source, order))
+    ahead = list(decode_ahead(source, order, threads=threads))
     assert [index for index, _ in ahead] == [index for index, _ in plain] == order.tolist()
     for (_, one), (_, other) in zip(plain, ahead, strict=True):
         if isinstance(one, ImageError):
@@ -155,7 +155,7 @@ def test_decoding_ahead_gives_what_decoding_plainly_gives(encoded: bool, threads
 @pytest.mark.parametrize("encoded", [True, False])
 def test_little_is_fetched_ahead_of_what_is_asked_for(encoded: bool) -> None:
     source = Invented([2] * 10_000, encoded)
-    stream = decode_ahead(source, range(10_000), 1, threads=2)
+    stream = decode_ahead(source, range(10_000), threads=2)
     for _ in range(50):
         next(stream)
     stream.close()
@@ -183,7 +183,7 @@ def test_leaving_the_loop_waits_for_no_thread() -> None:
             return super().fetch(indices)
 
     source = Slow([2] * 1000, encoded=True)
-    stream = decode_ahead(source, range(1000), 1, threads=2)
+    stream = decode_ahead(source, range(1000), threads=2)
     next(stream)
     stream.close()
     assert 20 not in source.fetched

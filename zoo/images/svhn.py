@@ -5,49 +5,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
+from igan_zoo.images.matlab_file import NUMBERS, LaterMatlabError, Variable, list_variables, read_variable
+from igan_zoo.images.memory import MemorySource
+from igan_zoo.images.splits import choose_split
 from igan_zoo.machine.files import reading
-from igan_zoo.training.data.labelled_images import Picture
-from igan_zoo.training.data.matlab_file import NUMBERS, LaterMatlabError, Variable, list_variables, read_variable
 
 _SUFFIX = "_32x32.mat"
 _SIDE = (32, 32, 3)
-
-
-@dataclass(frozen=True)
-class SvhnListing:
-    """The pixels of one file, uint8 ``[32, 32, 3, N]``, and its labels, int64 ``[N]``, in [0, 9]."""
-
-    source: str
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The ten digits."""
-        return tuple("0123456789")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yields the images from index ``start`` on."""
-        for index in range(start, len(self)):
-            name = f"Image {index} of {self.source}"
-            yield Picture(name, np.ascontiguousarray(self.pixels[..., index]), int(self.labels[index]))
-
-    def fingerprint(self) -> str:
-        """Returns the sha256 over the labels."""
-        return hashlib.sha256(self.labels.tobytes()).hexdigest()
 
 
 def has_svhn_files(root: Path) -> bool:
@@ -55,16 +25,16 @@ def has_svhn_files(root: Path) -> bool:
     return any(root.glob(f"*{_SUFFIX}"))
 
 
-def list_svhn(root: Path, split: str) -> SvhnListing:
-    """Reads the file of a split; its types and sizes are checked before its contents are.
+def open_svhn(root: Path, split: str | None = None) -> MemorySource:
+    """Reads the file of a split, uint8 ``[N, 32, 32, 3]`` and labels in [0, 9].
+
+    Its types and sizes are checked before its contents are read.
 
     Raises:
         DataError: the split is missing, or the file is not as SVHN's are.
     """
-    path = root / f"{split}{_SUFFIX}"
-    if not path.is_file():
-        splits = ", ".join(sorted(file.name.removesuffix(_SUFFIX) for file in root.glob(f"*{_SUFFIX}")))
-        raise DataError(f"{root} has no split {split!r}: there is no {path.name}; it has {splits}.")
+    names = [file.name.removesuffix(_SUFFIX) for file in root.glob(f"*{_SUFFIX}")]
+    path = root / f"{choose_split(str(root), names, split)}{_SUFFIX}"
     with reading(path, "a MATLAB file", DataError):
         try:
             variables = list_variables(path)
@@ -77,7 +47,7 @@ def list_svhn(root: Path, split: str) -> SvhnListing:
     labels = numbers.astype(np.int64)
     if not 1 <= labels.min() <= labels.max() <= 10:
         raise DataError(f"{path} has labels from {labels.min()} to {labels.max()}, but SVHN's go from 1 to 10.")
-    return SvhnListing(str(path), images, labels % 10)
+    return MemorySource(np.moveaxis(images, -1, 0), str(path), [path], labels % 10, "0123456789")
 
 
 def _checked(path: Path, variables: dict[str, Variable]) -> tuple[Variable, Variable]:

@@ -1,1 +1,0 @@
-"""Where training images come from: every source, its labels, and which of them training sees."""

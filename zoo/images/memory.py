@@ -1,0 +1,99 @@
+"""Images that are in memory, or listed one by one, as a source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import DataError
+from igan_zoo.images.given import stored_images
+from igan_zoo.images.pixels import ImageArray
+from igan_zoo.images.stored import Content, LabeledSource, StoredImage
+
+if TYPE_CHECKING:
+    from igan_zoo.images.given import GivenImage
+
+
+class MemorySource(LabeledSource):
+    """Images of one size, uint8 ``[N, H, W, C]``: an array, or something that is indexed like one."""
+
+    encoded = False
+
+    def __init__(
+        self,
+        images: ImageArray,
+        reference: str = "the array",
+        paths: Sequence[Path] = (),
+        labels: NDArray[np.int64] | None = None,
+        classes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(reference, paths, labels, classes)
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
+        return list(self.images[np.asarray(indices, np.int64)])
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 over the shape and all pixels."""
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        for start in range(0, len(self), 1000):
+            digest.update(self.images[start : start + 1000].tobytes())
+        return digest.hexdigest()
+
+
+class ListedImages(LabeledSource):
+    """Images of any sizes, one by one: files, bytes of files, or pixels."""
+
+    def __init__(self, images: Sequence[StoredImage], reference: str = "the images") -> None:
+        super().__init__(reference)
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return self.images[index].name
+
+    def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
+        return [self.images[index].content for index in indices]
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 over every file, or shape and pixels."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            content = image.content
+            if isinstance(content, np.ndarray):
+                digest.update(repr(content.shape).encode() + content.tobytes())
+            else:
+                content = content.read_bytes() if isinstance(content, Path) and content.is_file() else content
+                digest.update(hashlib.sha256(content if isinstance(content, bytes) else b"unreadable").digest())
+        return digest.hexdigest()
+
+
+def open_memory(images: NDArray[Any] | Iterable[GivenImage]) -> MemorySource | ListedImages:
+    """Opens an array, uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an iterable of images, which is kept in memory.
+
+    Raises:
+        DataError: the array is another one, or there is no image.
+        ImageError: an image is nothing that ``stored_images`` takes.
+    """
+    if isinstance(images, np.ndarray):
+        array = images[..., None] if images.ndim == 3 else images
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
+            raise DataError(
+                f"The array is {images.dtype} {list(images.shape)}; give uint8 [N, H, W, C] with C = 1 or 3, or "
+                "[N, H, W]."
+            )
+        return MemorySource(array)
+    listed = stored_images(images)
+    if not listed:
+        raise DataError("There are no images to read.")
+    return ListedImages(listed)

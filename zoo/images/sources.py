@@ -1,0 +1,111 @@
+"""Which kind of source of images a reference means; ``docs/images.md`` shows every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from igan_zoo.errors import DataError
+from igan_zoo.images.arrays import open_npy, open_npz
+from igan_zoo.images.folders import open_folder
+from igan_zoo.images.hub_data import hub_files
+from igan_zoo.images.memory import open_memory
+from igan_zoo.images.parquet import open_parquet
+from igan_zoo.images.shards import MANIFEST, open_shards
+from igan_zoo.images.splits import SPLITS, choose_split, files_by_split, parquet_names
+from igan_zoo.images.stored import LabeledSource
+from igan_zoo.images.svhn import has_svhn_files, open_svhn
+from igan_zoo.images.tars import open_tar
+
+if TYPE_CHECKING:
+    from igan_zoo.images.given import GivenImage
+
+_KINDS = "a folder, .npz, .npy, .tar or .parquet file, shards, SVHN's files, or a Hub id such as uoft-cs/cifar10"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+# Configurations that are meant when none is named.
+_CONFIGURATIONS = {"ufldl-stanford/svhn": "cropped_digits"}
+
+
+def open_source(
+    images: str | Path | NDArray[Any] | Iterable[GivenImage],
+    *,
+    split: str | None = None,
+    labeled: bool = False,
+    labels_file: Path | None = None,
+    stream: bool = False,
+) -> LabeledSource:
+    """Opens images without decoding one.
+
+    ``images`` is a reference: a folder of images, a ``.npz``, ``.npy``, ``.tar`` or ``.parquet`` file, a directory in
+    the Hub's layout, of shards or with SVHN's files, or a Hub id (``ylecun/mnist``, ``owner/name:configuration``). Or
+    it is an array uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an iterable of what ``stored_images`` takes. ``split``
+    names a part of a directory or a Hub id; a file, an array and an iterable are every split of themselves.
+
+    Labels are looked for only with ``labeled``, or with ``labels_file``, a CSV file of them. With ``stream`` the files
+    of the Hub are read where they are, by row groups, and not copied to its cache.
+
+    Raises:
+        DataError: there is nothing of that name, it has no images or no such split, it is damaged, or its labels
+            contradict each other.
+        ImageError: an element of the iterable is no image.
+        MissingExtraError: a package of an extra is not installed.
+    """
+    if not isinstance(images, str | Path):
+        return open_memory(images)
+    path, reference = Path(images), str(images)
+    labeled = labeled or labels_file is not None
+    if path.is_file():
+        return _open_file(path, labeled, labels_file)
+    name, _, configuration = (reference, "", "") if path.exists() else reference.partition(":")
+    if Path(name).is_dir():
+        return _open_directory(Path(name) / configuration, split, labeled, labels_file)
+    if not _is_hub_id(name):
+        raise DataError(f"There are no images at {reference}: give {_KINDS}.")
+    configuration = configuration or _CONFIGURATIONS.get(name.lower(), "")
+    files, others = hub_files(name, configuration, split, stream=stream)
+    title = f"{reference} ({split})" if split else reference
+    return open_parquet(files, title, labeled=labeled, labels_file=labels_file, others=others)
+
+
+def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: Path | None) -> LabeledSource:
+    parts = [path.parent.name for path in root.glob(f"*/{MANIFEST}") if path.parent.name in SPLITS]
+    if parts or (root / MANIFEST).is_file():
+        _refuse_labels(root, labels_file)
+        return open_shards(root / choose_split(str(root), parts, split) if parts else root, split)
+    if has_svhn_files(root):
+        _refuse_labels(root, labels_file)
+        return open_svhn(root, split)
+    for usual in _CONFIGURATIONS.values():
+        root = root / usual if (root / usual).is_dir() else root
+    names = parquet_names(root)
+    if not names:
+        return open_folder(root, split, labeled=labeled, labels_file=labels_file)
+    chosen, others = ([root / name for name in part] for part in files_by_split(str(root), names, split))
+    title = f"{root} ({split})" if split else str(root)
+    return open_parquet(chosen, title, labeled=labeled, labels_file=labels_file, others=others)
+
+
+def _open_file(path: Path, labeled: bool, labels_file: Path | None) -> LabeledSource:
+    suffix = path.suffix.lower()
+    if suffix in (".npz", ".npy"):
+        _refuse_labels(path, labels_file)
+        return open_npz(path, labeled=labeled) if suffix == ".npz" else open_npy(path)
+    if suffix == ".tar" or path.name.lower().endswith(_COMPRESSED):
+        return open_tar(path, labels_file)
+    if suffix == ".parquet":
+        return open_parquet([path], str(path), labeled=labeled, labels_file=labels_file)
+    raise DataError(f"{path} is no source of images: give {_KINDS}.")
+
+
+def _refuse_labels(place: Path, labels_file: Path | None) -> None:
+    if labels_file is not None:
+        raise DataError(f"The images of {place} have no names, or labels of their own; leave {labels_file} out.")
+
+
+def _is_hub_id(reference: str) -> bool:
+    owner, _, name = reference.partition("/")
+    is_file = Path(name).suffix.lower() in (".npz", ".npy", ".tar", ".parquet", ".gz", ".tgz")
+    return owner not in ("", ".", "..") and name != "" and "/" not in name and not is_file
