@@ -75,7 +75,7 @@ def test_an_epoch_reads_what_its_steps_use_and_nothing_else(
     recipe = small(name, *settings)
     data, images = on_disk(recipe, monkeypatch)
     training = Training(recipe, data, Run(tmp_path), options=Options())
-    training._initialize()
+    training.start()
     images.read.clear()
     with Progress("test", 3, unit="steps", shown=False) as progress:
         training.epoch(progress, None)
