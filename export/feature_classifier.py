@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import nn
 
-from igan_zoo.errors import ParityError, TrainingError
+from igan_zoo.errors import ParityError
 from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.export.graphs import classes_metadata
 from igan_zoo.machine.files import atomic_file
@@ -34,11 +34,7 @@ def export_feature_run(run: FeatureRun, out: Path) -> dict[str, float]:
         ParityError: the graph does not compute what the networks compute.
         OutputError: ``out`` cannot be written.
     """
-    facts, classifier = run.facts(), run.classifier()
-    try:
-        encoder = run.encoder.read_bytes()
-    except OSError as error:
-        raise TrainingError(f"Cannot read {run.encoder}: {error.strerror}; train the run again.") from error
+    facts, classifier, encoder = run.facts(), run.classifier(), run.encoder_content()
     content = with_head(encoder, classifier, facts.classes, facts.size)
     differences = compare(content, encoder, classifier, facts.size)
     with atomic_file(out) as temporary:

@@ -14,11 +14,12 @@ from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.batches import decode_ahead
 from igan_zoo.images.memory import ListedImages
 from igan_zoo.images.pixels import ImageArray, Shape, quiet_pillow
-from igan_zoo.images.stored import StoredImage
+from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
 
-_Decoded = tuple[StoredImage, NDArray[np.uint8] | ImageError]
+# Index and pixels of an image of a source.
+_Decoded = tuple[int, NDArray[np.uint8] | ImageError]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ def classify(
     ``crop`` takes the largest central part of the classifier's aspect ratio before resizing. Files are decoded on all
     cores while the batch before is being answered, if the first is large enough for that to pay.
     """
-    for batch, outputs in _answered(engine, images, crop, batch_size, "classifying"):
+    for batch, outputs in answered(engine, ListedImages(images), "classifying", crop=crop, batch_size=batch_size):
         row = 0
-        for image, pixels in batch:
+        for index, pixels in batch:
             if isinstance(pixels, ImageError):
                 yield pixels
             else:
-                yield answer(names, image.name, outputs, row, top)
+                yield answer(names, images[index].name, outputs, row, top)
                 row += 1
 
 
@@ -66,7 +67,7 @@ def realness_of(
         ImageError: an image cannot be used.
     """
     found = [np.zeros(0, np.float32)]
-    for batch, outputs in _answered(engine, images, crop, batch_size, "judging"):
+    for batch, outputs in answered(engine, ListedImages(images), "judging", crop=crop, batch_size=batch_size):
         for _, pixels in batch:
             if isinstance(pixels, ImageError):
                 raise pixels
@@ -74,18 +75,21 @@ def realness_of(
     return np.concatenate(found)
 
 
-def _answered(
-    engine: Engine, images: Sequence[StoredImage], crop: bool, batch_size: int, title: str
+def answered(
+    engine: Engine, images: ImageSource, title: str, *, crop: bool = False, batch_size: int = 100
 ) -> Iterator[tuple[list[_Decoded], Arrays]]:
-    """Yields batches of images, decoded or with their errors, and the classifier's outputs for those that decode."""
+    """Yields batches of images, decoded or with their errors, and the classifier's outputs for those that decode.
+
+    ``title`` is what stands before the progress.
+    """
     height, width, channels = engine.graphs["classifier"].image_shape
     shape = Shape(channels, height, width, crop)
     with (
         Progress(title, len(images), unit="images") as progress,
         quiet_pillow(),
-        closing(decode_ahead(ListedImages(images), range(len(images)), shape)) as decoded,
+        closing(decode_ahead(images, range(len(images)), shape)) as decoded,
     ):
-        while batch := [(images[index], pixels) for index, pixels in islice(decoded, batch_size)]:
+        while batch := list(islice(decoded, batch_size)):
             usable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             yield batch, engine.run("classifier", {"images": np.stack(usable)}) if usable else {}
             progress.advance(len(batch))

@@ -24,6 +24,7 @@ from igan_zoo.commands import (
     reproduce,
     score,
     serve,
+    suggest,
     training,
     turing,
 )
@@ -141,6 +142,7 @@ _COMMANDS = (
     data.prepare,
     training.recipes,
     training.train,
+    suggest.suggest,
     export.export,
     reproduce.reproduce,
     turing.turing,

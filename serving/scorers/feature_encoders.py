@@ -68,10 +68,18 @@ def open_encoder(reference: str, size: int) -> FeatureEncoder:
     if settings_file(path).is_file():
         path = encoder_as_scorer(path, scorers_folder())
     content = path.read_bytes()
+    return encoder_of(content, f"{path.stem}-{_sum(content)}", size)
+
+
+def encoder_of(content: bytes, name: str, size: int) -> FeatureEncoder:
+    """Returns the encoder in a scorer's bytes; ``size`` is for one that does not say its own.
+
+    Raises:
+        InterfaceError: the bytes are no scorer.
+    """
     said = Engine({"scorer": content}).graphs["scorer"].metadata
     own = said.get(RESIZE_KEY, "").rpartition("-")[2]
-    crop = said.get(CROP_KEY) == "true"
-    return FeatureEncoder(f"{path.stem}-{_sum(content)}", int(own) if own.isdecimal() else size, crop, content)
+    return FeatureEncoder(name, int(own) if own.isdecimal() else size, said.get(CROP_KEY) == "true", content)
 
 
 def lite0(size: int) -> FeatureEncoder:

@@ -161,6 +161,27 @@ class FeatureRun:
         _load(made, tensors, self.path)
         return made.eval().requires_grad_(False)
 
+    def answers(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns the probabilities ``[N, K]`` of features ``[N, F]``, and the prepared features ``[N, D]``.
+
+        Raises:
+            TrainingError: as :meth:`classifier`.
+        """
+        classifier, rows = self.classifier(), torch.from_numpy(features)
+        with torch.no_grad():
+            return classifier(rows)[1].numpy(), classifier.preparation(rows).numpy()
+
+    def encoder_content(self) -> bytes:
+        """Returns the bytes of the graph that computes the features.
+
+        Raises:
+            TrainingError: it cannot be read.
+        """
+        try:
+            return self.encoder.read_bytes()
+        except OSError as error:
+            raise TrainingError(f"Cannot read {self.encoder}: {error.strerror}; train the run again.") from error
+
     def _train(self, recipe: FeatureRecipe, data: FeatureData, keep: Keep) -> FeatureResult:
         known = labelled_subset(data.labels, recipe.labels, data.classes, recipe.seed)
         held_out = validation_subset(data.labels, known, recipe.validation_images, recipe.seed)

@@ -14,6 +14,9 @@ from igan_zoo.commands.terminal import print_seconds_since
 from igan_zoo.errors import DataError, missing_extra
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from igan_zoo.images.stored import LabeledSource, StoredImage
     from igan_zoo.serving.feature_store import Photo
     from igan_zoo.serving.scorers.feature_encoders import FeatureEncoder
@@ -81,17 +84,29 @@ def feature_recipe(settings: Sequence[str]) -> FeatureRecipe:
 
 
 def features_of(source: LabeledSource, encoder: FeatureEncoder, *, threads: int | None, strict: bool) -> FeatureData:
-    """Returns the features of all photos that can be used; those that are known from an earlier run are not computed.
+    """Returns the features and labels of all photos that can be used, as :func:`feature_rows` finds them."""
+    from igan_zoo.training.features.runs import FeatureData
+
+    rows, places = feature_rows(source, encoder, threads=threads, strict=strict)
+    return FeatureData(rows, source.labels(range(len(source)))[places], source.classes)
+
+
+def feature_rows(
+    source: LabeledSource, encoder: FeatureEncoder, *, threads: int | None = None, strict: bool = False
+) -> tuple[NDArray[np.float32], list[int]]:
+    """Returns features float32 ``[n, F]`` of the photos that can be used, and their places in ``source``.
+
+    Those that are known from an earlier run are not computed; photos that cannot be used are named on stderr.
 
     Raises:
         DataError: no photo can be used.
+        ImageError: one cannot, and ``strict`` is true.
         OutputError: the cache cannot be written, or another process is at work there.
     """
     from igan_zoo.images.loading import report_skipped
     from igan_zoo.machine.progress import Progress
     from igan_zoo.models import store
     from igan_zoo.serving.feature_store import FeatureStore
-    from igan_zoo.training.features.runs import FeatureData
 
     engine = encoder.engine(threads)
     (width,) = engine.graphs["scorer"].outputs["features"]
@@ -110,7 +125,7 @@ def features_of(source: LabeledSource, encoder: FeatureEncoder, *, threads: int 
     report_skipped(kept.skipped)
     if not places:
         raise DataError(f"None of the {len(source)} photos of {source.reference} can be used: {kept.skipped[0]}")
-    return FeatureData(rows, source.labels(range(len(source)))[places], source.classes)
+    return rows, places
 
 
 def photo_of(image: StoredImage, encoder: FeatureEncoder) -> Photo:

@@ -20,17 +20,20 @@ _UNLABELED = {"unlabeled", "unlabelled"}
 
 
 class FolderSource(LabeledSource):
-    """Files relative to ``root``, in sorted order."""
+    """Files relative to ``root``, in sorted order; a file of labels puts ``prefix`` before their names."""
 
-    def __init__(self, root: Path, files: Sequence[str]) -> None:
+    def __init__(self, root: Path, files: Sequence[str], prefix: str = "") -> None:
         super().__init__(str(root))
-        self.root, self.files = root, files
+        self.root, self.files, self._prefix = root, files, prefix
 
     def __len__(self) -> int:
         return len(self.files)
 
     def name(self, index: int) -> str:
         return self.files[index]
+
+    def file_names(self) -> Sequence[str]:
+        return [self._prefix + file for file in self.files]
 
     def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
         return [self.root / self.files[index] for index in indices]
@@ -71,9 +74,9 @@ def open_folder(
     files = image_files(root / prefix)
     if not files:
         raise DataError(f"There is no PNG or JPEG file in {root / prefix}, nor a data set in the Hub's layout.")
-    source = FolderSource(root / prefix, files)
+    source = FolderSource(root / prefix, files, prefix)
     if labels_file is not None:
-        source.read_labels(labels_file, [prefix + file for file in files], str(root), set(image_files(root)))
+        source.read_labels(labels_file, str(root), set(image_files(root)))
     elif labeled:
         source._labels, source.classes = _labels_by_folder(root, prefix, files, splits)
     return source

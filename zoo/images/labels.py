@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,6 +16,7 @@ from igan_zoo.machine.files import open_regular
 
 _FILE_COLUMNS = ("file", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")
+_UNREADABLE = re.compile(r"^\s|\s$|[\r\n\0\ud800-\udfff]")
 
 
 def is_labels_file(labels: str) -> bool:
@@ -42,6 +44,33 @@ def read_labels(path: Path, known: Collection[str], place: str) -> dict[str, str
     if not any(labels.values()):
         raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
     return {file: label for file, label in labels.items() if label}
+
+
+def labeled_lines(path: Path) -> dict[str, str]:
+    """Returns the label of each image that the CSV file ``path`` labels, in its order, whatever images there are.
+
+    Raises:
+        DataError: the file is missing, empty or no CSV in UTF-8, or lacks a column.
+    """
+    return {PurePosixPath(name).as_posix(): label for _, name, label in _lines(path) if label}
+
+
+def write_labels(path: Path, rows: Iterable[Sequence[str]], hints: Sequence[str] = ()) -> None:
+    """Writes a CSV file that ``read_labels`` reads: file, label, and columns of ``hints``, which it ignores.
+
+    Raises:
+        DataError: a file has a name that would not be read again.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((_FILE_COLUMNS[0], _LABEL_COLUMNS[0], *hints))
+        for row in rows:
+            if _UNREADABLE.search(row[0]):
+                raise DataError(
+                    f"A CSV file of labels cannot name {row[0]!r}: it begins or ends with a blank, or has a line break "
+                    "or a letter that is not UTF-8; rename the file."
+                )
+            writer.writerow(row)
 
 
 def number_labels(names: Sequence[str], labels: dict[str, str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -112,7 +112,7 @@ class ParquetSource(LabeledSource):
         }
         self._label_column, self.classes = name, tuple(map(str, self._numbers))
 
-    def stored_names(self) -> list[str]:
+    def file_names(self) -> list[str]:
         """Returns the paths that are stored with the images, or else their numbers.
 
         Raises:
@@ -211,7 +211,7 @@ def open_parquet(
         raise
     source = ParquetSource(paths, files, columns.pop(), reference)
     if labels_file is not None:
-        source.read_labels(labels_file, source.stored_names(), reference)
+        source.read_labels(labels_file, reference)
     elif labeled:
         source.add_labels(others)
     return source

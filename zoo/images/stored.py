@@ -138,12 +138,21 @@ class LabeledSource(ABC):
             return np.full(len(indices), -1, np.int64)
         return self._labels[np.asarray(indices, np.int64)]
 
-    def read_labels(self, labels_file: Path, names: Sequence[str], place: str, known: Collection[str] = ()) -> None:
-        """Takes the labels from a CSV file, where the images are called ``names``, and others of ``place`` ``known``.
+    def file_names(self) -> Sequence[str]:
+        """Returns what a CSV file of labels calls the images, in order; none where it cannot name them.
+
+        Raises:
+            DataError: the source broke.
+        """
+        return ()
+
+    def read_labels(self, labels_file: Path, place: str, known: Collection[str] = ()) -> None:
+        """Takes the labels from a CSV file of images of ``place``, which has those ``known``, or else only these.
 
         Raises:
             DataError: the file is not as ``read_labels`` wants it.
         """
+        names = self.file_names()
         found = read_labels(labels_file, known or set(names), place)
         self._labels, self.classes = number_labels(names, found)
 

@@ -38,6 +38,9 @@ class TarSource(LabeledSource):
     def name(self, index: int) -> str:
         return self._index.names[index]
 
+    def file_names(self) -> Sequence[str]:
+        return self._index.names
+
     def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
         return [self._content(index) for index in indices]
 
@@ -72,7 +75,7 @@ def open_tar(path: Path, labels_file: Path | None = None) -> TarSource:
         raise
     source = TarSource(path, file, index)
     if labels_file is not None:
-        source.read_labels(labels_file, index.names, str(path))
+        source.read_labels(labels_file, str(path))
     return source
 
 

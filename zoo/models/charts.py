@@ -1,15 +1,20 @@
-"""Small pictures of results, drawn with Pillow alone: a histogram, and pictures with captions.
+"""Small pictures of results, drawn with Pillow alone: a histogram, pictures with captions, and contact sheets.
 
 Arrays are uint8 ``[H, W, 3]``. The same numbers give the same picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from igan_zoo.errors import one_line
+from igan_zoo.images.pixels import to_pillow
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -20,6 +25,9 @@ _INK, _BAR, _MARKED, _LINE = "#222222", "#8aa4c8", "#d1603d", "#dddddd"
 _TEXT = 15
 _CAPTION = 26
 _MARGIN = 6
+# Of a contact sheet: the side of a photo, the height of a line of text, and the fewest columns.
+_PHOTO, _ROW, _COLUMNS = 200, 19, 5
+_LONGEST = 200
 
 
 def histogram(
@@ -83,13 +91,49 @@ def captioned(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.u
     return np.asarray(image, np.uint8)
 
 
+def contact_sheet(photos: Iterable[NDArray[np.uint8]], captions: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
+    """Returns photos uint8 ``[H, W, C]`` of any sizes, each whole over its lines of ``captions``, in rows.
+
+    Of a line that is too long for its photo the end is shown, where the names of files differ.
+    """
+    from PIL import Image, ImageDraw
+
+    columns = min(len(captions), max(_COLUMNS, math.isqrt(len(captions))))
+    height = _PHOTO + _ROW * max(map(len, captions)) + 2 * _MARGIN
+    width = _PHOTO + 2 * _MARGIN
+    image = Image.new("RGB", (columns * width, math.ceil(len(captions) / columns) * height), "white")
+    draw = ImageDraw.Draw(image)
+    for place, (photo, lines) in enumerate(zip(photos, captions, strict=True)):
+        left, top = place % columns * width + _MARGIN, place // columns * height + _MARGIN
+        scale = _PHOTO / max(photo.shape[:2])
+        size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
+        small = to_pillow(photo).convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        image.paste(small, (left + (_PHOTO - size[0]) // 2, top + (_PHOTO - size[1]) // 2))
+        for row, line in enumerate(lines):
+            _write(draw, (left, top + _PHOTO + row * _ROW + _ROW // 2 + 2), _fitting(line), "lm")
+    return np.asarray(image, np.uint8)
+
+
+def _fitting(line: str) -> str:
+    """Returns as much of the end of a line as has room below a photo."""
+    shown = line = one_line(line, most=_LONGEST)
+    while _font().getlength(shown) > _PHOTO:
+        line = line[1:]
+        shown = f"...{line}"
+    return shown
+
+
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     return (low, high) if high - low > 1e-9 * max(abs(high), 1.0) else (low - 0.5, high + 0.5)
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, colour: str = _INK) -> None:
+    draw.text(place, text, fill=colour, font=_font(), anchor=anchor)
+
+
+@cache
+def _font() -> Any:
     from PIL import ImageFont
 
-    font: Any = ImageFont.load_default(size=_TEXT)
-    draw.text(place, text, fill=colour, font=font, anchor=anchor)
+    return ImageFont.load_default(size=_TEXT)
