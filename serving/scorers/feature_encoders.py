@@ -109,6 +109,11 @@ def lite0(size: int) -> FeatureEncoder:
     return FeatureEncoder(f"{LITE0}-{size}-{_sum(content)}", size, True, content)
 
 
+def has_lite0() -> bool:
+    """Returns whether the package with the weights of EfficientNet-Lite0 is installed."""
+    return find_spec(_PACKAGE) is not None
+
+
 def _lite0_weights() -> Path:
     found = find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:

@@ -150,6 +150,8 @@ def train(
         print_json(msgspec.to_builtins(request.recipe))
         return
     keep_inputs([request.path], [request.source])
+    if recipe_name == "custom" and features is None:
+        _recommend_features()
     options = TrainOptions(
         ensemble=ensemble,
         threads=threads,
@@ -179,6 +181,18 @@ def train(
         recipe = request.recipe
         click.echo(
             f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
+        )
+
+
+def _recommend_features() -> None:
+    """Says on stderr, where it is possible, that there is a better way with few labels."""
+    from igan_zoo.serving.scorers.feature_encoders import has_lite0
+
+    if has_lite0() and os.environ.get("RANK", "0") == "0":
+        click.echo(
+            "This learns from pixels; where few photos have labels, try --features efficientnet-lite0 first (and "
+            "--features none leaves this line out).",
+            err=True,
         )
 
 

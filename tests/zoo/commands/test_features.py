@@ -101,3 +101,18 @@ def test_settings_are_those_of_the_recipe(igan_zoo: Cli) -> None:
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)
+
+
+@pytest.mark.parametrize(("extra", "more", "said"), [(True, (), True), (False, (), False), (True, ("none",), False)])
+def test_where_the_features_are_installed_training_from_pixels_says_so(
+    igan_zoo: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    extra: bool,
+    more: tuple[str, ...],
+    said: bool,
+) -> None:
+    monkeypatch.setattr("igan_zoo.serving.scorers.feature_encoders.has_lite0", lambda: extra)
+    options = [part for name in more for part in ("--features", name)]
+    code, _, errors = igan_zoo("train", "custom", "--data", tmp_path / "none", *options, "--out", tmp_path / "run")
+    assert (code, "try --features efficientnet-lite0 first" in errors) == (1, said)
