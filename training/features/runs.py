@@ -135,12 +135,15 @@ class FeatureRun:
     def train(self, recipe: FeatureRecipe, data: FeatureData, keep: Keep, threads: int | None = None) -> FeatureResult:
         """Plays the games that are not over, and writes the classifier and the result.
 
+        One thread where ``threads`` is None: the matrices are small, and on a busy machine threads that wait for each
+        other make a game five times as long.
+
         Raises:
             TrainingError: another process trains this run, or a file of it is damaged.
             DataError: there are fewer labels than the recipe wants, or fewer than two classes.
         """
         busy = TrainingError(f"Another process trains {self.path}: wait for it, or choose another --out.")
-        with alone(self.path, busy), torch_threads(threads), denormals_as_zero():
+        with alone(self.path, busy), torch_threads(threads or 1), denormals_as_zero():
             return self._train(recipe, data, keep)
 
     def classifier(self) -> FeatureClassifier:
