@@ -1,8 +1,8 @@
 """Labels spread over a graph of nearest neighbors: where a handful of labels goes before any network has learned.
 
-Zhou et al., *Learning with Local and Global Consistency*, 2003, with answers that use the classes as often as the
-labels do. Then logistic regression and the graph teach each other: the one sees what a class has in common, the other
-which photos are alike.
+Zhou et al., *Learning with Local and Global Consistency*, 2003, with answers that use the classes about as often as the
+labels do, or equally often where these are few. Then logistic regression and the graph teach each other: the one sees
+what a class has in common, the other which photos are alike.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ _RETENTION = 0.99
 _BLOCK = 1024
 _LESSONS = 8
 _ITERATIONS = 25
+# Labels a class that are added in thought before the classes' shares are counted: a few say little about these, and
+# labels of photos that were hard, less.
+_EQUAL_LABELS = 10.0
 # Of the squared weights of the pupil, against the mean loss of a photo.
 _DECAY = 1e-4
 
@@ -33,7 +36,8 @@ def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) ->
     spread = sources
     for _ in range(_ROUNDS):
         spread = _RETENTION * torch.sparse.mm(graph, spread) + (1 - _RETENTION) * sources
-    shares = torch.bincount(labels, minlength=classes).float() / len(labels)
+    counts = torch.bincount(labels, minlength=classes).float() + _EQUAL_LABELS
+    shares = counts / counts.sum()
     answers = balanced(spread, shares)
     # The first lesson is of answers alone: spread over a graph, probabilities are all near to each other.
     answers = torch.nn.functional.one_hot(answers.argmax(dim=1), classes).float()

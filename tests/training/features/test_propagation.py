@@ -17,6 +17,14 @@ def test_one_label_a_cloud_is_enough() -> None:
     torch.testing.assert_close(answers.sum(dim=1), torch.ones(len(labels)))
 
 
+def test_more_labels_of_one_class_do_not_draw_photos_of_the_others_to_it() -> None:
+    data = clouds(spread=0.3)
+    labels = torch.from_numpy(data.labels)
+    labeled = torch.cat([torch.nonzero(labels == label)[:count, 0] for label, count in enumerate((2, 2, 8))])
+    answers = propagated(torch.from_numpy(data.features), labeled, labels[labeled], 3)
+    assert (answers.argmax(dim=1) != labels).sum() <= 2
+
+
 def test_the_graph_is_symmetric_and_nobody_is_a_neighbor_of_itself() -> None:
     graph = neighbor_graph(torch.from_numpy(clouds(photos=60).features), 5).to_dense()
     torch.testing.assert_close(graph, graph.T)
