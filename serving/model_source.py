@@ -95,8 +95,6 @@ def open_images(
     """
     if not is_model(reference):
         return open_source(reference, split=split)
-    if count is None:
-        raise DataError(f"{reference} is a model; say with --n how many images it is to draw.")
     try:
         model = store.resolve(reference)
     except UnknownNameError as error:
@@ -104,6 +102,8 @@ def open_images(
         raise UnknownNameError(
             f"There is no file or folder {reference}, and {reason[:1].lower()}{reason[1:]}"
         ) from None
+    if count is None:
+        raise DataError(f"{reference} is a model; say with --n how many images it is to draw.")
     return open_model(model, count=count, seed=seed, device=device, threads=threads)
 
 

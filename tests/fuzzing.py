@@ -143,10 +143,11 @@ def grpc_tensors(path: Path) -> None:
 
 
 def latents(path: Path) -> None:
+    from igan_zoo.serving.server.middleware.query import read_json
     from igan_zoo.serving.server.people import routes
 
     content = path.read_bytes()
-    wanted = routes._decoded(content, routes._Latents)
+    wanted = read_json(content, routes._Latents, "latents")
     routes._rows(bytes(wanted.latents), 100)
 
 
@@ -156,7 +157,7 @@ def picture(path: Path) -> None:
 
     image = StoredImage("it", path.read_bytes())
     is_large(image)
-    image.decode(3)
+    image.decode()
 
 
 def plain(path: Path) -> None:

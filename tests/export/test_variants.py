@@ -154,7 +154,7 @@ def test_a_variant_that_is_not_there_is_one_sentence_with_those_that_are(
     )
     with pytest.raises(ModelDirectoryError, match="leave --variant out"):
         load_engine(store.resolve(str(exported_model)), ["classifier"], variant="fp16")
-    with pytest.raises(ModelDirectoryError, match="wants a model directory"):
+    with pytest.raises(ModelDirectoryError, match="needs a model directory"):
         store.resolve(str(exported_model / "onnx" / "classifier.onnx")).graph("classifier", "fp16")
 
 

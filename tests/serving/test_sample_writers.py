@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import MissingExtraError, OutputError
+from igan_zoo.images.pixels import Shape
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import read
 from igan_zoo.serving.sample_writers import write_samples
@@ -40,7 +41,7 @@ def test_every_format_is_a_source_of_the_same_images(suffix: str, channels: int,
     first = write(tmp_path / f"it{suffix}", images, start=20)
     np.testing.assert_array_equal(first, images[:100])
     source = open_source(str(tmp_path / f"it{suffix}"))
-    np.testing.assert_array_equal(read(source, range(len(source)), channels=channels), images)
+    np.testing.assert_array_equal(read(source, range(len(source)), Shape(channels)), images)
 
 
 @pytest.mark.parametrize("suffix", FILES)
@@ -153,4 +154,4 @@ def test_the_command_writes_the_format_that_the_suffix_says(
         assert code == 0
         assert f"{out}: 30 images 28x28x1, seed 0, from index 5" in said
     both = [open_source(str(tmp_path / name)) for name in ("a.npz", f"b{suffix}")]
-    np.testing.assert_array_equal(*(read(source, range(30), channels=1) for source in both))
+    np.testing.assert_array_equal(*(read(source, range(30), Shape(1)) for source in both))

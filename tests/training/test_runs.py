@@ -135,7 +135,7 @@ def test_an_interrupted_run_says_how_to_go_on(data_directory: Path, tmp_path: Pa
     _, errors = process.communicate()
     assert process.returncode == 1
     assert errors.splitlines()[-1] == (
-        f"Error: Interrupted; the same command with --resume goes on from {tmp_path / 'run'}."
+        f"Error: Interrupted; the same command with --resume continues {tmp_path / 'run'}."
     )
 
 

@@ -275,7 +275,11 @@ def test_what_is_no_model_directory(igan_zoo: Cli, model: Path, tmp_path: Path) 
     fails(igan_zoo("info", model / "onnx" / "generator.onnx"), 2, "info wants a model directory")
     fails(igan_zoo("pull", "tiny", "--from", tmp_path / "empty"), 1, "is no model directory")
     fails(igan_zoo("export", tmp_path / "empty", "--out", tmp_path / "x"), 1, "not a run directory")
-    fails(igan_zoo("train", "mnist-ssl", "--data", tmp_path / "nowhere", "--out", tmp_path / "r"), 1, "no data at")
+    fails(
+        igan_zoo("train", "mnist-ssl", "--data", tmp_path / "nowhere", "--out", tmp_path / "r"),
+        1,
+        "There are no images at",
+    )
     assert not (tmp_path / "r").exists()
 
 

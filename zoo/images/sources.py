@@ -62,6 +62,8 @@ def open_source(
     name, _, configuration = (reference, "", "") if path.exists() else reference.partition(":")
     if Path(name).is_dir():
         return _open_directory(Path(name) / configuration, split, labeled, labels_file)
+    if Path(name).exists():
+        raise DataError(f"{name} is neither a file of images nor a folder: it is no regular file.")
     if not _is_hub_id(name):
         raise DataError(f"There are no images at {reference}: give {_KINDS}.")
     configuration = configuration or _CONFIGURATIONS.get(name.lower(), "")

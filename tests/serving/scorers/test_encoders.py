@@ -110,7 +110,8 @@ def test_classes_alone_are_scored_and_features_alone_compared(igan_zoo: Cli, tmp
     code, output, errors = igan_zoo(*command, tmp_path / "images.npy", "--metric", "all")
     assert code == 0, errors
     protocols = [json.loads(line)["protocol"].rpartition("-")[0] for line in output.splitlines()]
-    assert protocols == ["fd60-theirs", "kd60-theirs", "", "", "", ""]  # precision and recall, density and coverage
+    alone = [""] * 4  # precision and recall, density and coverage
+    assert protocols == ["fd60-theirs", "kd60-theirs", *alone, "fd-inf60-theirs", "kd-rbf60-theirs", ""]
     code, _, errors = igan_zoo(*command)
     assert code == 1
     assert "is scores classes, and the encoder theirs-" in errors
