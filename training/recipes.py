@@ -13,6 +13,9 @@ from igan_zoo.training.settings import Recipe
 
 MNIST_SSL = Recipe(name="mnist-ssl")
 
+# What a recipe of other images takes to be one of digits.
+_MNIST = {name: getattr(MNIST_SSL, name) for name in ("dataset", "dataset_license", "height", "width", "channels")}
+
 # The sigmoid of the 2016 generator saturates in the first epochs: its gradient vanishes while the discriminator wins,
 # and generation helps the classifier only from about iteration 5,000 on. A softplus output never saturates towards
 # white, and starts at once. The decay and the faster average let a run of a third of the epochs settle.
@@ -122,11 +125,7 @@ CIFAR10_SSL_CONSISTENCY = replace(
 MNIST_SSL_CONSISTENCY = replace(
     CIFAR10_SSL_CONSISTENCY,
     name="mnist-ssl-consistency",
-    dataset=MNIST_SSL.dataset,
-    dataset_license=MNIST_SSL.dataset_license,
-    height=28,
-    width=28,
-    channels=1,
+    **_MNIST,
     pixel_range="centred-127.5",
     labels=MNIST_SSL.labels,
     network_width=0.25,
@@ -194,11 +193,7 @@ SVHN_MBD_HALF_WIDTH = replace(SVHN_MBD, name="svhn-mbd-half-width", network_widt
 MNIST_MBD = replace(
     CIFAR10_MBD,
     name="mnist-mbd",
-    dataset=MNIST_SSL.dataset,
-    dataset_license=MNIST_SSL.dataset_license,
-    height=28,
-    width=28,
-    channels=1,
+    **_MNIST,
     pixel_range="unit",
     epochs=500,
     decay_from=0.6,  # from epoch 300

@@ -52,6 +52,19 @@ class Seconds(click.FloatRange):
 
 token_option = click.option("--token", help="Token for the Hub.  [default: HF_TOKEN, or what hf auth login stored]")
 force_option = click.option("--force", is_flag=True, help="Replace existing output, but never what the command reads.")
+host_option = click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 is every address of this machine.",
+)
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 takes a free one.",
+)
 
 
 def server_token_option(flag: str, variable: str, purpose: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

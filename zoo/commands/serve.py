@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.completion import MODEL
-from igan_zoo.commands.options import VARIANTS, server_token_option
+from igan_zoo.commands.options import VARIANTS, host_option, port_option, server_token_option
 from igan_zoo.errors import missing_extra
 
 _POSITIVE = click.IntRange(min=1)
@@ -19,19 +19,8 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]", type=MODEL)
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen at; 0.0.0.0 is every address of this machine.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen at; 0 takes a free one.",
-)
+@host_option
+@port_option
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for the protocol over gRPC; 0 takes a free one.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Device for models without @DEVICE.")
 @click.option("--variant", type=VARIANTS, help="Form to serve of each graph that has it.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from igan_zoo.commands.options import device_option, json_option, server_token_option
+from igan_zoo.commands.options import device_option, host_option, json_option, port_option, server_token_option
 from igan_zoo.commands.terminal import print_json, print_table
 from igan_zoo.errors import missing_extra
 
@@ -33,19 +33,8 @@ from igan_zoo.errors import missing_extra
     show_default=True,
     help="File to append every answer to.",
 )
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen at; 0.0.0.0 is every address of this machine.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen at; 0 takes a free one.",
-)
+@host_option
+@port_option
 @server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
 @device_option
 @click.option(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from igan_zoo.errors import ParityError, PublishingError, first_line
+from igan_zoo.images.pixels import PNG
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import FileParity, decode_parity
 from igan_zoo.models.spec import CONFIG, PARITY, ModelSpec
@@ -15,7 +16,6 @@ from igan_zoo.models.spec import CONFIG, PARITY, ModelSpec
 # Everything else, pickles above all, stays at home.
 _SUFFIXES = (".onnx", ".safetensors", ".json", ".md", ".png", ".yaml")
 _SECTIONS = ("Result", "How it was made", "Use", "Limits", "Exactness", "License and citation")
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def check_publishable(directory: ModelDirectory) -> None:
@@ -98,7 +98,7 @@ def _check_kind(path: Path) -> None:
         # The two ways in which torch.save pickles: a stream of its own, or inside a zip file.
         if head.startswith((b"\x80", b"PK\x03\x04")) and path.suffix != ".safetensors":
             raise _unfit(path, "is a pickle or an archive")
-        if path.suffix == ".png" and head != _PNG:
+        if path.suffix == ".png" and head != PNG:
             raise _unfit(path, "is not a PNG file")
         if path.suffix == ".safetensors":
             _check_header(path, file.read(min(struct.unpack("<Q", head)[0], path.stat().st_size)) if head[7:] else b"")
