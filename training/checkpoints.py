@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,22 @@ def _opened(path: Path) -> Iterator[Any]:
         raise TrainingError(
             f"The checkpoint {path} is damaged ({first_line(error)}); start the run again in another --out."
         ) from error
+
+
+def load_weights(path: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """Returns the tensors of a weights file whose names begin with one of ``prefixes``.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        open_regular(path).close()
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys() if name.startswith(tuple(prefixes))}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"Cannot read the weights {path}: {first_line(error)}.") from error
 
 
 def network_tensors(prefix: str, network: nn.Module) -> dict[str, Tensor]:

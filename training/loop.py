@@ -16,7 +16,9 @@ from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import grid
 from igan_zoo.machine.progress import Progress
-from igan_zoo.training.checkpoints import load_checkpoint, restore, save_checkpoint
+from igan_zoo.models.spec import WEIGHTS
+from igan_zoo.models.store import resolve
+from igan_zoo.training.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
 from igan_zoo.training.distributed import World
 from igan_zoo.training.epoch_batches import EpochBatches, epoch_length
 from igan_zoo.training.games.choice import new_game
@@ -92,6 +94,8 @@ class Training:
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
+        if recipe.start_from is not None:
+            start_from(self.game, recipe.start_from)
         # The passes that initialized them may differ in the last bits where processors do.
         self.world.share_first(self.game.tensors().values())
         # From here on each process has its own noise.
@@ -231,6 +235,27 @@ class Training:
 def grid_images(recipe: Recipe) -> int:
     """Returns how many samples a picture shows."""
     return 100 if recipe.height <= 64 else 36
+
+
+def start_from(game: Game, reference: str) -> None:
+    """Gives the networks of a game the weights of a model, as it is tested; each network that the model has.
+
+    Raises:
+        UnknownNameError, ModelDirectoryError: there is no such model on this machine.
+        TrainingError: the model has no weights, or those of other networks.
+    """
+    model = resolve(reference)
+    if model.directory is None or WEIGHTS not in model.directory.present():
+        raise TrainingError(f"start_from={reference} names no model directory with {WEIGHTS}; pull the whole model.")
+    for player, network in game.players():
+        live, saved = network_tensors(player, network), load_weights(model.directory.path / WEIGHTS, [f"{player}."])
+        if player == "generator" and not saved:
+            continue
+        if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
+            raise TrainingError(
+                f"The {player} of {model.name} is another network than this recipe's; start from a model of its kind."
+            )
+        network.load_state_dict({name.removeprefix(f"{player}."): tensor for name, tensor in saved.items()})
 
 
 def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run) -> None:

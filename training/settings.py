@@ -79,6 +79,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dropout: Probability = 0.5  # after each block of the convolutional discriminator
     logit_stddev: Annotated[float, Meta(gt=0)] = 0.1  # of the convolutional discriminator after its initialization
     initialization_images: Count = 500  # of the data-dependent initialization
+    start_from: str | None = None  # a model, by name or directory, whose weights the networks begin with
 
     # The techniques of the paper, each a switch of its own.
     objective: Objective = "feature-matching"  # of the generator; section 3.1 and the 2016 scripts

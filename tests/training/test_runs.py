@@ -273,3 +273,23 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
         assert igan_zoo(*training(data_directory, tmp_path / name, 1), "--seed", seed)[0] == 0
     logs = [(tmp_path / name / "log.jsonl").read_bytes() for name in "abc"]
     assert logs[0] == logs[1] != logs[2]
+
+
+def test_a_run_starts_from_the_weights_of_a_model(data_directory: Path, exported_model: Path, tmp_path: Path) -> None:
+    """One step at the smallest rate away from the model, and not from fresh networks."""
+    out = tmp_path / "run"
+    settings = ["batch_size=20", "epochs=1", "epoch_images=20", "learning_rate=1e-9", f"start_from={exported_model}"]
+    recipe = customize(find_recipe("mnist-ssl"), [*TINY, *settings])
+    start_training(recipe, str(data_directory), out, threads=1)
+    with safe_open(exported_model / "model.safetensors", "pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    game, _ = open_game(Run(out))
+    for player, network in game.players():
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(parameter, saved[f"{player}.{name}"], atol=1e-6, rtol=0)
+
+
+def test_a_model_of_another_kind_is_refused(data_directory: Path, exported_model: Path, tmp_path: Path) -> None:
+    recipe = customize(find_recipe("mnist-ssl-consistency"), [*TINY, f"start_from={exported_model}"])
+    with pytest.raises(TrainingError, match="is another network than this recipe's"):
+        start_training(recipe, str(data_directory), tmp_path / "run", threads=1)

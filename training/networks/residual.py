@@ -11,12 +11,24 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.training.networks.normalization import RealBatchNorm
 from igan_zoo.training.networks.players import Discriminator, scaled
 
 # Filters of the stem and of each stage. Every stage halves height and width.
 STAGES = (64, 128, 256, 512)
+
+
+def halved_convolution(x: Tensor, kernels: Tensor) -> Tensor:
+    """Returns the means over 2x2 pixels of a 3x3 convolution, ``[N, C, H, W]`` to ``[N, O, H // 2, W // 2]``.
+
+    A mean of four neighboring answers is one answer of the mean of four moved kernels: a 4x4 convolution of stride 2,
+    with 4/9 of the multiplications.
+    """
+    moved = F.pad(kernels, (0, 1, 0, 1)) + F.pad(kernels, (1, 0, 0, 1))
+    moved = moved + F.pad(kernels, (0, 1, 1, 0)) + F.pad(kernels, (1, 0, 1, 0))
+    return F.conv2d(x, moved / 4, stride=2, padding=1)
 
 
 class NormalizedConvolution(nn.Module):
@@ -28,9 +40,13 @@ class NormalizedConvolution(nn.Module):
         self.pool: nn.Module = nn.AvgPool2d(2) if halves else nn.Identity()
         self.normalization = RealBatchNorm(outputs)
         self.activation = nn.SiLU()
+        self.halves = halves
 
     def forward(self, x: Tensor) -> Tensor:
-        activated: Tensor = self.activation(self.normalization(self.pool(self.convolution(x))))
+        # Exported graphs keep the plain form, whose kernels are smaller.
+        fast = self.halves and x.shape[2] % 2 == x.shape[3] % 2 == 0
+        convolved = halved_convolution(x, self.convolution.weight) if fast else self.pool(self.convolution(x))
+        activated: Tensor = self.activation(self.normalization(convolved))
         return activated
 
 

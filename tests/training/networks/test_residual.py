@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.export.freeze import frozen_discriminator
-from igan_zoo.training.networks.residual import ResidualDiscriminator, residual_discriminator
+from igan_zoo.training.networks.residual import ResidualDiscriminator, halved_convolution, residual_discriminator
 
 
 @pytest.fixture
@@ -24,6 +25,16 @@ def images(count: int, scale: float = 1.0) -> Tensor:
 def test_images_of_every_size_become_logits(size: int) -> None:
     network = residual_discriminator(size=size, channels=1, classes=7, width=0.125)
     assert network(torch.zeros(2, 1, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 7), (5, 12), (2, 3)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 3), (4, 2)])
+def test_a_halved_convolution_is_the_mean_of_a_convolution(height: int, width: int, inputs: int, outputs: int) -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, inputs, height, width, dtype=torch.float64)
+    kernels = torch.randn(outputs, inputs, 3, 3, dtype=torch.float64)
+    plain = F.avg_pool2d(F.conv2d(x, kernels, padding=1), 2)
+    torch.testing.assert_close(halved_convolution(x, kernels), plain)
 
 
 def test_generated_images_do_not_change_how_real_ones_are_seen(network: ResidualDiscriminator) -> None:
