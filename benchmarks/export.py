@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from igan_zoo.export.freeze import ImageGenerator, StableSoftplus, frozen_generator, measure_population
-from igan_zoo.export.graphs import to_onnx
-from igan_zoo.export.rewriting import rewritten
+from igan_zoo.export.graphs.building import to_onnx
+from igan_zoo.export.graphs.rewriting import rewritten
 from igan_zoo.latents import latents
 from igan_zoo.training.networks.convolutional import convolutional_generator
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.networks.players import mnist_generator
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Recipe
 
 Run = Callable[[NDArray[np.float32]], object]
 

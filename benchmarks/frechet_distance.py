@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, frechet_distance_reference
+from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian, frechet_distance, frechet_distance_reference
 
 CONTESTANTS: dict[str, Callable[[Gaussian, Gaussian], float]] = {
     "symmetric": frechet_distance,

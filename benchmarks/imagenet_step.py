@@ -18,8 +18,8 @@ def measure(recipe_name: str, size: int, threads: int) -> None:
 
     from igan_zoo.training.games.choice import new_game
     from igan_zoo.training.games.game import Batches
-    from igan_zoo.training.recipes import find_recipe
-    from igan_zoo.training.settings import customize
+    from igan_zoo.training.recipes.catalogue import find_recipe
+    from igan_zoo.training.recipes.settings import customize
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)

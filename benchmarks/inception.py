@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from igan_zoo.export.torch_scorers import NETWORKS, torch_scorer
+from igan_zoo.export.scorers.torch_scorers import NETWORKS, torch_scorer
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS, convert
 from igan_zoo.serving.scorers.weights import open_weights

@@ -27,8 +27,8 @@ from igan_zoo.training.games.game import Batches
 from igan_zoo.training.games.players import GENERATOR_FILTERS
 from igan_zoo.training.networks.players import scaled
 from igan_zoo.training.precision import multiplies_in_bfloat16
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import Recipe, customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Recipe, customize
 
 
 class PlainWeightNorm(nn.Module):

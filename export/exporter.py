@@ -23,9 +23,9 @@ from igan_zoo.export.freeze import (
     frozen_generator,
     with_affine_normalization,
 )
-from igan_zoo.export.graphs import classes_metadata, to_onnx
+from igan_zoo.export.graphs.building import classes_metadata, to_onnx
+from igan_zoo.export.graphs.rewriting import rewritten
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
-from igan_zoo.export.rewriting import rewritten
 from igan_zoo.export.trained import (
     TrainedNetworks,
     networks_of_ensemble,
@@ -58,10 +58,10 @@ from igan_zoo.models.spec import (
     is_name,
 )
 from igan_zoo.serving.engine import Engine
-from igan_zoo.training.departures import departures, experiment_of
 from igan_zoo.training.loop import grid_images
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.departures import departures, experiment_of
+from igan_zoo.training.recipes.settings import Recipe
+from igan_zoo.training.runs.directory import Run
 
 
 def export_run(

@@ -12,7 +12,7 @@ from torch import nn
 
 from igan_zoo.errors import ParityError
 from igan_zoo.export.freeze import frozen_discriminator
-from igan_zoo.export.graphs import classes_metadata
+from igan_zoo.export.graphs.building import classes_metadata
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, RESIZE_KEY
 from igan_zoo.serving.engine import Engine

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo import latents
+from igan_zoo.training.data.training_set import to_network, views
 from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
@@ -30,8 +31,7 @@ from igan_zoo.training.networks.weight_norm import (
     WeightNormLinear,
     normalized_weight,
 )
-from igan_zoo.training.settings import PIXEL_RANGES, Recipe
-from igan_zoo.training.training_set import to_network, views
+from igan_zoo.training.recipes.settings import PIXEL_RANGES, Recipe
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 

@@ -21,7 +21,7 @@ from igan_zoo.errors import (
     ParityToleranceError,
 )
 from igan_zoo.export.freeze import ImageGenerator
-from igan_zoo.export.graphs import IR_VERSION, OPSET, interface, with_levels
+from igan_zoo.export.graphs.building import IR_VERSION, OPSET, interface, with_levels
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.machine.progress import Progress
 from igan_zoo.machine.versions import installed_versions

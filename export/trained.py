@@ -19,8 +19,8 @@ from igan_zoo.export.freeze import measure_population
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.settings import Recipe
+from igan_zoo.training.runs.directory import Run
 
 _FACTS_KEY = "igan_zoo.networks"
 

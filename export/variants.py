@@ -12,7 +12,8 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ParityError, TrainingError
-from igan_zoo.export.half_precision import half_precision
+from igan_zoo.export.graphs.half_precision import half_precision
+from igan_zoo.export.graphs.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.export.parity import (
     BATCHES,
     Subject,
@@ -21,7 +22,6 @@ from igan_zoo.export.parity import (
     difference,
     outputs_of_both,
 )
-from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.images.pixels import ImageArray
 from igan_zoo.models.parity import Differences, VariantParity
 from igan_zoo.models.spec import Variant, graph_file

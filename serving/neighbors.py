@@ -18,8 +18,8 @@ from igan_zoo.images.pixels import Shape, conform_pixels, encode_png, grid
 from igan_zoo.images.stored import ImageSource, read
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.machine.progress import Progress
-from igan_zoo.serving.scoring.moments import FEATURE_STEPS
-from igan_zoo.serving.scoring.nearest import blocks, exact_steps, radii, squared_distances
+from igan_zoo.serving.scoring.metrics.moments import FEATURE_STEPS
+from igan_zoo.serving.scoring.metrics.nearest import blocks, exact_steps, radii, squared_distances
 
 SHOWN = 3
 _TILE = 96

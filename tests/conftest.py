@@ -139,8 +139,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> d
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, data_directory: Path) -> Path:
     """A run of the real recipe on the small data, three epochs long."""
-    from igan_zoo.training.recipes import find_recipe
-    from igan_zoo.training.settings import customize
+    from igan_zoo.training.recipes.catalogue import find_recipe
+    from igan_zoo.training.recipes.settings import customize
     from igan_zoo.training.start import start_training
 
     path = tmp_path_factory.mktemp("runs") / "run"

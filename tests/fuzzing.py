@@ -91,7 +91,7 @@ def graph(path: Path) -> None:
 
 
 def matlab(path: Path) -> None:
-    from igan_zoo.images.svhn import open_svhn
+    from igan_zoo.images.formats.svhn import open_svhn
 
     open_svhn(path.parent, "test")
 
@@ -99,7 +99,7 @@ def matlab(path: Path) -> None:
 def parquet_pages(path: Path) -> None:
     from types import SimpleNamespace
 
-    from igan_zoo.images.parquet_pages import check_pages
+    from igan_zoo.images.formats.parquet_pages import check_pages
 
     size = path.stat().st_size
     chunk = {"data_page_offset": 0, "dictionary_page_offset": None, "total_compressed_size": size, "num_values": 100}
@@ -108,14 +108,14 @@ def parquet_pages(path: Path) -> None:
 
 
 def run_facts(path: Path) -> None:
-    from igan_zoo.training.runs import Run
+    from igan_zoo.training.runs.directory import Run
 
     path.replace(path.parent / "recipe.json")
     Run(path.parent).facts().command()
 
 
 def run_log(path: Path) -> None:
-    from igan_zoo.training.runs import Run
+    from igan_zoo.training.runs.directory import Run
 
     Run(path.parent).log()
 
@@ -275,8 +275,8 @@ def matlab_seeds() -> list[bytes]:
 def run_seeds() -> list[bytes]:
     import msgspec
 
-    from igan_zoo.training.recipes import find_recipe
-    from igan_zoo.training.runs import RunFacts
+    from igan_zoo.training.recipes.catalogue import find_recipe
+    from igan_zoo.training.runs.directory import RunFacts
 
     facts = RunFacts(find_recipe("mnist-ssl"), "mnist", ("0", "1"), 100, 10, "cpu", 1, {"torch": "2"})
     return [msgspec.json.encode(facts)]

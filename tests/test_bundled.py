@@ -23,7 +23,7 @@ from igan_zoo.models.parity import decode_parity
 from igan_zoo.reproduction.evidence import model_evidence
 from igan_zoo.serving.classifying import count_errors
 from igan_zoo.serving.engine import load_engine
-from igan_zoo.training.departures import departures, experiment_of
+from igan_zoo.training.recipes.departures import departures, experiment_of
 from tests.conftest import REAL_MNIST, REPOSITORY
 
 NAMES = [entry.name for entry in catalogue.CATALOGUE]

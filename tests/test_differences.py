@@ -25,7 +25,7 @@ def test_every_row_names_a_file_that_is_marked_and_every_marked_file_has_a_row()
 
 
 def test_the_page_speaks_of_settings_and_recipes_that_exist() -> None:
-    from igan_zoo.training.recipes import RECIPES
+    from igan_zoo.training.recipes.catalogue import RECIPES
 
     names = re.findall(r"`((?:mnist|cifar10|svhn|imagenet128)-[a-z0-9-]+)`", PAGE.read_text())
     assert names

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from igan_zoo.images.labeled import LabeledImages
+from igan_zoo.training.data.training_set import to_network, views
 from igan_zoo.training.games.game import answer_batches
 from igan_zoo.training.loop import open_game
-from igan_zoo.training.runs import Run
-from igan_zoo.training.training_set import to_network, views
+from igan_zoo.training.runs.directory import Run
 
 
 def count_run_errors(run: Run, data: LabeledImages) -> int:

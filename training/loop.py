@@ -18,18 +18,18 @@ from igan_zoo.images.pixels import grid
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.spec import WEIGHTS
 from igan_zoo.models.store import resolve
-from igan_zoo.training.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
+from igan_zoo.training.data.epoch_batches import EpochBatches, epoch_length
+from igan_zoo.training.data.subsets import epoch_order
+from igan_zoo.training.data.training_set import TrainingSet
 from igan_zoo.training.distributed import World
-from igan_zoo.training.epoch_batches import EpochBatches, epoch_length
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Game, Losses, answer_batches
-from igan_zoo.training.random_states import random_states, restore_random_states, split_random_states
-from igan_zoo.training.runs import Run
-from igan_zoo.training.saving import SaveClock
-from igan_zoo.training.settings import Recipe
-from igan_zoo.training.subsets import epoch_order
-from igan_zoo.training.tensorboard import TensorBoardLog
-from igan_zoo.training.training_set import TrainingSet
+from igan_zoo.training.recipes.settings import Recipe
+from igan_zoo.training.runs.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
+from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.runs.random_states import random_states, restore_random_states, split_random_states
+from igan_zoo.training.runs.saving import SaveClock
+from igan_zoo.training.runs.tensorboard import TensorBoardLog
 
 # How often the losses are looked at: on a GPU every look waits for the device.
 _STEPS_BETWEEN_LOOKS = 20

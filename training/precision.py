@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from igan_zoo.machine.processor import processor
-from igan_zoo.training.settings import Precision
+from igan_zoo.training.recipes.settings import Precision
 
 # Flags of a CPU that multiplies in bfloat16, as Linux names them.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
+from igan_zoo.training.data.subsets import labelled_subset
+from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.distributed import World
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
-from igan_zoo.training.requests import TrainOptions, TrainRequest
-from igan_zoo.training.runs import Run, RunFacts
-from igan_zoo.training.settings import Precision, Recipe
-from igan_zoo.training.subsets import labelled_subset
-from igan_zoo.training.training_set import load_for_recipe
+from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
+from igan_zoo.training.recipes.settings import Precision, Recipe
+from igan_zoo.training.runs.directory import Run, RunFacts
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ if _TYPE_CHECKING:
     from igan_zoo.errors import IganZooError
     from igan_zoo.serving.model import LoadedModel as Model
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
-    from igan_zoo.training.requests import TrainOptions
-    from igan_zoo.training.runs import Run
+    from igan_zoo.training.recipes.requests import TrainOptions
+    from igan_zoo.training.runs.directory import Run
 
 __all__ = [
     "ExportOptions",
@@ -37,10 +37,10 @@ __version__ = "0.1.0"
 _PLACES = {
     "IganZooError": ("igan_zoo.errors", "IganZooError"),
     "Model": ("igan_zoo.serving.model", "LoadedModel"),
-    "Run": ("igan_zoo.training.runs", "Run"),
+    "Run": ("igan_zoo.training.runs.directory", "Run"),
     "ScoreOptions": ("igan_zoo.serving.scoring.scores", "ScoreOptions"),
     "Scores": ("igan_zoo.serving.scoring.scores", "Scores"),
-    "TrainOptions": ("igan_zoo.training.requests", "TrainOptions"),
+    "TrainOptions": ("igan_zoo.training.recipes.requests", "TrainOptions"),
 }
 
 # onnxruntime reports the machine to its maker unless it is told not to before it is imported; nothing later stops it.

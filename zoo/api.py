@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from igan_zoo.serving.model import Role
     from igan_zoo.serving.scoring.protocols import Metric
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
-    from igan_zoo.training.requests import TrainOptions
-    from igan_zoo.training.runs import Run
+    from igan_zoo.training.recipes.requests import TrainOptions
+    from igan_zoo.training.runs.directory import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +219,8 @@ def train(
         DeviceError: the device is not there.
         MissingExtraError: the train extra is not installed.
     """
-    from igan_zoo.training.requests import TrainOptions, resolve_request
-    from igan_zoo.training.runs import Run
+    from igan_zoo.training.recipes.requests import TrainOptions, resolve_request
+    from igan_zoo.training.runs.directory import Run
 
     options = options or TrainOptions()
     request = resolve_request(
@@ -279,8 +279,8 @@ def export(
         from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.training.runs import Run
-    from igan_zoo.training.training_set import load_for_recipe
+    from igan_zoo.training.data.training_set import load_for_recipe
+    from igan_zoo.training.runs.directory import Run
 
     options = options or ExportOptions()
     path = run.path if isinstance(run, Run) else Path(run)

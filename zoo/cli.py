@@ -9,26 +9,10 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import (
-    bench,
-    cache,
-    data,
-    doctor,
-    export,
-    inference,
-    merge_scores,
-    models,
-    neighbors,
-    publishing,
-    rank,
-    reproduce,
-    score,
-    serve,
-    suggest,
-    training,
-    turing,
-)
+from igan_zoo.commands import bench, cache, doctor, export, inference, models, publishing, serve, turing
+from igan_zoo.commands.scoring import merge_scores, neighbors, rank, score
 from igan_zoo.commands.terminal import logging_to_stderr
+from igan_zoo.commands.training import prepare, reproduce, suggest, train
 from igan_zoo.errors import IganZooError, first_line, one_line
 from igan_zoo.machine.progress import showing_progress
 
@@ -139,9 +123,9 @@ _COMMANDS = (
     neighbors.neighbors,
     bench.bench,
     serve.serve,
-    data.prepare,
-    training.recipes,
-    training.train,
+    prepare.prepare,
+    train.recipes,
+    train.train,
     suggest.suggest,
     export.export,
     reproduce.reproduce,

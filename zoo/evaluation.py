@@ -58,8 +58,8 @@ def evaluate_run(path: Path, data: str, split: str, labels_file: Path | None) ->
         from igan_zoo.training.evaluation import count_run_errors
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.training.runs import Run
-    from igan_zoo.training.training_set import load_for_recipe
+    from igan_zoo.training.data.training_set import load_for_recipe
+    from igan_zoo.training.runs.directory import Run
 
     run = Run(path)
     labeled = load_for_recipe(run.facts().recipe, data, split, labels_file=labels_file, labeled_only=True)

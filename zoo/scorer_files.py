@@ -76,8 +76,8 @@ def write_scorer(
 def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> ScorerParity | None:
     """Returns the report of the comparison with PyTorch, where that is installed."""
     try:
-        from igan_zoo.export.scorer_parity import scorer_parity
-        from igan_zoo.export.torch_scorers import torch_scorer
+        from igan_zoo.export.scorers.parity import scorer_parity
+        from igan_zoo.export.scorers.torch_scorers import torch_scorer
     except ImportError:
         return None
     return scorer_parity(content, torch_scorer(kind, file), scorer_name(kind, file), file.sha256)
@@ -85,7 +85,7 @@ def _compared(kind: ScorerKind, file: WeightsFile, content: bytes) -> ScorerPari
 
 def _with_preview(written: ScorerFiles, size: int, calibration: str, *, replace: bool) -> ScorerFiles:
     try:
-        from igan_zoo.export.scorer_previews import write_int8_scorer
+        from igan_zoo.export.scorers.previews import write_int8_scorer
     except ImportError as error:
         raise missing_extra(error, "train") from error
     images = open_source(calibration, split=None)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.scoring.moments import LARGEST_FEATURE, ExactMoments, feature_steps
+from igan_zoo.serving.scoring.metrics.moments import LARGEST_FEATURE, ExactMoments, feature_steps
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_facts, image_splits, kept_images
 
 # Probabilities and entropies are counted in these steps. The score's relative error is at most, with C classes,

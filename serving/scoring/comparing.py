@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.scoring.extrapolation import FEWEST_IMAGES, FEWEST_SPLITS
-from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, check_subset_size
+from igan_zoo.serving.scoring.metrics.extrapolation import FEWEST_IMAGES, FEWEST_SPLITS
+from igan_zoo.serving.scoring.metrics.kernel_distance import DEFAULT_SUBSET_SIZE, check_subset_size
 from igan_zoo.serving.scoring.protocols import (
     METRICS,
     OF_CLASSES,

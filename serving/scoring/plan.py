@@ -11,8 +11,8 @@ import msgspec
 
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.images.stored import ImageSource
-from igan_zoo.serving.scoring.extrapolation import check_images, check_splits
 from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
+from igan_zoo.serving.scoring.metrics.extrapolation import check_images, check_splits
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.protocols import (
     OF_CLASSES,

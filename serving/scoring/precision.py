@@ -10,9 +10,9 @@ from igan_zoo.errors import ScoringError
 from igan_zoo.images.batches import ImageBatches
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.models.interface import WEIGHTS_KEY
-from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian_of
 from igan_zoo.serving.scoring.gathering import choose_images
-from igan_zoo.serving.scoring.inception_score import unsplit_score
+from igan_zoo.serving.scoring.metrics.frechet_distance import frechet_distance, gaussian_of
+from igan_zoo.serving.scoring.metrics.inception_score import unsplit_score
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
 

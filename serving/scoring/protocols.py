@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError, UnknownNameError
-from igan_zoo.serving.scoring.bootstrap import bootstrap_error
-from igan_zoo.serving.scoring.density_coverage import density_coverage
-from igan_zoo.serving.scoring.extrapolation import frechet_distance_infinity, inception_score_infinity
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian, gaussian_of
-from igan_zoo.serving.scoring.inception_score import inception_score
-from igan_zoo.serving.scoring.kernel_distance import DEFAULT_SUBSET_SIZE, Kernel, kernel_distance
-from igan_zoo.serving.scoring.precision_recall import precision_recall
+from igan_zoo.serving.scoring.metrics.bootstrap import bootstrap_error
+from igan_zoo.serving.scoring.metrics.density_coverage import density_coverage
+from igan_zoo.serving.scoring.metrics.extrapolation import frechet_distance_infinity, inception_score_infinity
+from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian, frechet_distance, gaussian, gaussian_of
+from igan_zoo.serving.scoring.metrics.inception_score import inception_score
+from igan_zoo.serving.scoring.metrics.kernel_distance import DEFAULT_SUBSET_SIZE, Kernel, kernel_distance
+from igan_zoo.serving.scoring.metrics.precision_recall import precision_recall
+from igan_zoo.serving.scoring.metrics.vendi_score import vendi_score
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_complete
-from igan_zoo.serving.scoring.vendi_score import vendi_score
 
 Metric = Literal["is", "fid", "kid", "pr", "dc", "is-inf", "fid-inf", "kid-rbf", "vendi"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

@@ -11,7 +11,6 @@ from typing import Literal
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring import comparing
 from igan_zoo.serving.scoring.caveats import caveats
-from igan_zoo.serving.scoring.frechet_distance import gaussian
 from igan_zoo.serving.scoring.gathering import (
     DEFAULT_SECONDS_BETWEEN_SAVES,
     Gather,
@@ -19,6 +18,7 @@ from igan_zoo.serving.scoring.gathering import (
     gather_statistics,
     skipped_images,
 )
+from igan_zoo.serving.scoring.metrics.frechet_distance import gaussian
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.plan import Plan, find_or_gather, results
 from igan_zoo.serving.scoring.protocols import Metric, Record, Reference, check_outputs

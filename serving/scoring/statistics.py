@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.scoring.moments import check_total
+from igan_zoo.serving.scoring.metrics.moments import check_total
 
 # torch-fidelity's seed: with it, splits and subsets are the same images as there.
 DEFAULT_SEED = 2020

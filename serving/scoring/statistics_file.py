@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.machine.files import atomic_file, reading
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, check_covariance
-from igan_zoo.serving.scoring.moments import check_total
+from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian, check_covariance
+from igan_zoo.serving.scoring.metrics.moments import check_total
 from igan_zoo.serving.scoring.statistics import Facts, Statistics, check_facts, kept_images
 
 _METADATA_KEY = "igan_zoo.statistics"

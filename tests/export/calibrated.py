@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.export.convolutions import Convolution
+from igan_zoo.export.scorers.convolutions import Convolution
 
 
 def calibrate(network: nn.Module, x: Tensor, *, seed: int = 0) -> nn.Module:

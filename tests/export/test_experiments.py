@@ -14,11 +14,11 @@ from igan_zoo.images.loading import load_images
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.serving.engine import Engine
+from igan_zoo.training.data.training_set import to_network
 from igan_zoo.training.evaluation import run_logits
 from igan_zoo.training.loop import open_game
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.training_set import to_network
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.runs.directory import Run
 from tests.export.runtimes import runtimes
 from tests.training.test_experiments import Cli, arguments
 
@@ -146,7 +146,7 @@ def test_a_generator_with_a_faster_graph_has_it_beside_the_plain_one(
     sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parity of both is in the report; the small network of this test counts as large."""
-    monkeypatch.setattr("igan_zoo.export.rewriting._FEWEST_CHANNELS", 1)
+    monkeypatch.setattr("igan_zoo.export.graphs.rewriting._FEWEST_CHANNELS", 1)
     recipe = find_recipe("mnist-mbd")
     assert igan_zoo(*arguments(recipe, sources, tmp_path / "run"))[0] == 0
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "model")

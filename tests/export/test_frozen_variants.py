@@ -24,7 +24,7 @@ from igan_zoo.export.freeze import (
     measure_population,
     with_affine_normalization,
 )
-from igan_zoo.export.graphs import to_onnx
+from igan_zoo.export.graphs.building import to_onnx
 from igan_zoo.export.parity import parity_report
 from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.latents import latents
@@ -32,8 +32,8 @@ from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.training.games.players import build_generator
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
-from igan_zoo.training.recipes import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.catalogue import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
+from igan_zoo.training.recipes.settings import Recipe
 from tests.training.test_experiments import Cli, arguments
 
 SMALL = {

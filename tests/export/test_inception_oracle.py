@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear
 
-from igan_zoo.export.inception import Inception
-from igan_zoo.export.resize import tf1_bilinear
+from igan_zoo.export.scorers.inception import Inception
+from igan_zoo.export.scorers.resize import tf1_bilinear
 from igan_zoo.images.pixels import Shape, read_image
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import read

@@ -20,7 +20,7 @@ from igan_zoo.errors import (
 )
 from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.freeze import ImageGenerator
-from igan_zoo.export.graphs import with_levels
+from igan_zoo.export.graphs.building import with_levels
 from igan_zoo.export.parity import Subject, TestImages, parity_report
 from igan_zoo.export.trained import load_networks
 from igan_zoo.images.loading import load_images

@@ -19,10 +19,10 @@ from torch import nn
 
 from igan_zoo.errors import ModelDirectoryError, ParityError, TrainingError
 from igan_zoo.export.freeze import ImageClassifier, ImageGenerator
-from igan_zoo.export.graphs import to_onnx
-from igan_zoo.export.half_precision import half_precision
+from igan_zoo.export.graphs.building import to_onnx
+from igan_zoo.export.graphs.half_precision import half_precision
+from igan_zoo.export.graphs.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.export.parity import Subject
-from igan_zoo.export.quantization import CALIBRATION_IMAGES, quantized
 from igan_zoo.export.variants import calibration_images, make_variants, variant_parity
 from igan_zoo.latents import latents
 from igan_zoo.models import store
@@ -30,8 +30,8 @@ from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import ResultSpec, graph_file
 from igan_zoo.serving.engine import Engine, load_engine
 from igan_zoo.training.networks.multi_scale import MultiScaleDiscriminator, MultiScaleGenerator
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
 from tests.conftest import synthetic_digits
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -11,15 +11,15 @@ from torch import nn
 
 from igan_zoo.errors import OutOfTimeError
 from igan_zoo.export.exporter import export_run
-from igan_zoo.training.checkpoints import checkpoint_facts
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Batches, Game
 from igan_zoo.training.loop import Options
 from igan_zoo.training.networks.layers import GaussianNoise
 from igan_zoo.training.precision import float32_as
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Precision, customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Precision, customize
+from igan_zoo.training.runs.checkpoints import checkpoint_facts
+from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.start import start_training
 from tests.conftest import TINY
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, multiprocessing, nn
 
 from igan_zoo.images.labeled import LabeledImages
-from igan_zoo.training.checkpoints import load_checkpoint
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Batches, Game
 from igan_zoo.training.loop import Options, Training
 from igan_zoo.training.networks.layers import GaussianNoise
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
+from igan_zoo.training.runs.checkpoints import load_checkpoint
+from igan_zoo.training.runs.directory import Run
 from tests.conftest import synthetic_digits
 
 RECIPES = ("mnist-ssl", "cifar10-ssl", "cifar10-table3-l-ha", "imagenet128")

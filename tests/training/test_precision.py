@@ -9,9 +9,9 @@ import torch
 
 from igan_zoo.training import precision
 from igan_zoo.training.precision import denormals_as_zero, float32_as, multiplies_in_bfloat16, resolved_precision
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Precision, customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Precision, customize
+from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.start import start_training
 from tests.conftest import TINY
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.training.games.alternating import AlternatingGame
 from igan_zoo.training.networks.layers import GaussianNoise
-from igan_zoo.training.recipes import MNIST_SSL, MNIST_SSL_SOFTPLUS
-from igan_zoo.training.settings import Recipe, customize
+from igan_zoo.training.recipes.catalogue import MNIST_SSL, MNIST_SSL_SOFTPLUS
+from igan_zoo.training.recipes.settings import Recipe, customize
 
 Parameters = dict[str, NDArray[np.float64]]
 BATCH = 12

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
-from igan_zoo.training.losses import feature_matching_loss, labelled_loss, realness_logits, unlabelled_loss
+from igan_zoo.training.games.losses import feature_matching_loss, labelled_loss, realness_logits, unlabelled_loss
 from igan_zoo.training.networks.layers import GaussianNoise, initialize_from_data
 from igan_zoo.training.networks.normalization import BatchNormShift
 from igan_zoo.training.networks.players import Discriminator, Generator

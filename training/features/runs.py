@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.machine.files import alone, atomic_file, open_regular
 from igan_zoo.machine.progress import Progress
-from igan_zoo.training.checkpoints import load_checkpoint, save_checkpoint
+from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.features.classifier import FeatureClassifier
 from igan_zoo.training.features.game import GameSettings, feature_classifier, play
 from igan_zoo.training.features.logistic import fit_logistic
@@ -30,7 +30,7 @@ from igan_zoo.training.features.propagation import propagated
 from igan_zoo.training.features.settings import FeatureRecipe
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
-from igan_zoo.training.subsets import labelled_subset, validation_subset
+from igan_zoo.training.runs.checkpoints import load_checkpoint, save_checkpoint
 
 Keep = Literal["game", "linear", "better"]
 FACTS = "features.json"

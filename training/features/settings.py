@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from igan_zoo.training.settings import Count, Index, Labels, Rate, Weight
+from igan_zoo.training.recipes.settings import Count, Index, Labels, Rate, Weight
 
 
 class FeatureRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from igan_zoo.training.augmentation import strong_view, weak_view
-from igan_zoo.training.consistency import PseudoLabels, consistency_loss, pseudo_labels
+from igan_zoo.training.data.augmentation import strong_view, weak_view
 from igan_zoo.training.distributed import World
+from igan_zoo.training.games.consistency import PseudoLabels, consistency_loss, pseudo_labels
 from igan_zoo.training.games.game import Batches, Game, Losses, kept
-from igan_zoo.training.games.players import build_discriminator, build_generator
-from igan_zoo.training.losses import (
+from igan_zoo.training.games.losses import (
     absolute_feature_matching_loss,
     equilibrium_loss,
     feature_matching_loss,
@@ -21,10 +20,11 @@ from igan_zoo.training.losses import (
     minimax_loss,
     unlabelled_loss,
 )
+from igan_zoo.training.games.players import build_discriminator, build_generator
 from igan_zoo.training.networks.layers import full_precision, initialize_from_data
 from igan_zoo.training.networks.players import OUTPUTS, Discriminator, Generator
 from igan_zoo.training.networks.weight_norm import held_weights
-from igan_zoo.training.settings import Output, Recipe
+from igan_zoo.training.recipes.settings import Output, Recipe
 
 _MATCHING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "feature-matching": feature_matching_loss,

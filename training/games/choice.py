@@ -6,7 +6,7 @@ from igan_zoo.training.distributed import World
 from igan_zoo.training.games.alternating import AlternatingGame
 from igan_zoo.training.games.game import Game
 from igan_zoo.training.games.simultaneous import SimultaneousGame
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.settings import Recipe
 
 
 def new_game(recipe: Recipe, classes: int, *, device: str = "cpu", world: World | None = None) -> Game:

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from igan_zoo import latents
 from igan_zoo.errors import TrainingError
-from igan_zoo.training.checkpoints import average_tensors, history_tensors, network_tensors, optimizer_tensors
+from igan_zoo.training.data.training_set import to_pixels
 from igan_zoo.training.distributed import World
-from igan_zoo.training.historical import HistoricalAverage
-from igan_zoo.training.losses import realness_logits
+from igan_zoo.training.games.historical import HistoricalAverage
+from igan_zoo.training.games.losses import realness_logits
 from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 from igan_zoo.training.precision import autocast, resolved_precision
-from igan_zoo.training.settings import Output, Recipe
-from igan_zoo.training.training_set import to_pixels
+from igan_zoo.training.recipes.settings import Output, Recipe
+from igan_zoo.training.runs.checkpoints import average_tensors, history_tensors, network_tensors, optimizer_tensors
 
 # What a step reports: scalars on the device, by the names of the log.
 Losses = dict[str, Tensor]

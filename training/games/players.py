@@ -9,7 +9,7 @@ from igan_zoo.latents import REFERENCE_SEED, latents
 from igan_zoo.training.networks.convolutional import convolutional_discriminator, convolutional_generator
 from igan_zoo.training.networks.players import Discriminator, Generator, mnist_discriminator, mnist_generator, scaled
 from igan_zoo.training.networks.residual import residual_discriminator
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.settings import Recipe
 
 # Of the first layer of the 2016 CIFAR-10 generator.
 GENERATOR_FILTERS = 512

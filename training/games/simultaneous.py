@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from igan_zoo.latents import REFERENCE_SEED
-from igan_zoo.training.augmentation import weak_view
+from igan_zoo.training.data.augmentation import weak_view
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.game import Batches, Game, Losses, kept
-from igan_zoo.training.losses import equilibrium_loss, labelled_loss, unlabelled_loss
+from igan_zoo.training.games.losses import equilibrium_loss, labelled_loss, unlabelled_loss
 from igan_zoo.training.networks.layers import full_precision
 from igan_zoo.training.networks.multi_scale import MultiScaleDiscriminator, MultiScaleGenerator
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.settings import Recipe
 
 
 class SimultaneousGame(Game):

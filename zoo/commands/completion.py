@@ -38,7 +38,7 @@ def _catalogue() -> dict[str, str]:
 
 
 def _recipes() -> dict[str, str]:
-    from igan_zoo.training.recipe_sentences import SENTENCES
+    from igan_zoo.training.recipes.sentences import SENTENCES
 
     return SENTENCES
 

@@ -125,7 +125,7 @@ def export(
 
 
 def _export_features(path: Path, out: Path, *, force: bool) -> None:
-    from igan_zoo.commands.records import refuse_existing
+    from igan_zoo.commands.scoring.records import refuse_existing
 
     try:
         from igan_zoo.export.feature_classifier import export_feature_run

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.images.batches import decode_ahead
+from igan_zoo.images.formats.shards import ShardSource
 from igan_zoo.images.labeled import LabeledImages, labeled_indices
 from igan_zoo.images.pixels import Shape, quiet_pillow
-from igan_zoo.images.shards import ShardSource
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import Indices, LabeledSource
 from igan_zoo.machine.progress import Progress

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ChecksumError, DataError, OutputError
 from igan_zoo.images.folders import FolderSource
+from igan_zoo.images.formats.parquet import ParquetSource
+from igan_zoo.images.formats.shards import MANIFEST, Manifest, Shard, open_shards, read_manifest, verify_shard
 from igan_zoo.images.hub_data import HubFile
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.loading import UsableImages, report_skipped
-from igan_zoo.images.parquet import ParquetSource
-from igan_zoo.images.shards import MANIFEST, Manifest, Shard, open_shards, read_manifest, verify_shard
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import LabeledSource
 from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, sha256_of

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.images.arrays import open_npy, open_npz
 from igan_zoo.images.folders import open_folder
+from igan_zoo.images.formats.arrays import open_npy, open_npz
+from igan_zoo.images.formats.parquet import open_parquet
+from igan_zoo.images.formats.shards import MANIFEST, open_shards
+from igan_zoo.images.formats.svhn import has_svhn_files, open_svhn
+from igan_zoo.images.formats.tars import open_tar
 from igan_zoo.images.hub_data import hub_files
 from igan_zoo.images.memory import open_memory
-from igan_zoo.images.parquet import open_parquet
-from igan_zoo.images.shards import MANIFEST, open_shards
 from igan_zoo.images.splits import SPLITS, choose_split, files_by_split, parquet_names
 from igan_zoo.images.stored import LabeledSource
-from igan_zoo.images.svhn import has_svhn_files, open_svhn
-from igan_zoo.images.tars import open_tar
 
 if TYPE_CHECKING:
     from igan_zoo.images.given import GivenImage

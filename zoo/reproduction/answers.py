@@ -18,7 +18,7 @@ from igan_zoo.reproduction.evidence import Evidence
 from igan_zoo.serving.classifying import logit_batches
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.evaluation import run_logits
-from igan_zoo.training.runs import Run
+from igan_zoo.training.runs.directory import Run
 
 Logits = NDArray[np.float32]
 _BATCH = 500

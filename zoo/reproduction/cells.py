@@ -12,9 +12,9 @@ from igan_zoo.paper import SEEDS
 from igan_zoo.reproduction.evidence import Evidence, matching, seeds_of
 from igan_zoo.reproduction.published import Row
 from igan_zoo.reproduction.scores import Score
-from igan_zoo.training.departures import departures
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.departures import departures
+from igan_zoo.training.recipes.settings import Recipe
 
 # Returns the table's number of one training, or of several as an ensemble, and the number's own deviation; None of what
 # is only looked at, and where there is none.

@@ -17,9 +17,9 @@ from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG, WEIGHTS
 from igan_zoo.reproduction.published import Row
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Recipe
+from igan_zoo.training.runs.directory import Run
 
 
 @dataclass(frozen=True)

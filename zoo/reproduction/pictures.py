@@ -12,7 +12,7 @@ from igan_zoo.images.pixels import write_image
 from igan_zoo.machine.files import atomic_file
 from igan_zoo.models.spec import SAMPLES
 from igan_zoo.reproduction.evidence import Evidence
-from igan_zoo.training.runs import Run
+from igan_zoo.training.runs.directory import Run
 
 # More lines than that are told apart by nobody.
 _MOST_NAMED = 12

@@ -11,8 +11,13 @@ from msgspec.structs import asdict
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.names import nearest
 from igan_zoo.paper import BENCHMARKS, Benchmark, Published
-from igan_zoo.training.recipes import CIFAR10_MBD, CIFAR10_MBD_EQUILIBRIUM, CIFAR10_SSL, CIFAR10_SSL_HALF_WIDTH
-from igan_zoo.training.settings import Recipe
+from igan_zoo.training.recipes.catalogue import (
+    CIFAR10_MBD,
+    CIFAR10_MBD_EQUILIBRIUM,
+    CIFAR10_SSL,
+    CIFAR10_SSL_HALF_WIDTH,
+)
+from igan_zoo.training.recipes.settings import Recipe
 
 Metric = Literal["errors", "error percent", "Inception score", "pictures"]
 

@@ -18,10 +18,10 @@ from igan_zoo.reproduction.report import Report, TrainingRow, record, write_repo
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.scores import NO_INCEPTION, Score, Scores, check_inception, score_generators
 from igan_zoo.reproduction.trainings import reason_for, train_in_order, trainings_to_do
-from igan_zoo.training.departures import departures
+from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.precision import torch_threads
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.training_set import load_for_recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.departures import departures
 
 # Of each row, so many generators have their images shown.
 _GRIDS = 2

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from igan_zoo.reproduction.report import write_report
-from igan_zoo.training.toy_game import Outcome, ToyGame, draw_game
+from igan_zoo.training.games.toy_game import Outcome, ToyGame, draw_game
 
 _COLUMNS = {
     "final median": "median_final_distance",

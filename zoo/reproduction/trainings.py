@@ -12,12 +12,12 @@ from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.reproduction.evidence import Evidence, matching, with_subset
 from igan_zoo.reproduction.published import Row, Table
 from igan_zoo.reproduction.request import Request
+from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.loop import Options
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run, train_command
-from igan_zoo.training.settings import Recipe, customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Recipe, customize
+from igan_zoo.training.runs.directory import Run, train_command
 from igan_zoo.training.start import start_training
-from igan_zoo.training.training_set import load_for_recipe
 
 # A kill costs at most so many seconds.
 _CHECKPOINT_SECONDS = 60.0

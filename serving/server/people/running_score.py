@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
 from igan_zoo.serving.scoring.accumulator import Accumulator
-from igan_zoo.serving.scoring.inception_score import inception_score
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
+from igan_zoo.serving.scoring.metrics.inception_score import inception_score
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.plan import results
 from igan_zoo.serving.scoring.protocols import Record

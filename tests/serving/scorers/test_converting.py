@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from igan_zoo.errors import ParityError
-from igan_zoo.export.inception import Inception
-from igan_zoo.export.scorer_parity import comparison_images, scorer_parity
-from igan_zoo.export.torch_scorers import NETWORKS, TorchScorer
+from igan_zoo.export.scorers.inception import Inception
+from igan_zoo.export.scorers.parity import comparison_images, scorer_parity
+from igan_zoo.export.scorers.torch_scorers import NETWORKS, TorchScorer
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Engine, load_engine
@@ -237,7 +237,7 @@ def test_without_pytorch_the_command_says_that_nothing_was_compared(
     """A report of the file that was there before goes with it."""
     arguments = ("export", "inception", "--weights", weights, "--any-weights", "--force", "--out", tmp_path)
     (tmp_path / f"{scorer.stem}.parity.json").write_text("{}")
-    monkeypatch.setitem(sys.modules, "igan_zoo.export.torch_scorers", None)
+    monkeypatch.setitem(sys.modules, "igan_zoo.export.scorers.torch_scorers", None)
     code, output, _ = igan_zoo(*arguments)
     assert code == 0
     assert "not compared with PyTorch, which needs the train extra" in output
@@ -247,7 +247,7 @@ def test_without_pytorch_the_command_says_that_nothing_was_compared(
 def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
     igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("igan_zoo.export.scorer_parity.scorer_parity", lambda *_: {})
+    monkeypatch.setattr("igan_zoo.export.scorers.parity.scorer_parity", lambda *_: {})
     out = tmp_path / "new" / "mine.onnx"
     arguments = ("export", "inception", "--weights", weights, "--any-weights", "--out")
     code, output, errors = igan_zoo(*arguments, out)
@@ -301,7 +301,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(
 def test_an_int8_preview_stands_beside_the_scorer_and_says_what_it_is(
     igan_zoo: Cli, weights: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("igan_zoo.export.scorer_parity.scorer_parity", lambda *_: {})
+    monkeypatch.setattr("igan_zoo.export.scorers.parity.scorer_parity", lambda *_: {})
     np.save(tmp_path / "few.npy", np.zeros((191, 4, 4, 3), np.uint8))
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (192, 9, 8, 3), np.uint8))
     arguments = ("export", "inception", "--weights", weights, "--any-weights", "--variant", "int8", "--out")

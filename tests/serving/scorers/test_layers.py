@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from igan_zoo.export.convolutions import Convolution
+from igan_zoo.export.scorers.convolutions import Convolution
 from igan_zoo.serving.scorers.layers import convolution, pillow_resize
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scorers.weights import Weights

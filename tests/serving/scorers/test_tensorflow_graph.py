@@ -11,7 +11,7 @@ from tensorboard.compat.proto import graph_pb2
 from torch import Tensor
 
 from igan_zoo.errors import WeightsError
-from igan_zoo.export.inception import Inception
+from igan_zoo.export.scorers.inception import Inception
 from igan_zoo.serving.scorers.tensorflow_graph import inception_names, read_inception_graph
 from tests.serving.scorers.graph_def import INT32, add_constant, inception_graph
 

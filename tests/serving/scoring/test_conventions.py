@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from igan_zoo.commands.conventions import print_comparison
+from igan_zoo.commands.scoring.conventions import print_comparison
 from igan_zoo.errors import InterfaceError, ScoringError
 from igan_zoo.images.sources import open_source
 from igan_zoo.serving.scoring.conventions import (
@@ -26,8 +26,8 @@ from igan_zoo.serving.scoring.conventions import (
     half_pixel_bilinear,
     score_logits,
 )
-from igan_zoo.serving.scoring.inception_score import inception_score_reference
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
+from igan_zoo.serving.scoring.metrics.inception_score import inception_score_reference
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.statistics import Facts
 from tests.serving.tiny_scorer import tiny_scorer

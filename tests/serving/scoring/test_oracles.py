@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from igan_zoo.serving.scoring.density_coverage import density_coverage
-from igan_zoo.serving.scoring.extrapolation import frechet_distance_infinity
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance, gaussian
-from igan_zoo.serving.scoring.inception_score import inception_score
-from igan_zoo.serving.scoring.kernel_distance import kernel_distance
-from igan_zoo.serving.scoring.precision_recall import precision_recall
+from igan_zoo.serving.scoring.metrics.density_coverage import density_coverage
+from igan_zoo.serving.scoring.metrics.extrapolation import frechet_distance_infinity
+from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian, frechet_distance, gaussian
+from igan_zoo.serving.scoring.metrics.inception_score import inception_score
+from igan_zoo.serving.scoring.metrics.kernel_distance import kernel_distance
+from igan_zoo.serving.scoring.metrics.precision_recall import precision_recall
+from igan_zoo.serving.scoring.metrics.vendi_score import vendi_score
 from igan_zoo.serving.scoring.statistics import Statistics
-from igan_zoo.serving.scoring.vendi_score import vendi_score
 from tests.serving.scoring.examples import some_facts, some_features, some_logits, statistics_of
 
 PYTHON = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")

@@ -13,7 +13,7 @@ from onnx import helper
 from igan_zoo.errors import ScoringError
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import ImageSource
-from igan_zoo.serving.scoring.frechet_distance import Gaussian, frechet_distance_reference
+from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian, frechet_distance_reference
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.precision import preview_error
 from tests.serving.tiny_scorer import tiny_scorer

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igan_zoo.errors import ScoringError, UnknownNameError
-from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian
-from igan_zoo.serving.scoring.inception_score import inception_score
+from igan_zoo.serving.scoring.metrics.frechet_distance import frechet_distance, gaussian
+from igan_zoo.serving.scoring.metrics.inception_score import inception_score
 from igan_zoo.serving.scoring.protocols import (
     METRICS,
     Metric,

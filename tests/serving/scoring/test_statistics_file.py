@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.serving.scoring.frechet_distance import frechet_distance, gaussian
+from igan_zoo.serving.scoring.metrics.frechet_distance import frechet_distance, gaussian
 from igan_zoo.serving.scoring.statistics import merge
 from igan_zoo.serving.scoring.statistics_file import (
     load_gaussian,

@@ -10,7 +10,7 @@ from igan_zoo.training.networks.convolutional import convolutional_discriminator
 from igan_zoo.training.networks.layers import initialize_from_data
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.networks.weight_norm import WeightNormConv2d
-from igan_zoo.training.settings import SIZES
+from igan_zoo.training.recipes.settings import SIZES
 
 
 def discriminator(size: int = 32, filters: int = 8, channels: int = 3, form: str | None = None) -> Discriminator:

@@ -22,8 +22,8 @@ from igan_zoo.training.networks.weight_norm import (
     weight_norm_linear,
     weight_norm_linear_reference,
 )
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
 
 LAYERS = {
     "convolution": (lambda: WeightNormConv2d(3, 5, 3, stride=2, padding=1), (7, 3, 8, 8)),

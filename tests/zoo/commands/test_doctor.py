@@ -70,8 +70,8 @@ def test_version_names_the_runtime_and_its_providers(igan_zoo: Cli) -> None:
 
 
 def test_every_recipe_has_a_sentence(igan_zoo: Cli) -> None:
-    from igan_zoo.training.recipe_sentences import SENTENCES
-    from igan_zoo.training.recipes import RECIPES
+    from igan_zoo.training.recipes.catalogue import RECIPES
+    from igan_zoo.training.recipes.sentences import SENTENCES
 
     assert list(SENTENCES) == list(RECIPES)
     header, *rows = igan_zoo("recipes")[1].splitlines()

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from igan_zoo.export.inception import Inception
-from igan_zoo.export.torch_scorers import TorchScorer
+from igan_zoo.export.scorers.inception import Inception
+from igan_zoo.export.scorers.torch_scorers import TorchScorer
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.serving.scoring.protocols import INCEPTION
 from tests.export.calibrated import calibrate

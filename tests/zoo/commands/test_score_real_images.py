@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator, measure_population
-from igan_zoo.export.graphs import to_onnx
+from igan_zoo.export.graphs.building import to_onnx
 from igan_zoo.images.pixels import Shape, image_files, read_image
 from igan_zoo.models.interface import DISTRIBUTION_KEY
 from igan_zoo.serving.scorers.converting import SCORERS
 from igan_zoo.training.games.players import build_generator
-from igan_zoo.training.recipes import find_recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
 from tests.conftest import REPOSITORY
 from tests.serving.scorers.converted import converted
 

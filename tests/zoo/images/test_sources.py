@@ -634,7 +634,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_decoding(tmp_path
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igan_zoo.images.tars.MAX_ENCODED_BYTES", 50)
+    monkeypatch.setattr("igan_zoo.images.formats.tars.MAX_ENCODED_BYTES", 50)
     assert "an image has at most 50" in refusal(as_tar(tmp_path / "it", pictures(2)))
 
 

@@ -11,9 +11,9 @@ import pytest
 from igan_zoo.reproduction.cells import Cell, make_cell, mixed_ensembles
 from igan_zoo.reproduction.evidence import Evidence, Found, matching, with_subset
 from igan_zoo.reproduction.published import TABLE1, Row
-from igan_zoo.training.departures import departures
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.departures import departures
+from igan_zoo.training.recipes.settings import customize
 
 
 def row(name: str) -> Row:

@@ -6,8 +6,8 @@ import pytest
 
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.reproduction.published import HUMAN_RESULTS, SVHN, TABLE1, TABLES, Table
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
 
 # Typed from the paper's tables: mean, deviation, runs.
 PAPER = {

@@ -13,8 +13,8 @@ from igan_zoo.models.interface import SCORER_KEY, WEIGHTS_KEY
 from igan_zoo.models.store import bundled_store
 from igan_zoo.reproduction.scores import is_inception
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_WEIGHTS
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
 from igan_zoo.training.start import start_training
 from tests.serving.tiny_scorer import tiny_scorer
 from tests.zoo.test_cli import fails

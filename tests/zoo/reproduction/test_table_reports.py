@@ -14,9 +14,9 @@ import pytest
 from igan_zoo.models.store import bundled_store
 from igan_zoo.reproduction import trainings
 from igan_zoo.reproduction.answers import count_wrong, mean_probabilities
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.runs import Run
-from igan_zoo.training.settings import customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import customize
+from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.start import start_training
 
 Cli = Callable[..., tuple[int, str, str]]

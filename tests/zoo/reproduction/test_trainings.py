@@ -8,8 +8,8 @@ from igan_zoo.reproduction.evidence import Evidence, with_subset
 from igan_zoo.reproduction.published import TABLE1, TABLE3
 from igan_zoo.reproduction.request import Request
 from igan_zoo.reproduction.trainings import command_of, trainings_to_do, wanted_trainings
-from igan_zoo.training.recipes import find_recipe
-from igan_zoo.training.settings import Recipe, customize
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.settings import Recipe, customize
 
 
 def finished(recipe: Recipe) -> Evidence:

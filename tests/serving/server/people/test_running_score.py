@@ -8,7 +8,7 @@ import pytest
 from igan_zoo.errors import DataError, ScoringError
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scoring.accumulator import Accumulator
-from igan_zoo.serving.scoring.inception_score import unsplit_score
+from igan_zoo.serving.scoring.metrics.inception_score import unsplit_score
 from igan_zoo.serving.scoring.network import Network
 from igan_zoo.serving.scoring.plan import results
 from igan_zoo.serving.scoring.statistics import Facts

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import DataError, OutputError, UnknownNameError
-from igan_zoo.images.arrays import open_npy
 from igan_zoo.images.folders import open_folder
+from igan_zoo.images.formats.arrays import open_npy
 from igan_zoo.images.pixels import write_image
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import AnswerError, ProtocolError

@@ -1,0 +1,1 @@
+"""Published image classifiers as ONNX scorers, and what PyTorch says of them."""

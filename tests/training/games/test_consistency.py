@@ -1,0 +1,28 @@
+"""Pseudo-labels count where the teacher is confident, and the student learns them from another view."""
+
+from __future__ import annotations
+
+import torch
+
+from igan_zoo.training.games.consistency import consistency_loss, pseudo_labels
+
+
+def test_only_confident_answers_become_labels() -> None:
+    probabilities = torch.tensor([[0.95, 0.05], [0.2, 0.8], [0.5, 0.5]])
+    labels = pseudo_labels(probabilities.log(), 0.9)
+    assert labels.classes[:2].tolist() == [0, 1]
+    assert labels.weights.tolist() == [1, 0, 0]
+
+
+def test_the_loss_is_a_mean_over_all_images_counted_or_not() -> None:
+    logits = torch.tensor([[0.0, 0.0], [5.0, -5.0], [1.0, 2.0], [0.0, 0.0]])
+    labels = pseudo_labels(torch.tensor([[9.0, 0.0], [0.1, 0.0], [0.0, 0.1], [0.0, 9.0]]), 0.9)
+    expected = 2 * torch.log(torch.tensor(2.0)) / 4
+    torch.testing.assert_close(consistency_loss(logits, labels), expected)
+
+
+def test_without_a_confident_answer_nothing_is_learned() -> None:
+    logits = torch.randn(3, 4, requires_grad=True)
+    consistency_loss(logits, pseudo_labels(torch.zeros(3, 4), 0.9)).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0

@@ -1,0 +1,1 @@
+"""Recipes: every setting of a training by name, and the experiments that are made of them."""

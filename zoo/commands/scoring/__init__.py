@@ -1,0 +1,1 @@
+"""The commands that score images, and what they share."""

@@ -1,0 +1,217 @@
+"""Commands that make models: recipes, train."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from igan_zoo.commands.completion import RECIPE
+from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs
+from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.errors import TrainingError
+
+
+@click.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the recipes that train takes, each with a sentence."""
+    from igan_zoo.training.recipes.sentences import SENTENCES
+
+    if as_json:
+        print_json([{"name": name, "summary": sentence} for name, sentence in SENTENCES.items()])
+    else:
+        print_table([("recipe", "trains"), *SENTENCES.items()])
+
+
+@click.command()
+@click.argument("recipe_name", metavar="RECIPE|recipe.json", type=RECIPE)
+@click.option(
+    "--data", help="Training images: a Hub id, a folder, or shards.  [default: the recipe's data set, from the Hub]"
+)
+@click.option(
+    "--labels",
+    metavar="N|N-per-class|all|0|FILE.csv",
+    help="Number of labeled images, chosen by the seed, or a file that names them.",
+)
+@click.option(
+    "--features",
+    metavar="NAME|FILE.onnx|none",
+    help="Frozen network whose features the recipe custom learns from, such as efficientnet-lite0; none means pixels.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["game", "linear", "better"]),
+    default="better",
+    show_default=True,
+    help="Classifier to keep with --features: the paper's game, logistic regression, or what validates better.",
+)
+@click.option("--size", type=click.IntRange(min=1), help="Height and width of the images in pixels.")
+@click.option("--grey", is_flag=True, help="Train on grayscale images.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of weights, noise, shuffles and the choice of labeled images.",
+)
+@click.option(
+    "--ensemble", type=click.IntRange(min=2), help="Number of seeds to train one after the other, starting at --seed."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/RECIPE-LABELS-seedSEED]")
+@click.option("--resume", is_flag=True, help="Continue from the run's checkpoint, if there is one.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting of the recipe to change; may be given several times.",
+)
+@click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used, instead of skipping it.")
+@click.option("--threads", type=THREADS, help="PyTorch's threads; the last bits of the result depend on them.")
+@device_option
+@click.option(
+    "--compile",
+    "mode",
+    type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
+    help="Compile the networks with this mode of torch.compile.",
+)
+@click.option("--picture-steps", type=click.IntRange(min=1), help="Steps between pictures of samples.")
+@click.option(
+    "--checkpoint-seconds", type=Seconds(), default=300, show_default=True, help="Seconds between checkpoints."
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events next to log.jsonl.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and stop.")
+def train(
+    recipe_name: str,
+    data: str | None,
+    labels: str | None,
+    features: str | None,
+    keep: Any,
+    size: int | None,
+    grey: bool,
+    seed: int | None,
+    ensemble: int | None,
+    out: Path | None,
+    resume: bool,
+    settings: tuple[str, ...],
+    strict: bool,
+    threads: int | None,
+    device: Any,
+    mode: Any,
+    picture_steps: int | None,
+    checkpoint_seconds: float,
+    tensorboard: bool,
+    dry_run: bool,
+) -> None:
+    """Train an experiment of the paper by name, or the same method on your own images with the recipe "custom".
+
+    The recipe.json of a run makes that run again.
+    """
+    import msgspec
+
+    from igan_zoo.api import train as start
+    from igan_zoo.images.labels import is_labels_file
+    from igan_zoo.training.recipes.requests import TrainOptions, resolve_request
+
+    labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None
+    if recipe_name == "custom-features" or features not in (None, "none"):
+        if recipe_name not in ("custom", "custom-features"):
+            raise click.UsageError("--features goes with the recipe custom")
+        if data is None:
+            raise click.UsageError("The recipe custom-features wants --data, a folder of images or a Hub id")
+        if any((grey, mode, picture_steps, tensorboard, device != "cpu")):
+            raise click.UsageError(
+                "--grey, --compile, --picture-steps, --tensorboard and --device cuda go with --features none"
+            )
+        changes = {"labels": "all" if labels_file else labels, "seed": seed, "members": ensemble}
+        _train_on_features(
+            features,
+            data,
+            [*settings, *(f"{key}={value}" for key, value in changes.items() if value is not None)],
+            out,
+            dry_run=dry_run,
+            labels_file=labels_file,
+            size=size,
+            keep=keep,
+            threads=threads,
+            resume=resume,
+            strict=strict,
+        )
+        return
+    for setting in settings:
+        if "=" not in setting:
+            raise click.UsageError(f"--set takes KEY=VALUE, not {setting!r}")
+    chosen: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
+    shorthands = {"height": size, "width": size, "channels": 1 if grey else None}
+    chosen |= {key: value for key, value in shorthands.items() if value is not None}
+    request = resolve_request(recipe_name, data, labels=labels, seed=seed, settings=chosen, out=out, ensemble=ensemble)
+    if dry_run:
+        print_json(msgspec.to_builtins(request.recipe))
+        return
+    keep_inputs([request.path], [request.source])
+    if recipe_name == "custom" and features is None:
+        _recommend_features()
+    options = TrainOptions(
+        ensemble=ensemble,
+        threads=threads,
+        strict=strict,
+        compile=mode,
+        picture_steps=picture_steps,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+    )
+    try:
+        run = start(
+            recipe_name,
+            data,
+            labels=labels,
+            seed=seed,
+            settings=chosen,
+            out=out,
+            resume=resume,
+            device=device,
+            progress=True,
+            options=options,
+        )
+    except KeyboardInterrupt:
+        raise TrainingError(f"Interrupted; the same command with --resume continues {request.path}.") from None
+    # Under torchrun one process speaks for all.
+    if os.environ.get("RANK", "0") == "0":
+        recipe = request.recipe
+        click.echo(
+            f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
+        )
+
+
+def _recommend_features() -> None:
+    """Says on stderr, where it is possible, that there is a better way with few labels."""
+    from igan_zoo.serving.scorers.feature_encoders import has_lite0
+
+    if has_lite0() and os.environ.get("RANK", "0") == "0":
+        click.echo(
+            "This learns from pixels; where few photos have labels, try --features efficientnet-lite0 first (and "
+            "--features none leaves this line out).",
+            err=True,
+        )
+
+
+def _train_on_features(
+    features: str | None, data: str, settings: list[str], out: Path | None, *, dry_run: bool, **how: Any
+) -> None:
+    """Trains the recipe ``custom-features``."""
+    import msgspec
+
+    from igan_zoo.commands.training.feature_training import feature_recipe, train_on_features
+
+    recipe = feature_recipe(settings)
+    if dry_run:
+        print_json(msgspec.to_builtins(recipe))
+        return
+    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
+    keep_inputs([path], [data])
+    try:
+        train_on_features(features or "efficientnet-lite0", data, recipe, path, **how)
+    except KeyboardInterrupt:
+        raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
+    click.echo(f"{path}: done; next: igan-zoo export {path} --out models/{path.name}.onnx")
