@@ -7,6 +7,7 @@ killed process wrote last and not wholly is cut off by the next.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -129,6 +130,7 @@ class FeatureStore:
         try:
             self._rows.write(features.astype("<f2").tobytes())
             self._rows.flush()
+            os.fsync(self._rows.fileno())
             self._keys.write(b"".join(keys))
             self._keys.flush()
         except OSError as error:

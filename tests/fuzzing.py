@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from igan_zoo.errors import IganZooError
-from igan_zoo.images.pixels import encode_png
 from tests.conftest import REPOSITORY
 
 HOSTILE = REPOSITORY / "tests" / "hostile"
@@ -88,6 +87,26 @@ def graph(path: Path) -> None:
     from igan_zoo.serving.onnx_file import check_onnx_file
 
     check_onnx_file(path.read_bytes(), "classifier")
+
+
+def state_dict(path: Path) -> None:
+    from igan_zoo.serving.scorers.state_dict import NotAStateDictError, NotTensorsError, read_state_dict
+
+    content = path.read_bytes()
+    with contextlib.suppress(NotAStateDictError, NotTensorsError):
+        read = read_state_dict(content)
+        # A tensor is no larger than its numbers in the file, bfloat16 twice.
+        assert all(array.nbytes <= 2 * len(content) for array in read.values())
+
+
+def encoder(path: Path) -> None:
+    """The first line is the settings; the rest is the graph."""
+    from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file
+
+    described, _, content = path.read_bytes().partition(b"\n")
+    path.write_bytes(content)
+    settings_file(path).write_bytes(described)
+    encoder_as_scorer(path, path.parent).unlink()
 
 
 def matlab(path: Path) -> None:
@@ -231,6 +250,8 @@ IMAGES = np.zeros((4, 5, 6, 3), np.uint8)
 
 
 def png() -> bytes:
+    from igan_zoo.images.pixels import encode_png
+
     return made(lambda file: encode_png(file, IMAGES[0]))
 
 
@@ -270,6 +291,26 @@ def matlab_seeds() -> list[bytes]:
 
     arrays = {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[10], [3]], np.uint8)}
     return [made(lambda file, small=small: savemat(file, arrays, do_compression=small)) for small in (True, False)]
+
+
+def state_dict_seeds() -> list[bytes]:
+    import torch
+
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2, dtype=torch.bfloat16)}
+    return [
+        made(lambda file, zipped=zipped: torch.save(tensors, file, _use_new_zipfile_serialization=zipped))
+        for zipped in (True, False)
+    ]
+
+
+def encoder_seeds() -> list[bytes]:
+    from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
+
+    graph = OnnxGraph()
+    pixels = graph.input("pixels", np.float32, ["N", 3, 4, 4])
+    graph.output("features", graph.node("Flatten", pixels), ["N", 48])
+    settings = b'{"size": 4, "mean": [0.5, 0.5, 0.5], "deviation": [0.2, 0.2, 0.2], "crop": true, "resize": "bilinear"}'
+    return [settings + b"\n" + graph.to_bytes({})]
 
 
 def run_seeds() -> list[bytes]:
@@ -357,6 +398,8 @@ TARGETS: dict[str, Target] = {
     "graph": Target("graph.onnx", graph, lambda: hostile("onnx-keyerror.onnx", "external-secret.onnx")),
     "matlab": Target("test_32x32.mat", matlab, matlab_seeds),
     "parquet.pages": Target("pages", parquet_pages, lambda: [b"\x15\0\x15\6\x15\6\x2c\x15\2\x19\x25\2\4\0\0abc" * 2]),
+    "state_dict": Target("x.pth", state_dict, state_dict_seeds),
+    "encoder": Target("encoder.onnx", encoder, encoder_seeds),
     "run.facts": Target("facts.json", run_facts, run_seeds),
     "run.log": Target("log.jsonl", run_log, lambda: [b'{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": NaN}\n']),
     "tensors": Target("request", tensors, tensor_seeds),

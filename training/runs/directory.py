@@ -7,6 +7,7 @@ uninterrupted one; clock times stand in ``timing.jsonl``.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -205,6 +206,8 @@ def read_facts(path: Path) -> RunFacts:
 def _append_line(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

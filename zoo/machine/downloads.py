@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from igan_zoo.errors import ChecksumError, DownloadError, OutputError
-from igan_zoo.machine.files import sha256_of
+from igan_zoo.machine.files import put_in_place, sha256_of
 from igan_zoo.machine.progress import Progress
 
 _SECONDS_OF_SILENCE = 30
@@ -35,7 +35,7 @@ def download(url: str, path: Path, *, sha256: str, largest: int) -> None:
     if actual != sha256:
         partial.unlink()
         raise ChecksumError(f"{url} is not the published file: its sha256 is {actual}, not {sha256}.")
-    partial.replace(path)
+    put_in_place(partial, path)
 
 
 def _fetch(url: str, partial: Path, largest: int) -> None:

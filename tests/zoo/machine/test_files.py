@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -154,3 +155,85 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
             pass
     with alone(tmp_path / "run", refusal):
         pass
+
+
+def plain_name(path: Any) -> str:
+    """A file's name without what is random in it."""
+    return re.sub(r"\.[a-z0-9_]{8}\.(part|old)$", r".\1", Path(os.fsdecode(path)).name)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What is asked of the system: what goes to the disk, and what gets which name, in order."""
+    made: list[tuple[str, ...]] = []
+    rename = os.replace
+
+    def replaced(one: Any, other: Any) -> None:
+        made.append(("rename", plain_name(one), plain_name(other)))
+        rename(one, other)
+
+    def flushed(descriptor: int) -> None:
+        made.append(("flush", plain_name(Path(f"/proc/self/fd/{descriptor}").readlink())))
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", flushed)
+    return made
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_the_end(
+    tmp_path: Path, calls: list[tuple[str, ...]]
+) -> None:
+    with atomic_file(tmp_path / "here" / "it") as temporary:
+        temporary.write_bytes(b"x")
+    assert calls == [("flush", ".it.part"), ("rename", ".it.part", "it"), ("flush", "here")]
+
+
+NAMED = {
+    "nothing": [("rename", ".it.part", "it")],
+    "exchanged": [("exchange", ".it.part", "it")],
+    "renamed": [("rename", "it", ".it.old"), ("rename", ".it.part", "it"), ("rename", ".it.old", ".it.part")],
+}
+
+
+@pytest.mark.parametrize("there", NAMED)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_is_on_the_disk_with_all_in_it_before_it_has_its_name(
+    there: str, at_once: bool, tmp_path: Path, calls: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class System:
+        """The C library, with or without ``syncfs``."""
+
+        def __init__(self, _: None, **__: bool) -> None:
+            if at_once:
+                self.syncfs = self.flush_all
+
+        def flush_all(self, handle: int) -> int:
+            calls.append(("flush all of", plain_name(Path(f"/proc/self/fd/{handle}").readlink())))
+            return 0
+
+        def renameat2(self, _: int, one: bytes, __: int, other: bytes, ___: int) -> int:
+            if there != "exchanged":
+                return -1
+            calls.append(("exchange", plain_name(one), plain_name(other)))
+            return 0
+
+    monkeypatch.setattr("ctypes.CDLL", System)
+    target = tmp_path / "here" / "it"
+    if there != "nothing":
+        target.mkdir(parents=True)
+        (target / "old").touch()
+    with atomic_directory(target, replace=True) as temporary:
+        (temporary / "a.png").write_bytes(b"a")
+    flushed = [("flush all of", ".it.part")] if at_once else [("flush", "a.png"), ("flush", ".it.part")]
+    assert calls == [*flushed, *NAMED[there], ("flush", "here")]
+
+
+def test_a_disk_that_does_not_take_a_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class System:
+        def __init__(self, _: None, **__: bool) -> None:
+            self.syncfs = lambda _: -1
+
+    monkeypatch.setattr("ctypes.CDLL", System)
+    with pytest.raises(OutputError, match="The disk did not take it"), atomic_directory(tmp_path / "images") as it:
+        (it / "a.png").touch()
+    assert list(tmp_path.iterdir()) == []
