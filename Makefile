@@ -59,9 +59,9 @@ proto: $(VENV)/.installed-dev
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint constraints.txt \
 	--generate-hashes --no-annotate --custom-compile-command "make locks"
 
-# PyTorch of one version comes as different files with and without CUDA, which indexes offer as they please: which one is
-# right depends on the machine, so neither is locked, nor is what the one with CUDA brings.
-UNLOCKED := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti \
+# PyTorch of one version comes as different files with and without CUDA: torch.txt has PyPI's, which bring CUDA on Linux,
+# and torch-cpu.txt, which is written by hand, the one for CPUs, which other indexes and folders offer.
+NOT_IN_DEV := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti \
 	cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink \
 	nvshmem-cu13 nvtx)
 
@@ -69,15 +69,16 @@ locks: $(TOOLS)/.installed
 	echo setuptools | $(COMPILE) pyproject.toml - --extra cpu --output-file $(LOCKS)/cpu.txt
 	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,cpu serve) --output-file $(LOCKS)/serve.txt
 	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,gpu serve) --output-file $(LOCKS)/cuda.txt
-	$(COMPILE) pyproject.toml $(addprefix --extra ,$(EXTRAS)) $(addprefix --no-emit-package ,$(UNLOCKED)) \
+	$(COMPILE) pyproject.toml $(addprefix --extra ,$(EXTRAS)) $(addprefix --no-emit-package ,$(NOT_IN_DEV)) \
 		--output-file $(LOCKS)/dev.txt
+	echo torch | $(COMPILE) - --output-file $(LOCKS)/torch.txt
 	printf '%s\n' cyclonedx-bom pip-audit uv | $(COMPILE) - --output-file $(LOCKS)/tools.txt
 
 # Known vulnerabilities of everything that is locked, from osv.dev. build/audit.json is there if its data could be had.
 audit: $(TOOLS)/.installed
 	rm -f build/audit.json
 	$(TOOLS)/bin/pip-audit --progress-spinner off --vulnerability-service osv --disable-pip --require-hashes \
-		$(addprefix --requirement $(LOCKS)/,cpu.txt serve.txt cuda.txt dev.txt tools.txt) \
+		$(addprefix --requirement $(LOCKS)/,$(addsuffix .txt,cpu serve cuda dev torch torch-cpu tools)) \
 		--format json --output build/audit.json
 
 # What a release is made of, as a CycloneDX document: the server's packages as they are installed, with their licenses.
@@ -101,9 +102,9 @@ $(VENV)/.installed-cpu: $(SETUP) $(LOCKS)/cpu.txt | $(BIN)/python
 	test -e $(VENV)/.installed-dev || { $(BIN)/python $(LOCKED)/cpu.txt && $(OURSELVES) --editable '.[cpu]'; }
 	touch $@
 
-$(VENV)/.installed-dev: $(SETUP) $(LOCKS)/dev.txt | $(BIN)/python
+$(VENV)/.installed-dev: $(SETUP) $(addprefix $(LOCKS)/,dev.txt torch.txt torch-cpu.txt) | $(BIN)/python
 	$(BIN)/python $(LOCKED)/dev.txt
-	$(BIN)/python $(PIP) --constraint constraints.txt torch
+	$(BIN)/python $(LOCKED)/torch-cpu.txt --no-deps || $(BIN)/python $(LOCKED)/torch.txt
 	$(OURSELVES) --editable .
 	touch $@
 

@@ -13,14 +13,14 @@ from packaging.utils import canonicalize_name
 from tests.conftest import REPOSITORY
 
 LOCKS = REPOSITORY / "deploy" / "locks"
-# Which extras a lock is of. PyTorch is not locked: the Makefile says why.
+# Which extras a lock is of. PyTorch has locks of its own: the Makefile says why.
 EXTRAS = {
     "cpu": ["cpu"],
     "serve": ["cpu", "serve"],
     "cuda": ["gpu", "serve"],
     "dev": ["cpu", "train", "serve", "grpc", "dask", "ray", "dev"],
 }
-UNLOCKED = {"torch", "igan-zoo"}
+ELSEWHERE = {"torch", "igan-zoo"}
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -53,7 +53,7 @@ def test_every_package_has_one_version_and_sums_and_no_address(path: Path) -> No
         assert sums, name
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in sums)
         # CUDA's packages are as onnxruntime or PyTorch wants them.
-        assert version == pinned.get(name, version)
+        assert version.removesuffix("+cpu") == pinned.get(name, version)
 
 
 @pytest.mark.parametrize("name", EXTRAS)
@@ -62,17 +62,25 @@ def test_a_lock_has_what_its_extras_ask_for(name: str) -> None:
     asked = [*PYPROJECT["dependencies"], "setuptools"]
     asked += [line for extra in EXTRAS[name] for line in PYPROJECT["optional-dependencies"][extra]]
     for requirement in map(Requirement, asked):
-        if canonicalize_name(requirement.name) not in UNLOCKED:
+        if canonicalize_name(requirement.name) not in ELSEWHERE:
             version, _ = found[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(version, prereleases=True), requirement
     assert "torch" not in found
 
 
+@pytest.mark.parametrize("name", ["torch", "torch-cpu"])
+def test_pytorch_is_the_tested_one_by_its_sums(name: str) -> None:
+    version, _ = locked(LOCKS / f"{name}.txt")["torch"]
+    assert version.removesuffix("+cpu") == constraints()["torch"]
+
+
 def test_installations_are_made_from_the_locks() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     assert "LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement $(LOCKS)" in makefile
-    for name in ("cpu", "serve", "dev", "tools"):
+    for name in ("cpu", "serve", "dev", "torch", "torch-cpu", "tools"):
         assert f"$(LOCKED)/{name}.txt" in makefile
+    # Nothing is installed by its version alone.
+    assert "--constraint" not in makefile.replace("--constraint constraints.txt \\\n\t--generate-hashes", "")
     for dockerfile, name in (("Dockerfile", "serve"), ("Dockerfile.cuda", "cuda")):
         text = (REPOSITORY / "deploy" / dockerfile).read_text()
         assert f"--require-hashes --only-binary :all: --requirement locks/{name}.txt" in text
@@ -81,5 +89,7 @@ def test_installations_are_made_from_the_locks() -> None:
 
 def test_the_document_of_materials_and_the_audit_name_locks() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    audited = re.findall(r"[a-z]+(?=\.txt)", makefile[makefile.index("\naudit:") : makefile.index("\nVERSION")])
-    assert set(audited) == {path.stem for path in LOCKS.iterdir()}
+    ((audited,),) = [
+        re.findall(r"addsuffix .txt,(.*?)\)", line) for line in makefile.splitlines() if "addsuffix" in line
+    ]
+    assert set(audited.split()) == {path.stem for path in LOCKS.iterdir()}
