@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from igan_zoo.serving.engine import Device
     from igan_zoo.serving.model import LoadedModel as Model
     from igan_zoo.serving.model import Role
-    from igan_zoo.serving.scoring.protocols import Metric
+    from igan_zoo.serving.scoring.numbers import Metric
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
     from igan_zoo.training.recipes.requests import TrainOptions
     from igan_zoo.training.runs.directory import Run

@@ -16,8 +16,8 @@ from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.model_source import ModelSource
 from igan_zoo.serving.scorers.opening import open_preview, open_scorer
+from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.plan import saved_reference
-from igan_zoo.serving.scoring.protocols import Metric, Reference
 from igan_zoo.serving.scoring.scores import ScoreOptions, Scores, Side, score_images
 from igan_zoo.serving.shards import executors
 from igan_zoo.serving.shards.ranks import OtherRankMergesError

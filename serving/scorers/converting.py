@@ -15,12 +15,7 @@ from igan_zoo.serving.scorers.layers import pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scorers.weights import Weights, WeightsFile, read_weights
 from igan_zoo.serving.scoring.conventions import encoded_bias
-from igan_zoo.serving.scoring.protocols import (
-    INCEPTION,
-    INCEPTION_CLEAN,
-    INCEPTION_SPATIAL,
-    INCEPTION_WEIGHTS,
-)
+from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from igan_zoo.serving.scorers.layers import means, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scoring.gathering import Manner, gather_statistics
 from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.numbers import METRICS, Reference
 from igan_zoo.serving.scoring.plan import Plan, results
-from igan_zoo.serving.scoring.protocols import METRICS, Reference
 
 _IMAGES = 60
 # How dark the two sets may be.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from igan_zoo.errors import ImageError
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring.network import Network
-from igan_zoo.serving.scoring.protocols import INCEPTION, Metric, Protocol, Reference
+from igan_zoo.serving.scoring.numbers import Metric, Reference
+from igan_zoo.serving.scoring.protocols import INCEPTION, Protocol
 from igan_zoo.serving.scoring.statistics import Facts
 
 # The split mean's bias is about (classes - 1) / (2 images of a split) nats; published scores are of 50,000 images.

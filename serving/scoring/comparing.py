@@ -8,16 +8,8 @@ from dataclasses import dataclass
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.metrics.extrapolation import FEWEST_IMAGES, FEWEST_SPLITS
 from igan_zoo.serving.scoring.metrics.kernel_distance import DEFAULT_SUBSET_SIZE, check_subset_size
-from igan_zoo.serving.scoring.protocols import (
-    METRICS,
-    OF_CLASSES,
-    OF_PAIRS,
-    OF_SUBSETS,
-    WITHOUT_REFERENCE,
-    Metric,
-    Reference,
-    check_comparable,
-)
+from igan_zoo.serving.scoring.numbers import METRICS, Metric, Reference, check_comparable
+from igan_zoo.serving.scoring.protocols import OF_CLASSES, OF_PAIRS, OF_SUBSETS, WITHOUT_REFERENCE
 from igan_zoo.serving.scoring.statistics import Facts
 
 

@@ -14,14 +14,13 @@ from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring.gathering import Gather, Manner, choose_images, gather_statistics, refuse_skipped
 from igan_zoo.serving.scoring.metrics.extrapolation import check_images, check_splits
 from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.protocols import (
     OF_CLASSES,
     OF_PAIRS,
     OF_SINGLE_IMAGES,
-    Metric,
     Protocol,
     Record,
-    Reference,
     check_outputs,
     images_needed,
     protocol_of,

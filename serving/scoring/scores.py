@@ -20,8 +20,9 @@ from igan_zoo.serving.scoring.gathering import (
 )
 from igan_zoo.serving.scoring.metrics.frechet_distance import gaussian
 from igan_zoo.serving.scoring.network import Network
+from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.plan import Plan, find_or_gather, results
-from igan_zoo.serving.scoring.protocols import Metric, Record, Reference, check_outputs
+from igan_zoo.serving.scoring.protocols import Record, check_outputs
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Facts, Statistics
 from igan_zoo.serving.scoring.statistics_cache import stamped
 from igan_zoo.serving.scoring.statistics_file import save_gaussian

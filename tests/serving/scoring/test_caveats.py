@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from igan_zoo.images.sources import open_source
 from igan_zoo.serving.scoring.caveats import caveats
 from igan_zoo.serving.scoring.metrics.frechet_distance import Gaussian
-from igan_zoo.serving.scoring.protocols import INCEPTION, Reference
+from igan_zoo.serving.scoring.numbers import Reference
+from igan_zoo.serving.scoring.protocols import INCEPTION
 from igan_zoo.serving.scoring.statistics import Facts
 from tests.serving.scoring.examples import some_facts
 

@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 from igan_zoo.errors import ScoringError, UnknownNameError
 from igan_zoo.serving.scoring.metrics.frechet_distance import frechet_distance, gaussian
 from igan_zoo.serving.scoring.metrics.inception_score import inception_score
-from igan_zoo.serving.scoring.protocols import (
-    METRICS,
-    Metric,
-    Protocol,
-    Record,
-    Reference,
-    find_protocol,
-    images_needed,
-    score,
-)
+from igan_zoo.serving.scoring.numbers import METRICS, Metric, Reference
+from igan_zoo.serving.scoring.protocols import Protocol, Record, find_protocol, images_needed, score
 from igan_zoo.serving.scoring.statistics import Statistics
 from igan_zoo.serving.scoring.statistics_file import load_gaussian, save_gaussian
 from tests.serving.scoring.examples import some_facts, some_features, some_logits, statistics_of

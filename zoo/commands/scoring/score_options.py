@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from igan_zoo.serving.scoring.protocols import Metric
+    from igan_zoo.serving.scoring.numbers import Metric
 
 
 def _metrics(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the metrics of ``is,fid`` and repeated options, each once; ``all`` stays as it is."""
-    from igan_zoo.serving.scoring.protocols import METRICS
+    from igan_zoo.serving.scoring.numbers import METRICS
 
     names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
@@ -89,7 +89,8 @@ self_check_option = click.option(
 
 def default_metrics(metrics: tuple[Any, ...], reference: str | None) -> tuple[Metric, ...]:
     """Returns the metrics to compute; of all of them the scorer and the reference say which are possible."""
-    from igan_zoo.serving.scoring.protocols import METRICS, WITHOUT_REFERENCE
+    from igan_zoo.serving.scoring.numbers import METRICS
+    from igan_zoo.serving.scoring.protocols import WITHOUT_REFERENCE
 
     if metrics == ("all",):
         return METRICS if reference is not None else tuple(metric for metric in METRICS if metric in WITHOUT_REFERENCE)
