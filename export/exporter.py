@@ -69,6 +69,7 @@ def export_run(
     out: Path,
     *,
     test: LabeledImages | None,
+    split: str = "test",
     name: str | None = None,
     discriminator: bool = False,
     generator_run: Path | None = None,
@@ -84,10 +85,10 @@ def export_run(
     A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
     run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
     too. ``generator_run`` is another run whose generator to take. ``test`` are labelled images that no choice was made
-    on; the errors on them go on the card. ``variants`` of the graphs are written beside the plain ones; int8 is
-    calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. The card gets two sentences: ``weakness`` on
-    what is wrong with the generated images, ``note`` on what a reader of the errors must know. Without ``name`` the
-    model has the name of the folder ``out``, or of the recipe where that is no name of a model.
+    on, called ``split``; the errors on them go on the card. ``variants`` of the graphs are written beside the plain
+    ones; int8 is calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. The card gets two sentences:
+    ``weakness`` on what is wrong with the generated images, ``note`` on what a reader of the errors must know. Without
+    ``name`` the model has the name of the folder ``out``, or of the recipe where that is no name of a model.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -110,7 +111,7 @@ def export_run(
     recipe = networks.recipe
     images = None
     if test is not None:
-        images = TestImages(recipe.dataset, "test", test.numbered_by(networks.classes, path))
+        images = TestImages(recipe.dataset, split, test.numbered_by(networks.classes, path))
     subjects = parity_subjects(networks, {graph_file(role): content for role, content in contents.items()})
     faster = _rewritten(subjects)
     plain = parity_report([*subjects, *faster], images)

@@ -1,4 +1,4 @@
-"""Classifying images, and counting the errors of a classifier on labelled images."""
+"""Classifying images: answers for people, and logits for what counts errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError, ImageError
+from igan_zoo.errors import ImageError
 from igan_zoo.images.batches import decode_ahead
 from igan_zoo.images.memory import ListedImages
 from igan_zoo.images.pixels import ImageArray, Shape, quiet_pillow
@@ -101,22 +101,6 @@ def answer(names: tuple[str, ...], file: str, outputs: Arrays, row: int, top: in
     best = np.argsort(-probabilities, kind="stable")[:top]
     classes = tuple((names[index], float(probabilities[index])) for index in best)
     return Classification(file, classes, float(outputs["realness"][row]))
-
-
-def count_errors(engine: Engine, images: ImageArray, labels: NDArray[np.int64], *, batch_size: int = 500) -> int:
-    """Returns how many of the labelled images, uint8 ``[N, H, W, C]``, the classifier gets wrong.
-
-    Raises:
-        DataError: a label is not among the classifier's classes.
-    """
-    (classes,) = engine.graphs["classifier"].output_shape
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(f"The data has labels up to {labels.max()}, but the classifier has {classes} classes.")
-    wrong = start = 0
-    for logits in logit_batches(engine, images, batch_size=batch_size, title="evaluating"):
-        wrong += int((logits.argmax(axis=1) != labels[start : start + len(logits)]).sum())
-        start += len(logits)
-    return wrong
 
 
 def logit_batches(

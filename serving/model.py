@@ -24,7 +24,7 @@ from igan_zoo.serving.engine import Device, Engine, Graph, check_specification, 
 from igan_zoo.serving.sampling import sample
 
 if TYPE_CHECKING:
-    from igan_zoo.evaluation import Evaluation
+    from igan_zoo.evaluation.evaluation import Evaluation
     from igan_zoo.images.given import GivenImages
 
 Role = Literal["generator", "classifier"]
@@ -210,16 +210,19 @@ class LoadedModel:
         self,
         data: str | PathLike[str],
         *,
-        split: str = "test",
+        split: str | None = None,
         labels_file: str | PathLike[str] | None = None,
         progress: bool = False,
     ) -> Evaluation:
-        """Returns how many labeled images the classifier gets wrong: ``wrong`` of ``total``, and the share ``error``.
+        """Returns what the classifier answers to labeled images: ``wrong`` of ``total``, the share ``error``, and more.
+
+        ``by_class``, ``confusion``, ``wrong_files`` and ``calibration`` say which classes, which images, and how far
+        the probabilities can be believed.
 
         Args:
             data: labeled images: a Hub id, a copy in the Hub's layout, or a folder with a folder for each class.
                 Classes are matched by name, where the model names its own.
-            split: the part of the data.
+            split: the part of the data. None is ``test``, or all of a folder that has no splits.
             labels_file: a CSV file of the images' labels.
             progress: shows a progress bar.
 
@@ -227,7 +230,7 @@ class LoadedModel:
             DataError: the images, the split or the labels are missing, or have classes that the model does not know.
             ModelDirectoryError: the model was loaded without a classifier.
         """
-        from igan_zoo.evaluation import evaluate_model
+        from igan_zoo.evaluation.testing import evaluate_model
 
         self._graph("classifier")
         with showing_progress(progress):

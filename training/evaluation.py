@@ -13,17 +13,6 @@ from igan_zoo.training.loop import open_game
 from igan_zoo.training.runs.directory import Run
 
 
-def count_run_errors(run: Run, data: LabeledImages) -> int:
-    """Returns how many of the labelled images of ``data`` the run's averaged discriminator gets wrong.
-
-    Raises:
-        DataError: the run does not know one of the classes.
-        TrainingError: the run has no checkpoint, or it is damaged.
-    """
-    data = data.numbered_by(run.facts().classes, run.path)
-    return int((run_logits(run, data).argmax(axis=1) != data.labels).sum())
-
-
 def run_logits(run: Run, data: LabeledImages) -> NDArray[np.float32]:
     """Returns what the run's averaged discriminator answers for the images of ``data``, logits ``[N, K]``.
 

@@ -246,6 +246,7 @@ def export(
     out: str | PathLike[str],
     *,
     data: str | PathLike[str] | None = None,
+    split: str | None = None,
     labels_file: str | PathLike[str] | None = None,
     variants: Sequence[Variant] = (),
     name: str | None = None,
@@ -258,7 +259,8 @@ def export(
     Args:
         run: a run, its directory, or the folder of an ensemble, whose members become one classifier.
         out: the model directory.
-        data: labeled images that no choice was made on; the errors on the split ``test`` go on the card.
+        data: labeled images that no choice was made on; the errors on them go on the card.
+        split: the part of ``data`` to test on. None is ``test``, or all of a folder that has no splits.
         labels_file: a CSV file of the labels of these images.
         variants: other forms to write: ``"fp16"``, ``"affine"``, or ``"int8"``, which is calibrated on the split
             ``train`` of ``data``.
@@ -279,6 +281,8 @@ def export(
         from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_extra(error, "train") from error
+    from igan_zoo.evaluation.testing import split_to_test
+    from igan_zoo.images.sources import is_undivided
     from igan_zoo.training.data.training_set import load_for_recipe
     from igan_zoo.training.runs.directory import Run
 
@@ -287,16 +291,22 @@ def export(
     labels = None if labels_file is None else Path(labels_file)
     if "int8" in variants and data is None:
         raise DataError("The variant int8 is calibrated on training images: name them with data.")
+    if "int8" in variants and data is not None and labels is None and is_undivided(fspath(data)):
+        raise DataError(f"The variant int8 is calibrated on the split train of {data}, which has no splits.")
     with showing_progress(progress):
-        recipe, test, calibration = find_members(path)[0].facts().recipe, None, None
+        facts, test, calibration = find_members(path)[0].facts(), None, None
+        recipe = facts.recipe
         if data is not None:
-            test = load_for_recipe(recipe, fspath(data), "test", labels_file=labels, labeled_only=True)
+            place = fspath(data)
+            part = split_to_test(place, split, facts.data) if labels is None else split or "test"
+            test = load_for_recipe(recipe, place, part, labels_file=labels, labeled_only=True)
         if data is not None and "int8" in variants:
             calibration = calibration_images(load_for_recipe(recipe, fspath(data), "train").images)
         return export_run(
             path,
             Path(out),
             test=test,
+            split=split or "test",
             name=name,
             weakness=options.weakness,
             note=options.note,

@@ -43,13 +43,18 @@ class RunFacts:
     precision: Precision | None = None  # what the recipe's came to; None in files from before there was a choice
 
     def command(self) -> str:
-        """Returns the command that makes this run again, with the Hub's name for the data of a recipe of its own.
+        """Returns the command that makes this run again, with the Hub's name for the data of the paper's recipes.
 
-        It is for publishing, so of a file of labels it has the name alone, and no folders.
+        It is for publishing: of one's own folder of images and file of labels it has the names alone.
         """
         recipe = msgspec.structs.replace(self.recipe, precision=self.precision or self.recipe.precision)
         labels = Path(self.labels_file).name if self.labels_file else None
-        return train_command(recipe, recipe.dataset, labels=labels, threads=self.threads)
+        data = recipe.dataset
+        if recipe.name == "custom":
+            place = Path(self.data)
+            on_the_hub = self.data.count("/") == 1 and not place.is_absolute() and not place.exists()
+            data = self.data if on_the_hub else place.name
+        return train_command(recipe, data, labels=labels, threads=self.threads)
 
 
 def train_command(recipe: Recipe, data: str, *, labels: str | None = None, threads: int | None = None) -> str:

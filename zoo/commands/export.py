@@ -23,8 +23,9 @@ SCORERS = ("inception", "efficientnet-lite0")
     required=True,
     help="Model directory to write; for a scorer, a folder or X.onnx.",
 )
+@click.option("--data", help="Labeled images for the errors on the card; int8 is calibrated on their split train.")
 @click.option(
-    "--data", help="Labeled images: the split test for the errors on the card, and for int8 also the split train."
+    "--split", help="Part of --data for the errors.  [default: test, or all images of a folder without splits]"
 )
 @click.option(
     "--labels",
@@ -66,6 +67,7 @@ def export(
     run: Path,
     out: Path,
     data: str | None,
+    split: str | None,
     labels_file: Path | None,
     variants: Any,
     name: str | None,
@@ -87,13 +89,15 @@ def export(
     # Of a run some files are read; a model may be inside of its folder.
     files.keep_inputs([out], [run, generator_run, labels_file, weights])
     if weights is not None or (str(run) in SCORERS and not run.exists()):
-        of_a_run = any((name, weakness, note, discriminator, generator_run, labels_file, set(variants) - {"int8"}))
+        of_a_run = any(
+            (name, weakness, note, discriminator, generator_run, labels_file, split, set(variants) - {"int8"})
+        )
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         _export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
     if (run / "features.json").is_file():
-        others = (data, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
+        others = (data, split, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
         if any(others):
             raise click.UsageError("a run on features takes --out X.onnx and --force, and no other option")
         _export_features(run, out, force=force)
@@ -104,6 +108,8 @@ def export(
         raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
     if labels_file is not None and data is None:
         raise click.UsageError("--labels names images of --data")
+    if split is not None and data is None:
+        raise click.UsageError("--split names a part of --data")
     from igan_zoo.api import ExportOptions
     from igan_zoo.api import export as export_run
 
@@ -111,6 +117,7 @@ def export(
         run,
         out,
         data=data,
+        split=split,
         labels_file=labels_file,
         variants=variants,
         name=name,

@@ -147,7 +147,9 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
 @click.command()
 @click.argument("model", required=False, metavar="[MODEL|RUN]", type=MODEL)
 @click.option("--data", required=True, help="A Hub id, a copy in the Hub's layout, or a folder of class folders.")
-@click.option("--split", default="test", show_default=True, help="Part of the data set to test on.")
+@click.option(
+    "--split", help="Part of the data set to test on.  [default: test, or all images of a folder without splits]"
+)
 @click.option(
     "--labels",
     "labels_file",
@@ -155,29 +157,57 @@ def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, 
     metavar="FILE.csv",
     help="CSV file with the labels of the images.",
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New folder for confusion.png, confusion.csv, and wrong.csv with the wrong files and their probabilities.",
+)
 @json_option
 @variant_option
 @device_option
+@force_option
 def evaluate(
-    model: str | None, data: str, split: str, labels_file: Path | None, as_json: bool, variant: Any, device: Any
+    model: str | None,
+    data: str,
+    split: str | None,
+    labels_file: Path | None,
+    out: Path | None,
+    as_json: bool,
+    variant: Any,
+    device: Any,
+    force: bool,
 ) -> None:
-    """Count the errors of a classifier on labeled images; a training run is tested in PyTorch, before any export."""
-    from igan_zoo.api import load
-    from igan_zoo.evaluation import evaluate_run
+    """Count the errors of a classifier on labeled images, by class, and say how far its probabilities can be believed.
 
-    if model is not None and (Path(model) / "recipe.json").is_file():
+    A training run is tested in PyTorch, before any export.
+    """
+    from igan_zoo.api import load
+    from igan_zoo.evaluation import report
+    from igan_zoo.evaluation.testing import evaluate_feature_run, evaluate_run
+    from igan_zoo.machine.files import refuse_full
+
+    if out is not None:
+        keep_inputs([out], [model, data, labels_file])
+        refuse_full(out, replace=force)
+    runs = {"recipe.json": evaluate_run, "features.json": evaluate_feature_run}
+    test = next((test for name, test in runs.items() if model is not None and (Path(model) / name).is_file()), None)
+    if test is not None:
         if variant is not None:
             raise click.UsageError("--variant is for exported models; a training run has none")
-        found = evaluate_run(Path(model), data, split, labels_file)
+        found = test(Path(str(model)), data, split, labels_file)
     else:
         loaded = load(model, roles=["classifier"], device=device, variant=variant)
         announce(loaded)
         found = loaded.evaluate(data, split=split, labels_file=labels_file, progress=True)
-    wrong, total = found.wrong, found.total
     if as_json:
-        print_json({"model": model, "variant": variant, "data": data, "split": split, "wrong": wrong, "total": total})
+        print_json({"model": model, "variant": variant, "data": data, "split": split, **report.as_json(found)})
     else:
-        click.echo(f"{wrong} errors of {total} ({wrong / total:.2%})")
+        click.echo(f"{found.wrong} errors of {found.total} ({found.error:.2%})\n")
+        print_table(report.class_rows(found))
+        click.echo(f"\n{report.calibration_sentence(found)}")
+    if out is not None:
+        report.write_report(out, found, replace=force)
+        click.echo(f"{out}: confusion.png, confusion.csv, wrong.csv", err=True)
 
 
 def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:

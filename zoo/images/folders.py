@@ -69,7 +69,7 @@ def open_folder(
         DataError: the split is missing, there is no image, a class folder is empty, images lie beside class folders,
             or the file of labels is not as ``read_labels`` wants it.
     """
-    splits = _split_folders(root)
+    splits = split_folders(root)
     prefix = "" if split is None or (labels_file is not None and not splits) else _split_prefix(root, split, splits)
     files = image_files(root / prefix)
     if not files:
@@ -107,7 +107,7 @@ def _labels_by_folder(
     return np.array([index.get(owner, -1) for owner in owners], np.int64), classes
 
 
-def _split_folders(root: Path) -> list[str]:
+def split_folders(root: Path) -> list[str]:
     """Returns the folders of ``root`` that are splits, sorted: none where one is a class that only sounds like it."""
     folders = _class_folders(root)
     splits = sorted(folders & SPLITS)

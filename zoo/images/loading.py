@@ -136,7 +136,8 @@ def load_images(
         images[len(kept)] = pixels
         kept.append(index)
     report_skipped(usable.skipped)
-    return LabeledImages(images[: len(kept)], known[kept], opened.classes, tuple(usable.skipped))
+    places = np.array(kept, np.int64)
+    return LabeledImages(images[: len(kept)], known[kept], opened.classes, tuple(usable.skipped), opened, places)
 
 
 def _refuse_what_memory_cannot_hold(count: int, shape: Shape) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.images.folders import open_folder
+from igan_zoo.images.folders import open_folder, split_folders
 from igan_zoo.images.formats.arrays import open_npy, open_npz
 from igan_zoo.images.formats.parquet import open_parquet
 from igan_zoo.images.formats.shards import MANIFEST, open_shards
@@ -70,6 +70,17 @@ def open_source(
     files, others = hub_files(name, configuration, split, stream=stream)
     title = f"{reference} ({split})" if split else reference
     return open_parquet(files, title, labeled=labeled, labels_file=labels_file, others=others)
+
+
+def is_undivided(reference: str) -> bool:
+    """Returns whether a reference is a folder of images without splits, all of which may be what one takes them for."""
+    root = Path(reference)
+    if not root.is_dir() or has_svhn_files(root) or parquet_names(root):
+        return False
+    usual = any((root / name).is_dir() for name in _CONFIGURATIONS.values())
+    return (
+        not usual and not list(root.glob(MANIFEST)) and not list(root.glob(f"*/{MANIFEST}")) and not split_folders(root)
+    )
 
 
 def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: Path | None) -> LabeledSource:

@@ -146,6 +146,16 @@ class LabeledSource(ABC):
         """
         return ()
 
+    def called(self, indices: Indices) -> list[str]:
+        """Returns what a CSV file of labels calls these images; where it cannot name them, their numbers.
+
+        Raises:
+            DataError: the source broke.
+        """
+        names = self.file_names()
+        numbers = np.asarray(indices, np.int64).tolist()
+        return [names[number] for number in numbers] if names else [str(number) for number in numbers]
+
     def read_labels(self, labels_file: Path, place: str, known: Collection[str] = ()) -> None:
         """Takes the labels from a CSV file of images of ``place``, which has those ``known``, or else only these.
 

@@ -59,7 +59,10 @@ def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, enc
         assert answer["classes"][0][0] == Path(answer["file"]).name.split("-")[0]
 
     code, out, _ = igan_zoo("evaluate", model, "--data", photos, "--split", "train")
-    assert (code, out.splitlines()[-1]) == (0, "0 errors of 30 (0.00%)")
+    assert (code, out.splitlines()[0]) == (0, "0 errors of 30 (0.00%)")
+    assert igan_zoo("evaluate", run, "--data", photos, "--split", "train")[1].splitlines()[0] == out.splitlines()[0]
+    code, _, errors = igan_zoo("evaluate", run, "--data", photos)
+    assert (code, "holds the images of the training" in errors) == (1, True)
 
 
 def test_a_run_that_is_over_is_resumed_at_once(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class ShardSource(MemorySource):
 
     def everything(self) -> LabeledImages:
         """Returns all images and labels."""
-        return LabeledImages(self.images, self.labels(range(len(self))), self.classes, self.manifest.skipped)
+        return LabeledImages(self.images, self.labels(range(len(self))), self.classes, self.manifest.skipped, self)
 
     def in_shape(self, shape: Shape) -> LabeledImages:
         """Returns all images and labels, which have to have ``shape``.
