@@ -170,7 +170,7 @@ class LoadedModel:
         """Returns the classes of images, an answer for each in order.
 
         Args:
-            images: one or several of: the path of a PNG or JPEG file, or of a folder of them; the bytes of such a file;
+            images: one or several of: the path of an image file, or of a folder of them; the bytes of such a file;
                 a Pillow image; an array uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. Images of
                 any size are brought to the classifier's.
             top: how many classes an answer has, best first.

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ScoringError
-from igan_zoo.images.pixels import PNG, Shape, conform_pixels, encode_png, grid
+from igan_zoo.images.files.kinds import PNG
+from igan_zoo.images.pixels import Shape, conform_pixels, encode_png, grid
 from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.machine.progress import Progress

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
-from igan_zoo.images.pixels import Shape, decode_image, encode_png
+from igan_zoo.images.files.decoding import decode_image
+from igan_zoo.images.pixels import Shape, encode_png
 from igan_zoo.machine.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
 from igan_zoo.machine.progress import Progress
 

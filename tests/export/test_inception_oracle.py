@@ -18,7 +18,8 @@ from torch.nn.functional import interpolate, linear
 
 from igan_zoo.export.scorers.inception import Inception
 from igan_zoo.export.scorers.resize import tf1_bilinear
-from igan_zoo.images.pixels import Shape, read_image
+from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.pixels import Shape
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import read
 from igan_zoo.serving.engine import Engine

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igan_zoo.errors import OutputError, ScoringError
-from igan_zoo.images.pixels import Shape, read_image, write_image
+from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.pixels import Shape, write_image
 from igan_zoo.serving.ranking import Ranking, how_many, rank, rank_reference
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
 from igan_zoo.serving.scoring.network import open_network
@@ -122,7 +123,7 @@ def test_the_command_writes_the_files_of_the_best_images_and_a_line_for_every_on
     assert code == 0, errors
     assert output.splitlines()[0].startswith(f"{out}: 2 of 11 images, ")
     assert "classifier score (tiny-0) of all images, unsplit: " in output
-    assert f"Left out: {pictures / 'bad.png'} is not a PNG or JPEG image." in errors
+    assert f"Left out: {pictures / 'bad.png'} is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image." in errors
     assert sorted(path.name for path in out.iterdir()) == [
         "best-and-worst.png",
         "histogram.png",
@@ -203,7 +204,7 @@ def test_a_folder_that_is_there_is_kept_unless_forced(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["EMPTY"], "There is no PNG or JPEG file in"),
+        (["EMPTY"], "There is no image in"),
         (["PICTURES", "--top", "0%"], "--top 0% chooses no image"),
         (["PICTURES", "--top", "13"], "--top 13 is more than there are: 12 images"),
         (["PICTURES", "--strict"], "bad.png"),

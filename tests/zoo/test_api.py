@@ -96,7 +96,7 @@ def test_one_image_has_one_answer_whatever_its_form() -> None:
 
 def test_errors_are_raised_or_returned_in_their_place(tmp_path: Path) -> None:
     model = igan_zoo.load("mnist-ssl", roles=["classifier"])
-    with pytest.raises(errors.ImageError, match="image 1 is not a PNG or JPEG"):
+    with pytest.raises(errors.ImageError, match="image 1 is not a PNG, JPEG"):
         model.classify([DIGIT, b"none"])
     first, second, third = model.classify([DIGIT, b"none", DIGIT], errors="return")
     assert first == third

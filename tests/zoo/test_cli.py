@@ -243,7 +243,7 @@ def test_bad_images_are_named(igan_zoo: Cli, model: Path, digit: Path, tmp_path:
     truncated.write_bytes(digit.read_bytes()[:-200])
     bomb.write_bytes(png_header(100_000, 100_000))
     fails(igan_zoo("classify", model, tmp_path / "none.png"), 1, "no file", "none.png")
-    fails(igan_zoo("classify", model, text), 1, "text.png is not a PNG or JPEG")
+    fails(igan_zoo("classify", model, text), 1, "text.png is not a PNG, JPEG")
     fails(igan_zoo("classify", model, truncated), 1, "truncated.png cannot be decoded")
     fails(igan_zoo("classify", model, bomb), 1, "bomb.png has more than 16,000,000 pixels")
     code, output, errors = igan_zoo("classify", model, text, digit, bomb)

@@ -117,7 +117,7 @@ def sample(
 @variant_option
 @device_option
 def classify(arguments: tuple[str, ...], top: int, as_json: bool, variant: Any, device: Any) -> None:
-    """Classify PNG and JPEG files, or all in a folder: class, probability, and how real the image looks to D."""
+    """Classify image files, or all in a folder: class, probability, and how real the image looks to D."""
     from dataclasses import asdict
 
     from igan_zoo.api import load
@@ -212,7 +212,7 @@ def evaluate(
 
 def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
     """Tells an optional MODEL before the images apart from them: it is none itself, and something follows it."""
-    from igan_zoo.images.pixels import SUFFIXES
+    from igan_zoo.images.files.kinds import SUFFIXES
     from igan_zoo.models.spec import CONFIG
 
     first, rest = Path(arguments[0]), [Path(argument) for argument in arguments[1:]]

@@ -146,7 +146,7 @@ def keep_inputs(outputs: Iterable[Path | None], references: Iterable[str | Path 
 
 def _is_read(output: Path, folder: Path) -> bool:
     """Returns whether an output is there already as a part of a folder of images or of a model."""
-    from igan_zoo.images.pixels import SUFFIXES
+    from igan_zoo.images.files.kinds import SUFFIXES
     from igan_zoo.models.spec import CONFIG
 
     if not (output.exists() and folder.is_dir() and output.resolve().is_relative_to(folder.resolve())):

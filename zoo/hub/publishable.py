@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from igan_zoo.errors import ParityError, PublishingError, first_line
-from igan_zoo.images.pixels import PNG
+from igan_zoo.images.files.kinds import PNG
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import FileParity, decode_parity
 from igan_zoo.models.spec import CONFIG, PARITY, ModelSpec

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import COLOR, MAX_PIXELS, PNG, WORTH_THREADS, Shape, quiet_pillow
+from igan_zoo.images.files.decoding import MAX_DECODED
+from igan_zoo.images.files.kinds import PNG
+from igan_zoo.images.pixels import COLOR, WORTH_THREADS, Shape, quiet_pillow
 from igan_zoo.images.stored import ImageSource, StoredImage
 from igan_zoo.machine.cores import cores
 from igan_zoo.machine.files import open_regular
@@ -252,7 +254,7 @@ def _weight(image: StoredImage) -> int:
 
 def _decoded_bytes(start: bytes, length: int) -> int:
     """Returns how many bytes of pixels an encoded image has: a PNG says so at its start, of a JPEG it is a guess."""
-    largest = 3 * MAX_PIXELS
+    largest = 3 * MAX_DECODED
     if start.startswith(PNG) and len(start) == _PNG_START:
         return min(largest, 3 * int.from_bytes(start[16:20]) * int.from_bytes(start[20:24]))
     return min(largest, _JPEG_RATIO * length)

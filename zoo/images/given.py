@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.pixels import Shape, conform, image_files
+from igan_zoo.images.files.decoding import turned
+from igan_zoo.images.folders.listing import image_files
+from igan_zoo.images.pixels import Shape, conform
 from igan_zoo.images.stored import StoredImage
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _GRAY = ("1", "L", "LA", "La", "F")
 def stored_images(images: GivenImages) -> list[StoredImage]:
     """Returns images as they are before decoding, in order.
 
-    A folder stands for every PNG and JPEG file below it, sorted by name. Bytes are those of a PNG or JPEG file. Arrays
+    A folder stands for every image file below it, sorted by name. Bytes are those of an image file. Arrays
     are uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. What is no file is called by its place.
 
     Raises:
@@ -48,7 +50,7 @@ def _contents(image: Any) -> Iterator[tuple[str | None, Path | bytes | NDArray[n
         path = Path(image)
         names = image_files(path) if path.is_dir() else None
         if names == []:
-            raise ImageError(f"There is no PNG or JPEG file in {path}.")
+            raise ImageError(f"There is no image in {path}.")
         yield from ((str(file), file) for file in ([path] if names is None else [path / name for name in names]))
     elif isinstance(image, bytes):
         yield None, image
@@ -75,9 +77,7 @@ def _rows(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
     """Returns Pillow's image at its own size as a file's would be: turned as its camera noted, on black, of 8 bits."""
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
+    image = turned(image)
     channels = 1 if image.mode in _GRAY or image.mode.startswith("I") else 3
     return conform(image, Shape(channels))
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.machine.files import open_regular
+from igan_zoo.images.findings import Finding, Findings
+from igan_zoo.images.image_names import ImageNames
+from igan_zoo.images.label_lines import FILE_COLUMNS, LABEL_COLUMNS, read_lines
 
-_FILE_COLUMNS = ("file", "filename", "path", "image")
-_LABEL_COLUMNS = ("label", "class")
 _UNREADABLE = re.compile(r"^\s|\s$|[\r\n\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class FileLabels:
+    """The label of each image by its name, and what was not taken as it is written."""
+
+    labels: dict[str, str]
+    findings: tuple[Finding, ...]
 
 
 def is_labels_file(labels: str) -> bool:
@@ -24,35 +32,44 @@ def is_labels_file(labels: str) -> bool:
     return labels.lower().endswith(".csv")
 
 
-def read_labels(path: Path, known: Collection[str], place: str) -> dict[str, str]:
-    """Returns the label of each image that the CSV file ``path`` names; a line with an empty label has none.
+def read_labels(path: Path, known: Collection[str], place: str) -> FileLabels:
+    """Returns the label of each image that the CSV file ``path`` names; a line without a label names an image without.
 
-    The first line names the columns: ``file`` (or filename, path, image) and ``label`` (or class); others are ignored.
-    ``known`` are the names of all images of the data, relative to ``place``.
+    The first line names the columns: ``file`` (or filename, path, image, id and the like) and ``label`` (or class,
+    category); others are ignored. ``known`` are the names of all images of the data, relative to ``place``. Names may
+    differ in case, suffix, accents' encoding, kind of slash and in the folders before them where they mean one image.
 
     Raises:
-        DataError: the file is missing, empty or no CSV in UTF-8, lacks a column, names an image that is not known, or
-            gives one image two labels.
+        DataError: the file is not as ``read_lines`` wants it, names an image that is not known or one of several, gives
+            one image two labels, or has classes that differ in case only.
     """
+    found, findings, names = read_lines(path), Findings(), ImageNames(known)
     labels: dict[str, str] = {}
-    for line, name, label in _lines(path):
-        file = PurePosixPath(name).as_posix()
-        if file not in known:
-            raise DataError(f"Line {line} of {path} names {name!r}, but there is no such PNG or JPEG image in {place}.")
-        if labels.setdefault(file, label) != label:
-            raise DataError(f"Line {line} of {path} labels {name!r} as {label!r}, an earlier one as {labels[file]!r}.")
-    if not any(labels.values()):
+    written: dict[str, str] = {}
+    for line in found.lines:
+        where = f"Line {line.number} of {path}"
+        file = names.find(line.name, where, place)
+        plain = PurePosixPath(line.name.replace("\\", "/")).as_posix()
+        if (other := written.setdefault(file, plain)) != plain:
+            raise DataError(f"{where} names {line.name!r} and an earlier one {other!r}, which both mean {file}.")
+        if (label := labels.setdefault(file, line.label)) != line.label:
+            raise DataError(f"{where} labels {line.name!r} as {line.label!r}, an earlier one as {label!r}.")
+        if file != plain:
+            findings.add(f"names in {path.name} that are written otherwise in {place}", line.name, expected=True)
+    labels = {file: label for file, label in labels.items() if label}
+    if not labels:
         raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
-    return {file: label for file, label in labels.items() if label}
+    refuse_odd_classes(labels.values(), f"The labels of {path}")
+    return FileLabels(labels, (*found.findings, *findings.listed()))
 
 
 def labeled_lines(path: Path) -> dict[str, str]:
     """Returns the label of each image that the CSV file ``path`` labels, in its order, whatever images there are.
 
     Raises:
-        DataError: the file is missing, empty or no CSV in UTF-8, or lacks a column.
+        DataError: the file is not as ``read_lines`` wants it.
     """
-    return {PurePosixPath(name).as_posix(): label for _, name, label in _lines(path) if label}
+    return {PurePosixPath(line.name).as_posix(): line.label for line in read_lines(path).lines if line.label}
 
 
 def write_labels(path: Path, rows: Iterable[Sequence[str]], hints: Sequence[str] = ()) -> None:
@@ -63,7 +80,7 @@ def write_labels(path: Path, rows: Iterable[Sequence[str]], hints: Sequence[str]
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((_FILE_COLUMNS[0], _LABEL_COLUMNS[0], *hints))
+        writer.writerow((FILE_COLUMNS[0], LABEL_COLUMNS[0], *hints))
         for row in rows:
             if _UNREADABLE.search(row[0]):
                 raise DataError(
@@ -75,37 +92,29 @@ def write_labels(path: Path, rows: Iterable[Sequence[str]], hints: Sequence[str]
 
 def number_labels(names: Sequence[str], labels: dict[str, str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Returns the label of each name, int64 ``[N]`` with -1 where there is none, and the classes: the sorted labels."""
-    classes = tuple(sorted(set(labels.values())))
+    classes = sorted_classes(labels.values())
     index = {label: number for number, label in enumerate(classes)}
     return np.array([index[labels[name]] if name in labels else -1 for name in names], np.int64), classes
 
 
-def _lines(path: Path) -> list[tuple[int, str, str]]:
-    """Returns line number, file and label of every line but the first."""
-    try:
-        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip().lower() for name in next(reader, [])]
-            file_column = _column(path, header, _FILE_COLUMNS)
-            label_column = _column(path, header, _LABEL_COLUMNS)
-            rows = []
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) <= max(file_column, label_column):
-                    raise DataError(f"Line {reader.line_num} of {path} has {len(row)} columns, not {len(header)}.")
-                rows.append((reader.line_num, row[file_column].strip(), row[label_column].strip()))
-            return rows
-    except FileNotFoundError:
-        raise DataError(f"There is no file of labels {path}.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8: {str(error).rstrip('.')}.") from error
+def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the different names in their order: 2 before 10 where all are whole numbers, else by their letters."""
+    found = set(names)
+    if all(name.isascii() and name.isdigit() for name in found):
+        return tuple(sorted(found, key=lambda name: (int(name), name)))
+    return tuple(sorted(found))
 
 
-def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
-    for name in names:
-        if name in header:
-            return header.index(name)
-    if not any(header):
-        raise DataError(f"{path} is empty; its first line names the columns: file,label.")
-    raise DataError(f"{path} has no column {' or '.join(names)}; it has {', '.join(header)}.")
+def refuse_odd_classes(names: Iterable[str], who: str) -> None:
+    """Refuses classes that differ in nothing but case, and names that are not UTF-8.
+
+    Raises:
+        DataError: there are such; the message begins with ``who``.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted(set(names)):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(f"{who} have the name {name!r}, which is not UTF-8; rename it.")
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(f"{who} have the classes {other!r} and {name!r}, which differ in case only; give them one.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.images.batches import decode_ahead
+from igan_zoo.images.findings import Finding
 from igan_zoo.images.formats.shards import ShardSource
 from igan_zoo.images.labeled import LabeledImages, labeled_indices
 from igan_zoo.images.pixels import Shape, quiet_pillow
@@ -25,6 +26,7 @@ from igan_zoo.machine.progress import Progress
 if TYPE_CHECKING:
     from igan_zoo.images.given import GivenImage
 
+_LOG = logging.getLogger(__name__)
 _REPORTED = 5
 # So many images must have been seen before a source is given up in the middle for having too many small ones.
 _JUDGED_AFTER = 100
@@ -88,11 +90,18 @@ class UsableImages:
 
 
 def report_skipped(skipped: Sequence[str]) -> None:
-    """Names on stderr the first images that were skipped, and counts them."""
+    """Logs the names of the first images that were skipped, and counts them."""
     for sentence in skipped[:_REPORTED]:
-        sys.stderr.write(f"Skipped: {sentence}\n")
+        _LOG.warning("Skipped: %s", sentence)
     if len(skipped) > _REPORTED:
-        sys.stderr.write(f"Skipped {len(skipped)} images in all.\n")
+        _LOG.warning("Skipped %d images in all.", len(skipped))
+
+
+def report_findings(findings: Sequence[Finding]) -> None:
+    """Logs what was passed over and may be missed."""
+    for finding in findings:
+        if not finding.expected:
+            _LOG.warning("Passed over: %s", finding)
 
 
 def load_images(
@@ -111,17 +120,18 @@ def load_images(
 
     ``source`` and ``labels_file`` are as for ``open_source``. Shards are opened and not read; they were cropped or not
     when they were made. ``crop`` takes the central part of the wanted aspect ratio first. With ``labeled_only`` images
-    without a label are left out. Unusable images are skipped, named on stderr and in the result; with ``strict`` the
+    without a label are left out. Unusable images are skipped, logged and named in the result; with ``strict`` the
     first one is an error.
 
     Raises:
-        DataError: the source, the split, the images or the labels are missing or contradict each other, or the images
-            need more memory than there is.
+        DataError: the source, the split, the images or the labels are missing or contradict each other, a class has no
+            image that can be used, or the images need more memory than there is.
         ImageError: an image cannot be used, and ``strict`` is true.
         MissingExtraError: a package of the data extra is not installed.
     """
     shape = Shape(channels, height, width, crop, upscale=False)
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file)
+    report_findings(opened.findings)
     if isinstance(opened, ShardSource):
         prepared = opened.in_shape(shape)
         return prepared.with_labels() if labeled_only else prepared
@@ -136,8 +146,23 @@ def load_images(
         images[len(kept)] = pixels
         kept.append(index)
     report_skipped(usable.skipped)
+    refuse_lost_classes(known[order], known[kept], opened.classes, usable.skipped)
     places = np.array(kept, np.int64)
     return LabeledImages(images[: len(kept)], known[kept], opened.classes, tuple(usable.skipped), opened, places)
+
+
+def refuse_lost_classes(
+    wanted: NDArray[np.int64], kept: NDArray[np.int64], classes: Sequence[str], skipped: Sequence[str]
+) -> None:
+    """Refuses data whose images of some class were all skipped; ``wanted`` and ``kept`` are labels before and after.
+
+    Raises:
+        DataError: there is such a class.
+    """
+    for lost in np.setdiff1d(wanted[wanted >= 0], kept).tolist():
+        name = classes[lost]
+        why = next((sentence for sentence in skipped if name in sentence), skipped[0])
+        raise DataError(f"None of the {np.sum(wanted == lost)} images of the class {name} can be used: {why}")
 
 
 def _refuse_what_memory_cannot_hold(count: int, shape: Shape) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ChecksumError, DataError, OutputError
-from igan_zoo.images.folders import FolderSource
+from igan_zoo.images.folders.source import FolderSource
 from igan_zoo.images.formats.parquet import ParquetSource
 from igan_zoo.images.formats.shards import MANIFEST, Manifest, Shard, open_shards, read_manifest, verify_shard
 from igan_zoo.images.hub_data import HubFile
 from igan_zoo.images.labeled import LabeledImages
-from igan_zoo.images.loading import UsableImages, report_skipped
+from igan_zoo.images.loading import UsableImages, refuse_lost_classes, report_findings, report_skipped
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import LabeledSource
 from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, sha256_of
@@ -48,12 +48,13 @@ def prepare_shards(
     Raises:
         DataError: as for ``open_source``.
         OutputError: ``out`` holds something else, or cannot be written, or its disk is too small.
-        DataError: no image can be used, or more than half are smaller than ``size``.
+        DataError: no image of all, or of a class, can be used, or more than half are smaller than ``size``.
         ImageError: an image cannot be used, and ``strict`` is true.
     """
     if (Path(source) / MANIFEST).is_file():
         raise DataError(f"{source} holds shards already; give what they were made from.")
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file, stream=True)
+    report_findings(opened.findings)
     new = Manifest(
         source=opened.reference,
         split=split,
@@ -72,7 +73,9 @@ def prepare_shards(
         if not manifest.complete:
             manifest = _write_shards(opened, out, manifest, strict, shard_images)
     report_skipped(manifest.skipped)
-    return open_shards(out).everything()
+    prepared = open_shards(out).everything()
+    refuse_lost_classes(opened.labels(range(len(opened))), prepared.labels, opened.classes, manifest.skipped)
+    return prepared
 
 
 def _write_shards(source: LabeledSource, out: Path, manifest: Manifest, strict: bool, shard_images: int) -> Manifest:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError
-from igan_zoo.images.folders import open_folder, split_folders
+from igan_zoo.errors import DataError, MissingExtraError
+from igan_zoo.images.folders.listing import image_files
+from igan_zoo.images.folders.source import open_folder, split_folders
 from igan_zoo.images.formats.arrays import open_npy, open_npz
-from igan_zoo.images.formats.parquet import open_parquet
+from igan_zoo.images.formats.parquet import has_image_column, open_parquet
 from igan_zoo.images.formats.shards import MANIFEST, open_shards
 from igan_zoo.images.formats.svhn import has_svhn_files, open_svhn
 from igan_zoo.images.formats.tars import open_tar
 from igan_zoo.images.hub_data import hub_files
 from igan_zoo.images.memory import open_memory
-from igan_zoo.images.splits import SPLITS, choose_split, files_by_split, parquet_names
+from igan_zoo.images.splits import choose_split, files_by_split, parquet_names, split_kind
 from igan_zoo.images.stored import LabeledSource
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def is_undivided(reference: str) -> bool:
 
 
 def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: Path | None) -> LabeledSource:
-    parts = [path.parent.name for path in root.glob(f"*/{MANIFEST}") if path.parent.name in SPLITS]
+    parts = [path.parent.name for path in root.glob(f"*/{MANIFEST}") if split_kind(path.parent.name)]
     if parts or (root / MANIFEST).is_file():
         _refuse_labels(root, labels_file)
         return open_shards(root / choose_split(str(root), parts, split) if parts else root, split)
@@ -94,11 +95,21 @@ def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: P
     for usual in _CONFIGURATIONS.values():
         root = root / usual if (root / usual).is_dir() else root
     names = parquet_names(root)
-    if not names:
+    if not names or not _hold_images(root, names):
         return open_folder(root, split, labeled=labeled, labels_file=labels_file)
     chosen, others = ([root / name for name in part] for part in files_by_split(str(root), names, split))
     title = f"{root} ({split})" if split else str(root)
     return open_parquet(chosen, title, labeled=labeled, labels_file=labels_file, others=others)
+
+
+def _hold_images(root: Path, names: Sequence[str]) -> bool:
+    """Returns whether parquet files are images, and not lists or statistics beside them."""
+    try:
+        return any(has_image_column(root / name) for name in names) or not image_files(root)
+    except MissingExtraError:
+        if image_files(root):
+            return False
+        raise
 
 
 def _open_file(path: Path, labeled: bool, labels_file: Path | None) -> LabeledSource:

@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from igan_zoo.errors import DataError
 
-# What a split may be called, best first: validation images may serve as the test split.
-_NAMES = {
+# What splits are called, the usual name first; a word such as set or data may follow.
+_KINDS = {
     "train": ("train", "training"),
-    "test": ("test", "val", "validation", "valid"),
-    "validation": ("validation", "val", "valid"),
-    "val": ("val", "validation", "valid"),
+    "test": ("test", "testing", "eval", "evaluation"),
+    "validation": ("validation", "val", "valid", "dev"),
 }
-SPLITS = {name for names in _NAMES.values() for name in names}
+_ENDING = re.compile(r"[ _-]?(set|data|images|split)$")
 _PATTERNS = ("*.parquet", "*/*.parquet")
 
 
-def split_names(split: str) -> tuple[str, ...]:
-    """Returns what a split may be called, best first."""
-    return _NAMES.get(split, (split,))
+def split_kind(name: str) -> str | None:
+    """Returns whether a name means ``train``, ``test`` or ``validation``, in any case: ``Training_set``; else None."""
+    word = _ENDING.sub("", name.lower())
+    return next((kind for kind, words in _KINDS.items() if word in words), None)
+
+
+def means_split(name: str, split: str) -> bool:
+    """Returns whether ``name`` is the split that is asked for: validation images may serve as the test split."""
+    kind, wanted = split_kind(name), split_kind(split)
+    return name == split or (kind is not None and (kind == wanted or (kind, wanted) == ("validation", "test")))
 
 
 def choose_split(reference: str, splits: Iterable[str], split: str | None) -> str:
     """Returns the one of ``splits`` that is meant: ``split`` need not be given where there is only one.
 
     Raises:
-        DataError: it is not among them, or not given.
+        DataError: it is not among them, not given, or two have the same meaning.
     """
     known = sorted(set(splits))
     listed = ", ".join(known) or "none"
     if split is None and len(known) != 1:
         raise DataError(f"{reference} has the splits {listed}; say which one with --split.")
-    for name in known if split is None else split_names(split):
-        if name in known:
-            return name
-    raise DataError(f"{reference} has no split {split!r}; it has {listed}.")
+    if split is None or split in known:
+        return split or known[0]
+    found = [name for name in known if means_split(name, split)]
+    same = [name for name in found if split_kind(name) == split_kind(split)] or found
+    if not found:
+        raise DataError(f"{reference} has no split {split!r}; it has {listed}.")
+    if len(same) > 1 and split_kind(split) == "train":
+        raise DataError(f"{reference} has {' and '.join(same)}, which both mean {split}; rename or move one of them.")
+    return min(same, key=_usual)
+
+
+def _usual(name: str) -> tuple[int, str]:
+    words = [word for words in _KINDS.values() for word in words]
+    word = _ENDING.sub("", name.lower())
+    return (words.index(word) if word in words else len(words)), name
 
 
 def parquet_names(root: Path) -> list[str]:
@@ -56,6 +74,9 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
     splits: dict[str, list[str]] = {}
     for name in names:
         splits.setdefault(_split_of(PurePosixPath(name)), []).append(name)
+    if split is not None and split not in splits and not any(map(split_kind, splits)) and split_kind(split) == "train":
+        # Files that are numbered, or named after what they hold, are one set.
+        return list(names), []
     found = choose_split(reference, splits, split)
     chosen = splits[found]
     folders = sorted({_folder(name) for name in chosen})
@@ -71,7 +92,7 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
 def _split_of(name: PurePosixPath) -> str:
     word = name.name.replace(".", "-").partition("-")[0]
     parent = name.parent.name
-    return parent if parent and (parent in SPLITS or not word.isalpha()) else word
+    return parent if parent and (split_kind(parent) or not word.isalpha()) else word
 
 
 def _folder(name: str) -> str:

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
+from igan_zoo.images.files.decoding import decode_image, read_image
+from igan_zoo.images.findings import Finding
 from igan_zoo.images.labels import number_labels, read_labels
-from igan_zoo.images.pixels import COLOR, Shape, conform_pixels, decode_image, read_image
+from igan_zoo.images.pixels import COLOR, Shape, conform_pixels
 from igan_zoo.machine.files import sha256_of
-
-# An encoded image of 16 million pixels with every bit of 16-bit RGBA and nothing compressed.
-MAX_ENCODED_BYTES = 128 * 2**20
-
 
 Indices = Sequence[int] | NDArray[np.int64]
 Content = Path | bytes | NDArray[np.uint8] | ImageError
@@ -95,10 +93,11 @@ class LabeledSource(ABC):
     """Images at rest, which may have labels: the base of every ``ImageSource`` but a model.
 
     ``paths`` are the files that they are in, and ``classes`` the names that labels index: none where no labels were
-    asked for, or there are none.
+    asked for, or there are none. ``findings`` count what was passed over on the way to them.
     """
 
     encoded = True
+    findings: tuple[Finding, ...] = ()
 
     def __init__(
         self,
@@ -164,7 +163,8 @@ class LabeledSource(ABC):
         """
         names = self.file_names()
         found = read_labels(labels_file, known or set(names), place)
-        self._labels, self.classes = number_labels(names, found)
+        self._labels, self.classes = number_labels(names, found.labels)
+        self.findings = (*self.findings, *found.findings)
 
 
 def read(source: ImageSource, indices: Sequence[int], shape: Shape = COLOR) -> list[NDArray[np.uint8]]:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from igan_zoo.export.scorers.efficientnet import EfficientNetLite0, SameConvolution, renamed
-from igan_zoo.images.pixels import Shape, read_image
+from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.pixels import Shape
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY

@@ -81,7 +81,7 @@ def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, enco
     code, out, errors = igan_zoo(*train)
     assert code == 0
     assert "features: 39 photos" in out
-    assert "broken.png is not a PNG or JPEG image" in errors
+    assert "broken.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image" in errors
     assert igan_zoo(*train, "--strict")[0] == 1
 
 

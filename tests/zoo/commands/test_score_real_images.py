@@ -14,7 +14,9 @@ import torch
 
 from igan_zoo.export.freeze import ImageGenerator, frozen_generator, measure_population
 from igan_zoo.export.graphs.building import to_onnx
-from igan_zoo.images.pixels import Shape, image_files, read_image
+from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.folders.listing import image_files
+from igan_zoo.images.pixels import Shape
 from igan_zoo.models.interface import DISTRIBUTION_KEY
 from igan_zoo.serving.scorers.converting import SCORERS
 from igan_zoo.training.games.players import build_generator

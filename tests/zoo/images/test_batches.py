@@ -218,7 +218,7 @@ def test_images_that_do_not_decode_are_named_and_counted(tmp_path: Path) -> None
     (batch,) = batches
     assert batch.indices.tolist() == [0, 1, 3, 4]
     assert [skipped.index for skipped in batches.skipped] == [2, 5]
-    assert "c.png is not a PNG or JPEG image" in batches.skipped[0].reason
+    assert "c.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image" in batches.skipped[0].reason
     assert "f.png cannot be decoded" in batches.skipped[1].reason
 
 

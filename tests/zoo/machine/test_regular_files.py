@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import ChecksumError, ImageError, ModelDirectoryError
-from igan_zoo.images.pixels import Shape, read_image
+from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.pixels import Shape
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG

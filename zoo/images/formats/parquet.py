@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
+from igan_zoo.images.files.decoding import MAX_ENCODED_BYTES
 from igan_zoo.images.formats.parquet_pages import check_pages
 from igan_zoo.images.hub_data import HubFile
-from igan_zoo.images.stored import MAX_ENCODED_BYTES, Content, Indices, LabeledSource
+from igan_zoo.images.stored import Content, Indices, LabeledSource
 from igan_zoo.machine.files import reading, sha256_of
 
 _ROWS_AT_ONCE = 64
@@ -215,6 +216,19 @@ def open_parquet(
     elif labeled:
         source.add_labels(others)
     return source
+
+
+def has_image_column(path: Path) -> bool:
+    """Returns whether a parquet file is whole and has a column of images.
+
+    Raises:
+        MissingExtraError: ``pyarrow`` is not installed.
+    """
+    try:
+        with closing(_open_file(path)) as file:
+            return bool(_image_column(path, file.schema_arrow))
+    except DataError:
+        return False
 
 
 def _open_file(path: File) -> Any:

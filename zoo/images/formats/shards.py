@@ -21,7 +21,7 @@ from igan_zoo.images.formats.sharded_images import ShardedImages
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.memory import MemorySource
 from igan_zoo.images.pixels import Shape
-from igan_zoo.images.splits import split_names
+from igan_zoo.images.splits import means_split
 from igan_zoo.machine.files import sha256_of
 
 MANIFEST = "manifest.json"
@@ -135,7 +135,7 @@ def open_shards(path: Path, split: str | None = None) -> ShardSource:
             says.
     """
     manifest = _read_complete(path)
-    if split is not None and manifest.split not in split_names(split):
+    if split is not None and not means_split(manifest.split, split):
         raise DataError(f"{path} holds the split {manifest.split!r} of {manifest.source}, not {split!r}.")
     parts, labels = [], []
     for shard in manifest.shards:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from igan_zoo.errors import DataError, ImageError
-from igan_zoo.images.pixels import compression_of, is_image_name
-from igan_zoo.images.stored import MAX_ENCODED_BYTES, Content, LabeledSource
+from igan_zoo.images.files.decoding import MAX_ENCODED_BYTES
+from igan_zoo.images.files.kinds import compression_of, is_image_name
+from igan_zoo.images.stored import Content, LabeledSource
 from igan_zoo.machine.files import reading
 
 
@@ -25,7 +26,7 @@ class TarIndex:
 
 
 class TarSource(LabeledSource):
-    """PNG and JPEG files in a tar archive."""
+    """Image files in a tar archive."""
 
     def __init__(self, path: Path, file: IO[bytes], index: TarIndex) -> None:
         super().__init__(str(path), [path])
@@ -61,7 +62,7 @@ def open_tar(path: Path, labels_file: Path | None = None) -> TarSource:
     ``labels_file`` is a CSV file that names them.
 
     Raises:
-        DataError: it is missing, compressed, damaged, cut off, or has no PNG or JPEG file; or as ``read_labels``.
+        DataError: it is missing, compressed, damaged, cut off, or has no image; or as ``read_labels``.
     """
     with reading(path, "a whole tar archive", DataError):
         file = path.open("rb")
@@ -69,7 +70,7 @@ def open_tar(path: Path, labels_file: Path | None = None) -> TarSource:
         _refuse_compressed(path, file)
         index = _index(path, file)
         if not index.names:
-            raise DataError(f"There is no PNG or JPEG file in {path}.")
+            raise DataError(f"There is no image in {path}.")
     except BaseException:
         file.close()
         raise

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import IO
 
 from igan_zoo.errors import ImageError, first_line
-from igan_zoo.images.pixels import is_image_name
+from igan_zoo.images.files.kinds import is_image_name
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import StorageError, UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
@@ -36,7 +36,7 @@ _UNPACKED_FACTOR, _UNPACKED_BYTES = 8, 2**26
 
 
 async def tar_images(body: Body, *, file_bytes: int) -> AsyncGenerator[StoredImage]:
-    """Yields the PNG and JPEG files of a tar archive in its order; one above ``file_bytes`` comes as an ``ImageError``.
+    """Yields the image files of a tar archive in its order; one above ``file_bytes`` comes as an ``ImageError``.
 
     Links, folders, devices and hidden files are passed over, as ``score`` passes them over in a file.
 
@@ -130,7 +130,7 @@ async def _pass(body: Body, size: int, name: str) -> None:
 
 
 async def zip_images(body: Body, *, files: int, file_bytes: int, room: Room) -> AsyncGenerator[StoredImage]:
-    """Yields the PNG and JPEG files of a zip archive in the order of its table of contents.
+    """Yields the image files of a zip archive in the order of its table of contents.
 
     One that unpacks to more than ``file_bytes`` comes as an ``ImageError``, whatever the table promises.
 

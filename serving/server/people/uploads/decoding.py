@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.pixels import PNG, Shape
+from igan_zoo.images.files.kinds import PNG
+from igan_zoo.images.pixels import Shape
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.machine.cores import cores
 

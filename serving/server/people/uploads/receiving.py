@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from igan_zoo.images.pixels import JPEG, PNG, compression_of
+from igan_zoo.images.files.kinds import FORMATS, compression_of, image_format
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
@@ -73,7 +73,7 @@ async def receive(body: Body, content_type: str, limits: UploadLimits) -> Upload
 def _kind(start: bytes) -> str:
     if not start:
         raise UploadError("The body is empty; send an image, a form with files, or a tar or zip archive of images.")
-    if start.startswith((PNG, JPEG)):
+    if image_format(start):
         return "image"
     if start.startswith(_ZIP):
         return "zip"
@@ -82,7 +82,7 @@ def _kind(start: bytes) -> str:
     compression = compression_of(start)
     if compression is not None:
         raise UploadError(f"The body is compressed with {compression}; send a plain tar or zip archive.")
-    raise UploadError("The body is not a PNG or JPEG image, a multipart form, or a tar or zip archive of images.")
+    raise UploadError(f"The body is not a {FORMATS} image, a multipart form, or a tar or zip archive of images.")
 
 
 def _images(kind: str, body: Body, content_type: str, limits: UploadLimits) -> AsyncGenerator[StoredImage]:

@@ -106,7 +106,7 @@ def test_a_bad_image_among_several_has_an_error_in_its_place(client: TestClient)
         *[["error", "file"]] * 2,
         sorted(answers[0]),
     ]
-    assert answers[1] == {"file": "bad.png", "error": "bad.png is not a PNG or JPEG image."}
+    assert answers[1] == {"file": "bad.png", "error": "bad.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image."}
     assert answers[2]["error"].startswith("cut.png cannot be decoded")
 
 
@@ -125,8 +125,8 @@ def png_of(width: int, height: int) -> bytes:
         (png_of(100_000, 100_000), {}, 400, "The image has more than 16,000,000 pixels"),
         (png_of(5_000, 5_000), {}, 400, "The image has more than 16,000,000 pixels"),
         (digits(1)[0][1][:50], {}, 400, "The image cannot be decoded"),
-        (form([("only.png", b"no image")]), FORM, 400, "only.png is not a PNG or JPEG"),
-        (b"GIF89a", {}, 400, "not a PNG or JPEG image, a multipart form"),
+        (form([("only.png", b"no image")]), FORM, 400, "only.png is not a PNG, JPEG"),
+        (b"%!PS-Adobe", {}, 400, "not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image, a multipart form"),
         (b"", {}, 400, "The body is empty"),
         (form([]), FORM, 400, "no image"),
         (tar([("notes.txt", b"x")]), {}, 400, "no image"),
@@ -247,7 +247,7 @@ def test_a_scored_archive_ends_in_the_record_of_the_command(
     *running, last = lines(answer)
     assert [line["images"] for line in running] == [100, 200, 250]
     assert running[-1]["score"] == pytest.approx(expected[1]["value"])
-    assert last["left_out"] == ["bad.png is not a PNG or JPEG image."]
+    assert last["left_out"] == ["bad.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image."]
     same(last["records"], expected, "upload (tar)")
 
 

@@ -82,7 +82,7 @@ def test_what_cannot_be_scored_is_said(network: Network) -> None:
     with RunningScore(network, MOST) as score:
         with pytest.raises(DataError, match="None of the 0 images of the upload can be used"):
             score.records("the upload", "", splits=10, seed=1)
-        score.skip(0, "x.png is not a PNG or JPEG image.")
+        score.skip(0, "x.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image.")
         with pytest.raises(DataError, match=r"None of the 1 images of the upload can be used: x\.png is not"):
             score.records("the upload", "", splits=10, seed=1)
         score.add(np.arange(1, 4), logits(3))

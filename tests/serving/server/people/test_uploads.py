@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.folders import open_folder
+from igan_zoo.images.folders.source import open_folder
 from igan_zoo.images.pixels import encode_png
 from igan_zoo.serving.server.errors import UploadError, UploadSizeError
 from igan_zoo.serving.server.middleware.shares import Room
@@ -156,7 +156,7 @@ def test_more_files_than_are_taken_are_refused(maker: Callable[..., bytes]) -> N
     ("content", "content_type", "sentence"),
     [
         (b"", "", "The body is empty"),
-        (b"GIF89a", "image/png", "not a PNG or JPEG image, a multipart form"),
+        (b"%!PS-Adobe", "image/png", "not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image, a multipart form"),
         (gzip.compress(tar(FILES)), "", "compressed with gzip"),
         (b"x", "multipart/form-data", "without a boundary"),
         (b"nothing of the kind", FORM, "not the multipart form"),

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igan_zoo.errors import DataError, OutputError, UnknownNameError
-from igan_zoo.images.folders import open_folder
+from igan_zoo.images.folders.source import open_folder
 from igan_zoo.images.formats.arrays import open_npy
 from igan_zoo.images.pixels import write_image
 from igan_zoo.images.stored import StoredImage

@@ -163,7 +163,7 @@ def test_shards_merge_to_the_bytes_of_one_run(
         "score", folder, *options, "--reference", folder, "--save-statistics", whole, "--format", "json"
     )
     assert code == 0, errors
-    assert errors.count("33.png is not a PNG or JPEG image") == 2
+    assert errors.count("33.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image") == 2
     parts = [tmp_path / f"{shard}.safetensors" for shard in range(1, count + 1)]
     for shard, part in enumerate(parts, start=1):
         batch = ["--batch-size", 3 * shard]
@@ -220,7 +220,7 @@ def test_killed_at_any_moment_the_same_command_goes_on_to_the_same_bytes(
     assert known > 0
     code, _, errors = igan_zoo(*command)
     assert code == 0
-    assert "017.png is not a PNG or JPEG image" in errors
+    assert "017.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image" in errors
     assert out.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*.partial"))
 
@@ -340,11 +340,11 @@ def test_samples_are_scored_as_they_are_drawn(igan_zoo: Cli, model: Path, tmp_pa
 
 def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Path, scorer: Path) -> None:
     command = ("score", folder, "--scorer", scorer)
-    refused(igan_zoo(*command, "--strict"), "07.png is not a PNG or JPEG image")
+    refused(igan_zoo(*command, "--strict"), "07.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image")
     code, _, errors = igan_zoo(*command)
     assert code == 0
     assert "Left out: " in errors
-    refused(igan_zoo(*command, "--strict"), "07.png is not a PNG or JPEG image")
+    refused(igan_zoo(*command, "--strict"), "07.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image")
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_photos_in_a_tar_archive_and_a_damaged_one(igan_zoo: Cli, model: Path, p
             archive.add(path, path.relative_to(photos))
     suggest = ("suggest", model, "--data", tmp_path / "photos.tar", "--labels", tmp_path / "labels.csv", "--n", 1)
     code, _, errors = igan_zoo(*suggest, "--out", tmp_path / "next")
-    assert (code, "unlabeled/0.png is not a PNG or JPEG image" in errors) == (0, True)
+    assert (code, "unlabeled/0.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image" in errors) == (0, True)
     assert [row["file"] for row in rows_of(tmp_path / "next" / "labels.csv")] == ["red/0.png", "unlabeled/1.png"]
 
 

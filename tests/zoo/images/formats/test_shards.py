@@ -172,7 +172,7 @@ def test_an_interrupted_preparation_decodes_only_what_is_missing(
     assert len(whole.skipped) == 2
     with pytest.raises(DataError, match="was prepared without --strict"):
         prepare(source, tmp_path / "broken", strict=True)
-    with pytest.raises(ImageError, match="is not a PNG or JPEG"):
+    with pytest.raises(ImageError, match="is not a PNG, JPEG"):
         prepare(source, tmp_path / "strict", strict=True)
 
 
@@ -309,7 +309,7 @@ def test_kills_and_a_last_run_give_the_shards_of_an_uninterrupted_run(tmp_path: 
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert output == f"{tmp_path / 'whole'}: 300 images, 200 labeled, 2 classes, 1 skipped\n"
-    assert "bad.jpg is not a PNG or JPEG image." in errors
+    assert "bad.jpg is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image." in errors
 
     broken, moments, kills = tmp_path / "broken", random.Random(), 0
     duration = time.monotonic() - began

@@ -1,0 +1,1 @@
+"""Single files of images: what they are, and how they become pixels."""

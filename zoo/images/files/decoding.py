@@ -1,0 +1,207 @@
+"""Decoding image files safely: sizes are looked at first, and whatever Pillow raises becomes one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igan_zoo.errors import ImageError, first_line
+from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format, why_no_image
+from igan_zoo.images.files.repair import ORIENTATION, noted_orientation, repaired
+from igan_zoo.images.pixels import COLOR, MAX_PIXELS, Shape, central_box, conform, refuse_small
+from igan_zoo.machine.files import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+# An encoded image of 16 million pixels with every bit of 16-bit RGBA and nothing compressed.
+MAX_ENCODED_BYTES = 128 * 2**20
+# So many pixels are decoded, and so many may a JPEG have of which libjpeg decodes a smaller version.
+MAX_DECODED, MAX_REDUCED = 50_000_000, 200_000_000
+# A smaller version keeps twice the pixels that are wanted, so that the filter of the last resize decides how it looks;
+# images below so many pixels are decoded whole, to the pixel as in 2016.
+_SPARE, _WORTH_REDUCING = 2, 2_000_000
+# Images above MAX_PIXELS that are decoded whole at the same time: they take 4 bytes a pixel, and a copy.
+_LARGE = threading.BoundedSemaphore(4)
+
+_CLASSES = {
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+}
+
+
+def read_image(path: Path, shape: Shape = COLOR) -> NDArray[np.uint8]:
+    """Returns the image file as uint8 ``[H, W, C]``, brought to ``shape`` as ``conform`` does.
+
+    What the first bytes say counts, not the suffix. PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, and with the extra heic HEIC
+    are decoded, the first picture where there are several, and only after the header promises at most 50 million
+    pixels. A JPEG may have 200 million where fewer do for ``shape``: it is then decoded at a half, a quarter or an
+    eighth, at least twice as large as ``shape``. A camera's note of how it was held (EXIF) is followed. A JPEG that
+    lacks only its end is whole, and damaged notes beside the pixels are left out.
+
+    Raises:
+        ImageError: missing, not an image, truncated, or too large; the message names the file.
+        SmallImageError: the image is smaller than the shape, which does not upscale.
+    """
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path} is a folder, not an image file.") from None
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        return _decode(file, str(path), shape)
+
+
+def decode_image(content: bytes, name: str, shape: Shape = COLOR) -> NDArray[np.uint8]:
+    """Does what ``read_image`` does with the bytes of a file; errors call it ``name``."""
+    return _decode(io.BytesIO(content), name, shape)
+
+
+def turned(image: Image) -> Image:
+    """Returns Pillow's image as its camera was held: the orientation is all of EXIF that is read."""
+    how = _turn(image)
+    return image if how is None else image.transpose(how)
+
+
+def _decode(file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uint8]:
+    kind = None
+    try:
+        start = file.read(SNIFFED_BYTES)
+        kind = image_format(start)
+        if kind is None:
+            raise ImageError(f"{name} {why_no_image(start)}.")
+        file.seek(0)
+        return _read(kind, file, name, shape)
+    except ImageError:
+        raise
+    except Exception as error:
+        # Pillow raises whatever a damaged file makes it stumble over.
+        return _read_repaired(kind, file, name, shape, error)
+
+
+def _read_repaired(kind: str | None, file: IO[bytes], name: str, shape: Shape, error: Exception) -> NDArray[np.uint8]:
+    """Tries what is left of a file without the parts that do not matter for its pixels."""
+    file.seek(0)
+    content = file.read(MAX_ENCODED_BYTES + 1) if kind in ("PNG", "JPEG") else b""
+    for contents in repaired(kind, content) if len(content) <= MAX_ENCODED_BYTES else ():
+        try:
+            first, *others = [_read(str(kind), io.BytesIO(one), name, shape) for one in contents]
+        except ImageError:
+            raise
+        except Exception as again:
+            error = again if isinstance(again, MemoryError) else error
+        else:
+            if all(np.array_equal(first, other) for other in others):
+                return first
+    reason = "it needs more memory than there is." if isinstance(error, MemoryError) else first_line(error)
+    raise ImageError(f"{name} cannot be decoded: {reason}") from error
+
+
+def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uint8]:
+    with _opened(kind, file, name) as image:
+        width, height = image.size
+        _refuse_large(image, kind, name)
+        # Pillow turns a TIFF itself.
+        how = None if kind == "TIFF" or shape.as_stored else _turn(image)
+        sideways = how is not None and int(how) > 1 and int(how) != 3
+        if kind == "JPEG" and not shape.as_stored:
+            part = _reduction(height, width, shape) if sideways else _reduction(width, height, shape)
+            if part > 1:
+                image.draft(None, (width // part, height // part))
+        decoded = image.width * image.height
+        if decoded > MAX_DECODED:
+            raise _too_large(name, image)
+        turns: AbstractContextManager[Any] = _LARGE if decoded > MAX_PIXELS else nullcontext()
+        with turns:
+            refuse_small(*((height, width) if sideways else (width, height)), name, shape)
+            image.load()
+            if shape.as_stored:
+                pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[shape.channels]), np.uint8)
+                return pixels.reshape(image.height, image.width, shape.channels)
+            return conform(image if how is None else image.transpose(how), shape, name)
+
+
+def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
+    """Opens a file as ``kind`` without decoding it.
+
+    The format's class is called itself: ``Image.open`` has a limit of pixels of its own, which is that of the process.
+    """
+    module, title = _CLASSES[kind]
+    try:
+        opened: ImageFile = getattr(importlib.import_module(module), title)(file)
+    except ImportError:
+        if kind == "HEIC":
+            raise ImageError(f"{name} is a HEIC photo: pip install 'igan-zoo[heic]', or save it as JPEG.") from None
+        raise ImageError(f"{name} is a {kind} image, which this Pillow does not read: upgrade it.") from None
+    return opened
+
+
+def _turn(image: Image) -> Any:
+    """Returns how ``transpose`` sets an image upright, or None."""
+    from PIL.Image import Transpose
+
+    try:
+        noted = image.getexif().get(ORIENTATION)
+    except Exception:
+        # What a camera wrote beside the picture need not be readable: Pillow gives up at the first odd tag.
+        noted = noted_orientation(image.info.get("exif", b""))
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return turns.get(noted) if isinstance(noted, int) else None
+
+
+def _reduction(width: int, height: int, shape: Shape) -> int:
+    """Returns at which part of its size, 1, 2, 4 or 8, a JPEG of ``width`` x ``height`` has pixels enough."""
+    if width * height < _WORTH_REDUCING or shape.width is None or shape.height is None:
+        return 1
+    left, top, right, bottom = central_box(width, height, shape) if shape.crop else (0, 0, width, height)
+    spare = min((right - left) // shape.width, (bottom - top) // shape.height) // _SPARE
+    return next(part for part in (8, 4, 2, 1) if part <= max(1, spare))
+
+
+def _refuse_large(image: ImageFile, kind: str, name: str) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_REDUCED or (pixels > MAX_DECODED and (kind != "JPEG" or not _in_rows(image))):
+        raise _too_large(name, image)
+
+
+def _too_large(name: str, image: Image) -> ImageError:
+    return ImageError(
+        f"{name} has {image.width}x{image.height} pixels; at most {MAX_DECODED:,} are decoded: make it smaller first."
+    )
+
+
+def _in_rows(image: ImageFile) -> bool:
+    """Tells whether libjpeg decodes a JPEG row by row: else it keeps the coefficients of the whole, at any size."""
+    file: Any = image.fp
+    layers = getattr(image, "layers", 0)
+    behind = file.tell()
+    # Pillow has read the header of the first scan: is it that of all components?
+    file.seek(max(0, behind - 8 - 2 * layers))
+    begins = file.read(5)
+    file.seek(behind)
+    return "progressive" not in image.info and begins == bytes((0xFF, 0xDA, 0, 6 + 2 * layers, layers))
