@@ -53,7 +53,8 @@ $(VENDOR)/$(ORT_WEB).LICENSE: | $(VENV)/.installed-cpu
 # The gRPC messages of the server, compiled; needs grpcio-tools.
 PROTOCOL := serving/server/protocol
 proto: $(VENV)/.installed-dev
-	$(BIN)/python -m grpc_tools.protoc -I$(PROTOCOL) --descriptor_set_out=$(PROTOCOL)/messages.desc inference.proto health.proto
+	$(BIN)/python -m grpc_tools.protoc -I$(PROTOCOL) --descriptor_set_out=$(PROTOCOL)/messages.desc inference.proto health.proto \
+		reflection.proto
 
 # The files of deploy/locks: what pyproject.toml asks for in the versions of constraints.txt, for every platform.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint constraints.txt \

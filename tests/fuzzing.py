@@ -172,7 +172,7 @@ def latents(path: Path) -> None:
 
 def picture(path: Path) -> None:
     from igan_zoo.images.stored import StoredImage
-    from igan_zoo.serving.server.people.uploads.decoding import is_large
+    from igan_zoo.serving.server.models.decoding import is_large
 
     image = StoredImage("it", path.read_bytes())
     is_large(image)

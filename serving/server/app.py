@@ -23,13 +23,14 @@ from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.people import latents
 from igan_zoo.serving.server.people import routes as people
 from igan_zoo.serving.server.protocol import http_routes as protocol
+from igan_zoo.serving.server.protocol import v1_routes
 from igan_zoo.serving.server.rules import Matching, dispatch
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing import routes as turing
 from igan_zoo.serving.server.web import openapi, page_routes
 
 # Each has ``routes(repository, settings) -> list[Route]``; they are asked in this order.
-_ROUTES = (protocol, people, turing, latents, openapi, page_routes)
+_ROUTES = (protocol, v1_routes, people, turing, latents, openapi, page_routes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,5 +49,9 @@ class StorageError(IganZooError):
     """A server's disk that has no room for what a request needs."""
 
 
+class UnsupportedError(IganZooError):
+    """A request for a part of a protocol that this server does not have."""
+
+
 class RefusedError(IganZooError):
     """A request for something that this server was not started to do."""

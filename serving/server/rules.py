@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from igan_zoo.serving.server.protocol.unsupported import METHODS, ROUTES
+
 # Where the route that a request matched, its rule, and the name of the route for log and metrics are in the scope.
 _MATCHED, _RULE, ROUTE = "igan_zoo.matched", "igan_zoo.rule", "igan_zoo.route"
 
@@ -68,11 +70,16 @@ HTTP: Mapping[str, Rule] = {
     "/v2/repository/models/{model}/load": Rule(Access.ADMIN),
     "/v2/repository/models/{model}/unload": Rule(Access.ADMIN),
     "/v2": _USER,
+    "/v2/": _USER,
     "/v2/models/stats": _USER,
     "/v2/repository/index": _USER,
     **{f"{base}{end}": _USER for base in (_MODEL, _VERSION) for end in ("", "/ready", "/config", "/stats")},
     f"{_MODEL}/infer": _LARGE,
     f"{_VERSION}/infer": _LARGE,
+    "/v1/models": _USER,
+    "/v1/models/{model}": _USER,
+    "/v1/models/{model}:predict": _LARGE,
+    **dict.fromkeys(ROUTES, _USER),
     "/classify": _LARGE,
     "/sample": _LARGE,
     "/score": _STREAM,
@@ -95,6 +102,9 @@ GRPC: Mapping[str, Rule] = {
     "ServerLive": _HEALTH,
     "ServerReady": _HEALTH,
     "Check": _HEALTH,
+    # A stream that stays open, unlike the others that anybody may ask.
+    "Watch": Rule(Access.OPEN, Body.STREAMED),
+    "ServerReflectionInfo": Rule(Access.USER, Body.STREAMED),
     "ServerMetadata": _USER,
     "ModelReady": _USER,
     "ModelMetadata": _USER,
@@ -103,6 +113,7 @@ GRPC: Mapping[str, Rule] = {
     "RepositoryIndex": _USER,
     "ModelInfer": _LARGE,
     "ModelStreamInfer": _STREAM,
+    **dict.fromkeys(METHODS, _USER),
     "RepositoryModelLoad": Rule(Access.ADMIN),
     "RepositoryModelUnload": Rule(Access.ADMIN),
 }

@@ -29,6 +29,7 @@ from igan_zoo.serving.server.errors import (
     SlowBodyError,
     StorageError,
     TokenError,
+    UnsupportedError,
     UploadError,
     UploadSizeError,
 )
@@ -48,6 +49,7 @@ STATUS: Mapping[type[IganZooError], int] = {
     AnswerError: 409,
     BodyTooLargeError: 413,
     UploadSizeError: 413,
+    UnsupportedError: 501,
     NotReadyError: 503,
     QueueFullError: 503,
     StorageError: 503,

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import IganZooError, InterfaceError, UnknownNameError
+from igan_zoo.images.pixels import Shape
 from igan_zoo.latents import latents
 from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Arrays, Device, Engine
-from igan_zoo.serving.model import LoadedModel
+from igan_zoo.serving.model import LoadedModel, classes_in
 from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
-from igan_zoo.serving.server.models.datatypes import datatype_of
+from igan_zoo.serving.server.models.datatypes import DATATYPES, datatype_of
+from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES, ImageDecoding
 from igan_zoo.serving.server.settings import ServerSettings
 
 # Takes a request back; False if it runs or has run already.
@@ -30,6 +32,9 @@ Withdraw = Callable[[], bool]
 _AT_ONCE = 0.001
 # Of the outputs of one request.
 _MOST_BYTES = 64 * 2**20
+
+# The roles whose images the server decodes itself where a request asks for it.
+_DECODING = ("classifier", "scorer")
 
 _TYPES: Mapping[str, tuple[str, Any]] = {"tensor(uint8)": ("UINT8", np.uint8), "tensor(float)": ("FP32", np.float32)}
 
@@ -42,6 +47,9 @@ class TensorSpec:
     datatype: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+
+
+_ENCODED = TensorSpec(IMAGE_BYTES, "BYTES", DATATYPES["BYTES"], (-1, 1))
 
 
 @dataclass
@@ -91,11 +99,13 @@ class HostedGraph:
         device: Device,
         settings: ServerSettings,
         pool: ThreadPoolExecutor,
+        decoding: ImageDecoding,
     ) -> None:
         self.name, self.version, self.role = name, version, role
         self.model, self.engine, self.device = model, engine, device
         self.graph = engine.graphs[role]
-        self.inputs = _inputs(engine, role)
+        self._input, self._decoding = _input(engine, role), decoding
+        self.inputs = (self._input, *([_ENCODED] if role in _DECODING else []))
         self.outputs = _outputs(engine, role)
         self.statistics = Statistics()
         # The answer of a discriminator depends on the others of its batch, so it never shares one with strangers.
@@ -122,6 +132,14 @@ class HostedGraph:
         """The model with this graph alone: what its latents and classes are."""
         return LoadedModel(self.model, self.engine)
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of a classifier's or scorer's logits, where the model knows them."""
+        spec = self.loaded.spec
+        if spec is not None and self.role != "scorer":
+            return spec.classes
+        return classes_in(self.graph)
+
     def latents(self, *, seed: int, start: int, count: int) -> NDArray[np.float32]:
         """Returns a generator's latents ``start`` to ``start + count - 1`` of ``seed``, float32 ``[count, L]``.
 
@@ -143,7 +161,11 @@ class HostedGraph:
         """
         began = time.monotonic()
         try:
-            outputs = await self._run(self._checked(inputs), deadline)
+            encoded = inputs.get(IMAGE_BYTES)
+            if encoded is None or len(inputs) != 1:
+                outputs = await self._run(self._checked(inputs), deadline)
+            else:
+                outputs = await self._run_encoded(encoded, deadline)
         except BaseException:
             self.statistics.answered(time.monotonic() - began, succeeded=False)
             raise
@@ -155,7 +177,8 @@ class HostedGraph:
     ) -> Withdraw | None:
         """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
 
-        Returns what withdraws the request; or None, and does nothing, if the rows are none or more than a batch has.
+        Returns what withdraws the request; or None, and does nothing, if the rows are none or more than a batch has,
+        or still encoded.
 
         Raises:
             InterfaceError: an input is missing, unknown, or of another type or shape.
@@ -167,6 +190,8 @@ class HostedGraph:
             self.statistics.answered(time.monotonic() - began, succeeded=not isinstance(result, Exception))
             done(result)
 
+        if IMAGE_BYTES in inputs:
+            return None
         try:
             given = self._checked(inputs)
             if not 0 < len(given) <= self.max_batch:
@@ -207,14 +232,24 @@ class HostedGraph:
         ]
         return {output.name: np.concatenate([piece[output.name] for piece in pieces]) for output in self.outputs}
 
+    async def _run_encoded(self, encoded: NDArray[Any], deadline: float | None) -> Arrays:
+        self._check(IMAGE_BYTES, datatype_of(encoded), encoded.shape)
+        height, width, channels = self.graph.image_shape
+        if not encoded.size:
+            return await self._run(np.zeros((0, max(1, height), max(1, width), channels), np.uint8), deadline)
+        own_size = self.role == "scorer"
+        crop = not own_size and self.loaded.crop
+        shape = Shape(channels) if own_size else Shape(channels, height, width, crop)
+        return await self._decoding.run(
+            encoded.ravel(), shape, self.max_batch, lambda pixels: self._run(pixels, deadline)
+        )
+
     def _checked(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Returns the one input, by the graph's own names, types and shapes."""
-        (expected,) = self.inputs
-        given = inputs.get(expected.name)
+        given = inputs.get(self._input.name)
         if given is None or len(inputs) != 1:
-            names = ", ".join(inputs) or "nothing"
-            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {names}.")
-        self._check(expected.name, datatype_of(given), given.shape)
+            raise self._other_inputs(", ".join(inputs) or "nothing")
+        self._check(self._input.name, datatype_of(given), given.shape)
         return given
 
     def check_tensor(self, name: str, datatype: str, shape: Sequence[int]) -> None:
@@ -230,17 +265,19 @@ class HostedGraph:
             raise
 
     def _check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
-        (expected,) = self.inputs
-        if name != expected.name:
-            raise InterfaceError(f"{self.name} takes the input {expected.name} and no other; it was given {name}.")
+        expected = next((tensor for tensor in self.inputs if tensor.name == name), None)
+        if expected is None:
+            raise self._other_inputs(name)
         if datatype != expected.datatype:
-            raise InterfaceError(f"{self.name} takes {expected.name} as {expected.datatype}, not {datatype[:32]}.")
-        if not self.graph.takes(tuple(shape)):
-            raise InterfaceError(
-                f"{self.name} takes {expected.name} of shape {list(expected.shape)}, not {list(shape)}."
-            )
+            raise InterfaceError(f"{self.name} takes {name} as {expected.datatype}, not {datatype[:32]}.")
+        if not (_is_column(shape) if expected is _ENCODED else self.graph.takes(tuple(shape))):
+            raise InterfaceError(f"{self.name} takes {name} of shape {list(expected.shape)}, not {list(shape)}.")
         if shape[0] > self.max_rows:
             raise InterfaceError(f"A request may have {self.max_rows} images, not {shape[0]}; send several.")
+
+    def _other_inputs(self, given: str) -> InterfaceError:
+        names = " or ".join(f"the input {tensor.name}" for tensor in self.inputs)
+        return InterfaceError(f"{self.name} takes {names} and no other; it was given {given}.")
 
 
 @dataclass(frozen=True)
@@ -264,10 +301,15 @@ class HostedModel:
         raise UnknownNameError(f"The model {self.name} has no {' or '.join(roles)}; it has: {', '.join(self.graphs)}.")
 
 
-def _inputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:
+def _is_column(shape: Sequence[int]) -> bool:
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def _input(engine: Engine, role: str) -> TensorSpec:
     graph = engine.graphs[role]
     shape = (-1, *(-1 for _ in graph.free_axes), *graph.input_shape)
-    return tuple(_tensor(name, kind, shape) for name, (kind, _) in INPUTS[role].items())
+    ((name, (kind, _)),) = INPUTS[role].items()
+    return _tensor(name, kind, shape)
 
 
 def _outputs(engine: Engine, role: str) -> tuple[TensorSpec, ...]:

@@ -18,6 +18,8 @@ from igan_zoo.machine.cores import cores
 from igan_zoo.models import store
 from igan_zoo.names import nearest
 from igan_zoo.serving.server.errors import NotReadyError
+from igan_zoo.serving.server.models.decoding import Decoder
+from igan_zoo.serving.server.models.encoded_images import ImageDecoding
 from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.models.origins import Origin, find_origin, roles_of
 from igan_zoo.serving.server.models.versions import Listed, Version, changed, in_folders, protocol_name
@@ -52,6 +54,7 @@ class Repository:
         self._started = False
         self._pool = ThreadPoolExecutor(_POOL, thread_name_prefix="graph")
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="codec")
+        self.decoding = ImageDecoding(Decoder())
         self._changing = asyncio.Lock()
         self._folders: list[Origin] = []
         self._versions: dict[str, dict[str, Version]] = {}
@@ -272,7 +275,7 @@ class Repository:
         self._install(version, hosted)
 
     def _loaded(self, version: Version) -> HostedModel:
-        return version.load(self.threads, self.settings, self._pool)
+        return version.load(self.threads, self.settings, self._pool, self.decoding)
 
     def _install(self, version: Version, hosted: HostedModel) -> None:
         version.hosted, version.reason = hosted, ""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from igan_zoo.models import store
 from igan_zoo.serving.engine import Device
+from igan_zoo.serving.server.models.encoded_images import ImageDecoding
 from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.models.origins import (
     LoadOptions,
@@ -63,7 +64,9 @@ class Version:
             return "READY", ""
         return ("LOADING", "") if self.loading else ("UNAVAILABLE", self.reason or "unloaded")
 
-    def load(self, threads: int, settings: ServerSettings, pool: ThreadPoolExecutor) -> HostedModel:
+    def load(
+        self, threads: int, settings: ServerSettings, pool: ThreadPoolExecutor, decoding: ImageDecoding
+    ) -> HostedModel:
         """Returns its graphs, loaded beside those that may be in use; blocks.
 
         Raises:
@@ -82,7 +85,15 @@ class Version:
             engines = {role: load_role(model, role, self.device, options) for role in wanted}
         graphs = {
             role: HostedGraph(
-                protocol_name(self.model_name, role), self.number, role, model, engine, self.device, settings, pool
+                protocol_name(self.model_name, role),
+                self.number,
+                role,
+                model,
+                engine,
+                self.device,
+                settings,
+                pool,
+                decoding,
             )
             for role, engine in engines.items()
         }

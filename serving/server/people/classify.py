@@ -11,8 +11,8 @@ from igan_zoo.errors import ImageError
 from igan_zoo.images.pixels import Shape
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.serving.classifying import Classification, answer
+from igan_zoo.serving.server.models.decoding import Decoder, Pixels
 from igan_zoo.serving.server.models.hosted import HostedGraph
-from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
 
 _AT_ONCE = 100
 

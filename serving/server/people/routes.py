@@ -35,7 +35,6 @@ from igan_zoo.serving.server.people.model_listing import describe
 from igan_zoo.serving.server.people.running_score import RunningScore
 from igan_zoo.serving.server.people.score import last_line, network, running_lines
 from igan_zoo.serving.server.people.uploads.body import Body
-from igan_zoo.serving.server.people.uploads.decoding import Decoder
 from igan_zoo.serving.server.people.uploads.receiving import Uploaded, UploadLimits, receive
 from igan_zoo.serving.server.settings import ServerSettings
 
@@ -68,7 +67,7 @@ class PeopleRoutes:
 
     def __init__(self, repository: Repository, settings: ServerSettings) -> None:
         self._repository, self._settings = repository, settings
-        self._decoder, self._room = Decoder(), Room(settings.max_spool)
+        self._decoder, self._room = repository.decoding.decoder, Room(settings.max_spool)
         self._networks: weakref.WeakKeyDictionary[HostedGraph, Network] = weakref.WeakKeyDictionary()
 
     async def classify(self, request: Request) -> Response:

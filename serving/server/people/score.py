@@ -16,9 +16,9 @@ from igan_zoo.images.stored import StoredImage
 from igan_zoo.models.spec import Variant, graph_file
 from igan_zoo.serving.scoring.network import Network, network_of
 from igan_zoo.serving.server.errors import QueueFullError
+from igan_zoo.serving.server.models.decoding import Decoder, Pixels
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.people.running_score import RunningScore
-from igan_zoo.serving.server.people.uploads.decoding import Decoder, Pixels
 
 # While the model's queue is full, a batch comes back this often, in seconds.
 _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)

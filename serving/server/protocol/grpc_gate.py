@@ -34,6 +34,7 @@ _BY_STATUS: Mapping[int, grpc.StatusCode] = {
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
@@ -81,6 +82,17 @@ class Gate:
         async def guarded(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
             async with self._passed(path, name, context) as call:
                 async for response in handler(self._requests(kind, messages), call):
+                    yield response
+
+        return guarded
+
+    def watch(self, path: str, name: str, kind: Any, handler: Callable[[Any, Call], AsyncIterator[Any]]) -> Any:
+        """Returns a handler of one request that has many responses."""
+
+        async def guarded(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+            async with self._passed(path, name, context) as call:
+                message = await self._whole(messages, call)
+                async for response in handler(await self._decoded(kind, message), call):
                     yield response
 
         return guarded

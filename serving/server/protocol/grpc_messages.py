@@ -1,4 +1,4 @@
-"""The messages of ``inference.proto`` and ``health.proto``, from their compiled form ``messages.desc``.
+"""The messages of the ``.proto`` files in this folder, from their compiled form ``messages.desc``.
 
 They stand in a pool of their own: the process-wide one takes each name once, and a client of the same protocol, as
 ``tritonclient``, brings them too. Nor does it matter here, as it would for Python code, which version of protobuf
@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
+REFLECTION = "grpc.reflection.v1.ServerReflection"
 
 
 def _load() -> descriptor_pool.DescriptorPool:
@@ -25,6 +26,25 @@ def _load() -> descriptor_pool.DescriptorPool:
 
 
 _POOL = _load()
+
+
+def file_of(symbol: str) -> bytes:
+    """Returns the description of the file that declares a service, method or message; a file names no other one.
+
+    Raises:
+        KeyError: there is no such symbol.
+    """
+    return _serialized(_POOL.FindFileContainingSymbol(symbol))
+
+
+def file_named(name: str) -> bytes:
+    """Returns the description of a file; raises as :func:`file_of` does."""
+    return _serialized(_POOL.FindFileByName(name))
+
+
+def _serialized(file: Any) -> bytes:
+    content: bytes = file.serialized_pb
+    return content
 
 
 def message(name: str) -> Any:

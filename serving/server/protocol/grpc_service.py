@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,14 +12,20 @@ from google.protobuf import json_format
 
 from igan_zoo.errors import IganZooError, UnknownNameError
 from igan_zoo.serving.server.app import App
-from igan_zoo.serving.server.errors import NotReadyError
+from igan_zoo.serving.server.errors import NotReadyError, UnsupportedError
 from igan_zoo.serving.server.middleware.answers import sentence_of
 from igan_zoo.serving.server.models.hosted import HostedGraph
+from igan_zoo.serving.server.protocol.classification import select
 from igan_zoo.serving.server.protocol.grpc_gate import Call, Gate
-from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, SERVICE, message, methods
-from igan_zoo.serving.server.protocol.grpc_tensors import read_inputs, timeout_of, write_response
+from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, REFLECTION, SERVICE, message, methods
+from igan_zoo.serving.server.protocol.grpc_reflection import OLDER_REFLECTION, Reflection
+from igan_zoo.serving.server.protocol.grpc_tensors import outputs_of, read_inputs, timeout_of, write_response
 from igan_zoo.serving.server.protocol.service import Service, size_of
+from igan_zoo.serving.server.protocol.unsupported import METHODS
 
+# Names of services whose health is that of the server, and seconds between looks at it.
+_HEALTHY, _WATCH = ("", SERVICE), 0.25
+_Health = message("grpc.health.v1.HealthCheckResponse")
 # Calls at a time of one connection.
 _STREAMS = 128
 
@@ -36,10 +43,25 @@ class InferenceService:
         return _message("ServerReadyResponse", {"ready": self._repository.ready})
 
     async def Check(self, request: Any, call: Call) -> Any:  # noqa: ARG002, N802
-        if request.service not in ("", SERVICE):
+        if request.service not in _HEALTHY:
             raise UnknownNameError(f"There is no service {request.service[:200]!r}; there is {SERVICE}.")
-        response = message("grpc.health.v1.HealthCheckResponse")
-        return response(status="SERVING" if self._repository.ready else "NOT_SERVING")
+        return self._health()
+
+    async def Watch(self, request: Any, call: Call) -> AsyncIterator[Any]:  # noqa: ARG002, N802
+        """Says how the server is, and again when that changes; a stopping server ends the stream."""
+        if request.service not in _HEALTHY:
+            yield _Health(status="SERVICE_UNKNOWN")
+            return
+        told = None
+        while told is None or not self._repository.stopping:
+            if (health := self._health()) != told:
+                told = health
+                yield health
+            await asyncio.sleep(_WATCH)
+        yield self._health()
+
+    def _health(self) -> Any:
+        return _Health(status="SERVING" if self._repository.ready else "NOT_SERVING")
 
     async def ModelReady(self, request: Any, call: Call) -> Any:  # noqa: N802
         try:
@@ -67,7 +89,9 @@ class InferenceService:
         service, graph = self._service, self._graph(request.model_name, request.model_version, call)
         inputs = await service.convert(request.ByteSize(), read_inputs, request, graph.check_tensor)
         outputs = await graph.run(inputs, deadline=call.remaining(timeout_of(request)))
-        return await service.convert(size_of(outputs), write_response, graph.name, graph.version, request, outputs)
+        names, classes = outputs_of(request)
+        wanted = select(graph, names, classes, outputs)
+        return await service.convert(size_of(wanted), write_response, graph.name, graph.version, request, wanted)
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:  # noqa: N802
         """Answers each request of a stream before the next; an error is the answer to its own request alone."""
@@ -130,8 +154,14 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        service, gate = InferenceService(self._app), Gate(self._app)
-        self._server.add_generic_rpc_handlers([_handlers(name, service, gate) for name in (SERVICE, HEALTH)])
+        service, reflection, gate = InferenceService(self._app), Reflection(), Gate(self._app)
+        targets = {SERVICE: service, HEALTH: service, REFLECTION: reflection}
+        handlers = {name: _handlers(name, target, gate) for name, target in targets.items()}
+        handlers[SERVICE] |= {name: _refusal(name, sentence, gate) for name, sentence in METHODS.items()}
+        handlers[OLDER_REFLECTION] = handlers[REFLECTION]
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(name, found) for name, found in handlers.items()]
+        )
         place = f"[{self._host}]" if ":" in self._host else self._host
         try:
             port = self._server.add_insecure_port(f"{place}:{self._port}")
@@ -146,7 +176,7 @@ class GrpcServer:
             await self._server.stop(self._app.settings.grace)
 
 
-def _handlers(service: str, target: InferenceService, gate: Gate) -> grpc.GenericRpcHandler:
+def _handlers(service: str, target: object, gate: Gate) -> dict[str, grpc.RpcMethodHandler]:
     found = {}
     for method in methods(service):
         path, handler = f"/{service}/{method.name}", getattr(target, method.name)
@@ -154,10 +184,22 @@ def _handlers(service: str, target: InferenceService, gate: Gate) -> grpc.Generi
         if method.client_streaming:
             guarded = gate.stream(path, method.name, kind, handler)
             found[method.name] = grpc.stream_stream_rpc_method_handler(guarded, response_serializer=encode)
+        elif method.server_streaming:
+            guarded = gate.watch(path, method.name, kind, handler)
+            found[method.name] = grpc.stream_stream_rpc_method_handler(guarded, response_serializer=encode)
         else:
             guarded = gate.unary(path, method.name, kind, handler)
             found[method.name] = grpc.stream_unary_rpc_method_handler(guarded, response_serializer=encode)
-    return grpc.method_handlers_generic_handler(service, found)
+    return found
+
+
+def _refusal(name: str, sentence: str, gate: Gate) -> grpc.RpcMethodHandler:
+    async def refuse(request: Any, call: Call) -> Any:  # noqa: ARG001
+        raise UnsupportedError(sentence)
+
+    # Whatever the message is: one without fields has room for all.
+    guarded = gate.unary(f"/{SERVICE}/{name}", name, message("inference.ServerLiveRequest"), refuse)
+    return grpc.stream_unary_rpc_method_handler(guarded)
 
 
 def _message(name: str, content: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.models.datatypes import MOST_NUMBERS, bytes_array, check_shape, datatype_of, dtype_of
+from igan_zoo.serving.server.protocol.classification import CLASSIFICATION, class_count
 from igan_zoo.serving.server.protocol.grpc_messages import message
 from igan_zoo.serving.server.protocol.tensors import Check, from_binary, to_binary
 
@@ -31,7 +32,6 @@ _CONTENTS: Mapping[str, str] = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-_REFUSED = ("shared_memory_region", "classification")
 
 
 def read_inputs(request: Any, check: Check = lambda *_: None) -> dict[str, NDArray[Any]]:
@@ -49,7 +49,7 @@ def read_inputs(request: Any, check: Check = lambda *_: None) -> dict[str, NDArr
         )
     arrays: dict[str, NDArray[Any]] = {}
     for position, tensor in enumerate(request.inputs):
-        _refuse(tensor, f"The input {tensor.name}")
+        _refuse_shared_memory(tensor, f"The input {tensor.name}")
         if tensor.name in arrays:
             raise ProtocolError(f"The input {tensor.name} is given twice.")
         check_shape(tensor.shape)
@@ -69,24 +69,17 @@ def timeout_of(request: Any) -> float | None:
     """
     if "timeout" not in request.parameters:
         return None
-    given = request.parameters["timeout"]
-    kind = given.WhichOneof("parameter_choice")
-    value = getattr(given, kind) if kind in ("int64_param", "uint64_param") else -1
-    if value < 0:
+    value = _parameter(request.parameters["timeout"])
+    if type(value) is not int or value < 0:
         raise ProtocolError("The parameter timeout must be a number of microseconds.")
     return value / 1e6 if value else None
 
 
 def write_response(model: str, version: str, request: Any, outputs: Mapping[str, NDArray[Any]]) -> Any:
-    """Returns the ``ModelInferResponse`` with the outputs that were asked for, else all, raw if the inputs were.
-
-    Raises:
-        ProtocolError: the request names an output that is not there, or one that this server does not make.
-    """
+    """Returns the ``ModelInferResponse`` with ``outputs``, raw if the inputs were."""
     response = _Response(model_name=model, model_version=version, id=request.id)
     raw = bool(request.raw_input_contents) or not request.inputs
-    for name in _wanted(model, request, outputs):
-        array = outputs[name]
+    for name, array in outputs.items():
         datatype = datatype_of(array)
         tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
         if raw or datatype not in _CONTENTS or array.size > MOST_NUMBERS:
@@ -96,22 +89,32 @@ def write_response(model: str, version: str, request: Any, outputs: Mapping[str,
     return response
 
 
-def _wanted(model: str, request: Any, outputs: Mapping[str, NDArray[Any]]) -> list[str]:
+def outputs_of(request: Any) -> tuple[list[str], dict[str, int]]:
+    """Returns the outputs that a request names, and those of which it wants classes, with how many.
+
+    Raises:
+        ProtocolError: an output is named twice, or wanted in shared memory.
+    """
     names: list[str] = []
+    classes: dict[str, int] = {}
     for output in request.outputs:
-        _refuse(output, f"The output {output.name}")
-        if output.name not in outputs:
-            raise ProtocolError(f"{model} has no output {output.name!r}; it has: {', '.join(outputs)}.")
+        _refuse_shared_memory(output, f"The output {output.name}")
         if output.name in names:
             raise ProtocolError(f"The output {output.name} is asked for twice.")
         names.append(output.name)
-    return names or list(outputs)
+        if CLASSIFICATION in output.parameters:
+            classes[output.name] = class_count(output.name, _parameter(output.parameters[CLASSIFICATION]))
+    return names, {name: count for name, count in classes.items() if count}
 
 
-def _refuse(tensor: Any, what: str) -> None:
-    for parameter in _REFUSED:
-        if parameter in tensor.parameters:
-            raise ProtocolError(f"{what} asks for {parameter}, which this server does not do.")
+def _parameter(given: Any) -> object:
+    kind = given.WhichOneof("parameter_choice")
+    return None if kind is None else getattr(given, kind)
+
+
+def _refuse_shared_memory(tensor: Any, what: str) -> None:
+    if "shared_memory_region" in tensor.parameters:
+        raise ProtocolError(f"{what} is in shared memory, which this server does not use.")
 
 
 def _read(tensor: Any, raw: bytes | None) -> NDArray[Any]:

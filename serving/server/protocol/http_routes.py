@@ -11,15 +11,17 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from igan_zoo.serving.engine import Arrays
-from igan_zoo.serving.server.errors import ProtocolError
+from igan_zoo.serving.server.errors import ProtocolError, UnsupportedError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.disconnects import while_connected
 from igan_zoo.serving.server.middleware.query import read_json
 from igan_zoo.serving.server.middleware.requests_log import MODEL
 from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.protocol.classification import select
 from igan_zoo.serving.server.protocol.service import Service, size_of
 from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request, encode_response
+from igan_zoo.serving.server.protocol.unsupported import ROUTES
 from igan_zoo.serving.server.rules import ROUTE
 from igan_zoo.serving.server.settings import ServerSettings
 
@@ -76,7 +78,8 @@ def encode_answer(graph: HostedGraph, request: InferRequest, outputs: Arrays) ->
     Raises:
         ProtocolError: the request names an output that is not there.
     """
-    content, length = encode_response(graph.name, graph.version, request, outputs)
+    wanted = select(graph, request.outputs, request.classes, outputs)
+    content, length = encode_response(graph.name, graph.version, request, wanted)
     if length is None:
         return [_JSON, (b"content-length", b"%d" % len(content))], content
     return [_OCTETS, (b"content-length", b"%d" % len(content)), (_HEADER, b"%d" % length)], content
@@ -152,6 +155,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         Route("/v2/health/live", live),
         Route("/v2/health/ready", ready),
         Route("/v2", server),
+        Route("/v2/", server),
         Route("/v2/models/stats", all_statistics),
         *of_model("", metadata),
         *of_model("/ready", model_ready),
@@ -160,7 +164,15 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         Route("/v2/repository/index", index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", unload, methods=["POST"]),
+        *(Route(path, _refusal(sentence), methods=["GET", "POST"]) for path, sentence in ROUTES.items()),
     ]
+
+
+def _refusal(sentence: str) -> Endpoint:
+    async def refuse(_: Request) -> Response:
+        raise UnsupportedError(sentence)
+
+    return refuse
 
 
 def _graph(repository: Repository, request: Request) -> HostedGraph:

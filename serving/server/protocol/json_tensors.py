@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -34,7 +35,7 @@ def from_json(name: str, datatype: str, shape: list[int], text: bytes) -> NDArra
     nested = text[1 : 1 + MAX_RANK * 8].lstrip()[:1] == b"["
     rank = max(1, len(shape)) if nested else 1
     try:
-        values = _data_decoder(datatype, rank).decode(text)
+        values = _decoded(datatype, rank, text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"The data of the input {name} is not {datatype}: {clause(error)}") from None
     if datatype == "BYTES":
@@ -69,6 +70,40 @@ def _check_count(name: str, shape: list[int], text: bytes) -> None:
         raise ProtocolError(f"The input {name} has {count} elements; more than {MOST_NUMBERS} are sent as binary data.")
     if text.count(b",") >= max(1, count, lists) or text.count(b"[") > lists:
         raise ProtocolError(f"The data of the input {name} has more elements than its shape {shape}.")
+
+
+def _decoded(datatype: str, rank: int, text: bytes) -> list[Any]:
+    """Returns the lists of a tensor's data; whole numbers may be written ``5.0``, as floats of numpy become."""
+    try:
+        values: list[Any] = _data_decoder(datatype, rank).decode(text)
+        return values
+    except msgspec.ValidationError:
+        if b"." not in text or DATATYPES[datatype].kind not in "iu":
+            raise
+        given = _mixed_decoder(rank).decode(text)
+        whole = [_whole(number) for number in _flattened(given, rank)]
+        # The range is checked where all numbers are read.
+        _data_decoder(datatype, 1).decode(msgspec.json.encode(whole))
+        return whole if rank == 1 else _nested(given, iter(whole), rank)
+
+
+def _whole(number: float) -> float:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _nested(values: list[Any], numbers: Iterator[float], rank: int) -> list[Any]:
+    """Returns lists like ``values`` with other numbers."""
+    if rank == 1:
+        return [next(numbers) for _ in values]
+    return [_nested(row, numbers, rank - 1) for row in values]
+
+
+@functools.cache
+def _mixed_decoder(rank: int) -> msgspec.json.Decoder[Any]:
+    element: Any = int | float
+    for _ in range(rank):
+        element = list[element]
+    return msgspec.json.Decoder(element)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from igan_zoo import __version__
 from igan_zoo.errors import IganZooError, UnknownNameError
 from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.errors import NotReadyError, ProtocolError, RefusedError
+from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES
 from igan_zoo.serving.server.models.hosted import HostedGraph, TensorSpec
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
@@ -18,7 +19,7 @@ from igan_zoo.serving.server.settings import ServerSettings
 AT_ONCE = 64 * 1024
 
 _PLATFORM = "onnxruntime_onnx"
-_EXTENSIONS = ("model_configuration", "model_repository", "statistics")
+_EXTENSIONS = ("classification", "model_configuration", "model_repository", "statistics")
 
 Result = TypeVar("Result")
 
@@ -52,7 +53,7 @@ class Service:
             "backend": "onnxruntime",
             "version_policy": {"all": {}},
             "max_batch_size": graph.max_batch,
-            "input": [_configured(tensor) for tensor in graph.inputs],
+            "input": [_configured(tensor, optional=tensor.name == IMAGE_BYTES) for tensor in graph.inputs],
             "output": [_configured(tensor) for tensor in graph.outputs],
             "instance_group": [
                 {"name": graph.name, "kind": "KIND_GPU" if graph.device == "cuda" else "KIND_CPU", "count": 1}
@@ -156,8 +157,10 @@ def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
 
 
-def _configured(tensor: TensorSpec) -> dict[str, Any]:
-    return {"name": tensor.name, "data_type": f"TYPE_{tensor.datatype}", "dims": tensor.shape[1:]}
+def _configured(tensor: TensorSpec, *, optional: bool = False) -> dict[str, Any]:
+    datatype = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    content = {"name": tensor.name, "data_type": f"TYPE_{datatype}", "dims": tensor.shape[1:]}
+    return content | {"optional": True} if optional else content
 
 
 def _duration(count: int, seconds: float) -> dict[str, int]:

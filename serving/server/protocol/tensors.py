@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -26,6 +26,7 @@ from igan_zoo.serving.server.models.datatypes import (
     datatype_of,
     dtype_of,
 )
+from igan_zoo.serving.server.protocol.classification import CLASSIFICATION, class_count
 from igan_zoo.serving.server.protocol.json_tensors import clause, from_json, to_json
 
 # Bytes of JSON around the data of inputs, and objects in it.
@@ -69,7 +70,8 @@ class _Request(Struct):
 class InferRequest:
     """What a request asks for: arrays by input name, and outputs by name with whether each shall be binary.
 
-    ``outputs`` is None where the request names none; then all are given, in the form ``binary`` says.
+    ``outputs`` is None where the request names none; then all are given, in the form ``binary`` says. ``classes`` are
+    the outputs of which only so many of the largest numbers are given.
     """
 
     id: str
@@ -77,6 +79,7 @@ class InferRequest:
     outputs: dict[str, bool] | None
     binary: bool
     timeout: float | None
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 # Is told an input's name, type and shape.
@@ -126,7 +129,8 @@ def decode_request(
         raise ProtocolError(f"The request has {len(tail)} binary bytes, but its inputs account for {at}.")
     parameters = request.parameters or {}
     binary = _flag(parameters, "binary_data_output", default=False)
-    return InferRequest(request.id, inputs, _wanted(request.outputs, binary), binary, _timeout(parameters))
+    outputs, classes = _wanted(request.outputs, binary)
+    return InferRequest(request.id, inputs, outputs, binary, _timeout(parameters), classes)
 
 
 def _check_rest(head: memoryview) -> None:
@@ -147,25 +151,18 @@ def _check_rest(head: memoryview) -> None:
 def encode_response(
     model: str, version: str, request: InferRequest, outputs: Mapping[str, NDArray[Any]]
 ) -> tuple[bytes, int | None]:
-    """Returns the body of a response and, if it has binary tensors, the length of its JSON.
+    """Returns the body of a response with ``outputs`` and, if it has binary tensors, the length of its JSON.
 
     Raises:
-        ProtocolError: the request names an output that is not there, or one of FP16 in JSON.
+        ProtocolError: an output is of FP16, in JSON.
     """
-    if request.outputs is None:
-        wanted = dict.fromkeys(outputs, request.binary)
-    else:
-        wanted = request.outputs
-        for name in wanted:
-            if name not in outputs:
-                raise ProtocolError(f"{model} has no output {name!r}; it has: {', '.join(outputs)}.")
+    wanted = request.outputs or {}
     described: list[dict[str, Any]] = []
     chunks: list[bytes] = []
-    for name, binary in wanted.items():
-        array = outputs[name]
+    for name, array in outputs.items():
         datatype = datatype_of(array)
         tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": array.shape}
-        if binary:
+        if wanted.get(name, request.binary):
             chunk = to_binary(array)
             tensor["parameters"] = {"binary_data_size": len(chunk)}
             chunks.append(chunk)
@@ -259,19 +256,23 @@ def _elements(content: bytes | memoryview, count: int) -> NDArray[Any]:
     return bytes_array(found)
 
 
-def _wanted(outputs: list[_Output] | None, binary: bool) -> dict[str, bool] | None:
+def _wanted(outputs: list[_Output] | None, binary: bool) -> tuple[dict[str, bool] | None, dict[str, int]]:
+    """Returns the outputs that are named, with whether each is binary, and those that are classes, with how many."""
     if not outputs:
-        return None
+        return None, {}
     wanted: dict[str, bool] = {}
+    classes: dict[str, int] = {}
     for output in outputs:
         if output.name in wanted:
             raise ProtocolError(f"The output {output.name} is asked for twice.")
         parameters = output.parameters or {}
-        for unknown in ("classification", "shared_memory_region"):
-            if parameters.get(unknown):
-                raise ProtocolError(f"The output {output.name} asks for {unknown}, which this server does not do.")
+        if parameters.get("shared_memory_region"):
+            raise ProtocolError(f"The output {output.name} asks for shared memory, which this server does not write.")
         wanted[output.name] = _flag(parameters, "binary_data", default=binary)
-    return wanted
+        count = class_count(output.name, parameters.get(CLASSIFICATION, 0))
+        if count:
+            classes[output.name] = count
+    return wanted, classes
 
 
 def _flag(parameters: _Parameters, name: str, *, default: bool) -> bool:

@@ -255,7 +255,7 @@ def test_an_archive_for_which_there_is_no_room_is_refused(
 
 
 def test_small_images_do_not_wait_for_large_ones() -> None:
-    from igan_zoo.serving.server.people.uploads.decoding import Decoder, is_large
+    from igan_zoo.serving.server.models.decoding import Decoder, is_large
 
     jpegs = []
     for side in (2000, 300):

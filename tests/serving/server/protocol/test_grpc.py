@@ -368,7 +368,7 @@ def test_the_compiled_messages_are_those_of_the_protocol_files(tmp_path: Path) -
     pytest.importorskip("grpc_tools", reason="needs grpcio-tools")
     folder = REPOSITORY / "serving" / "server" / "protocol"
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--descriptor_set_out={tmp_path / 'new'}"]
-    subprocess.run([*command, "inference.proto", "health.proto"], check=True)
+    subprocess.run([*command, "inference.proto", "health.proto", "reflection.proto"], check=True)
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
     one, other = (

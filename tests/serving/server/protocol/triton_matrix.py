@@ -2,13 +2,15 @@
 
     python triton_matrix.py HTTP_ADDRESS GRPC_ADDRESS EXPECTED.npz
 
-prints a line of JSON for each check. It needs tritonclient and numpy, nothing of igan-zoo. The server has the model
-``mnist-ssl``, a model ``twins`` of two versions, which lets itself be unloaded, and ``tiny``, a scorer.
+prints a line of JSON for each check. It needs tritonclient, numpy and Pillow, nothing of igan-zoo. The server has the
+model ``mnist-ssl``, a model ``twins`` of two versions, which lets itself be unloaded, and ``tiny``, a scorer.
 ``EXPECTED.npz`` has latents, the generator's images, and the classifier's probabilities of them.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import queue
 import sys
@@ -273,6 +275,49 @@ def shared_memory(given: Given) -> None:
     given.refused(lambda: given.client.infer(GENERATOR, [tensor]), bad, "shared")
 
 
+def classes(given: Given) -> None:
+    images = given.kind.InferInput("images", list(given.images.shape), "UINT8")
+    images.set_data_from_numpy(given.images)
+    wanted = [given.kind.InferRequestedOutput("probabilities", class_count=3)]
+    found = given.client.infer(CLASSIFIER, [images], outputs=wanted).as_numpy("probabilities")
+    assert found.shape == (len(given.images), 3)
+    for row, probabilities in zip(found, given.probabilities, strict=True):
+        for element, index in zip(row, np.argsort(-probabilities, kind="stable"), strict=False):
+            value, number, label = element.decode().split(":")
+            assert (float(value), int(number), label) == (round(float(probabilities[index]), 6), index, str(index))
+
+
+def encoded_images(given: Given) -> None:
+    from PIL import Image
+
+    files = []
+    for image in given.images:
+        content = io.BytesIO()
+        Image.fromarray(image[:, :, 0]).save(content, "PNG")
+        files.append(content.getvalue())
+    for elements in (files, [base64.b64encode(file) for file in files]):
+        tensor = given.kind.InferInput("image_bytes", [len(files), 1], "BYTES")
+        tensor.set_data_from_numpy(np.array(elements, np.object_)[:, None])
+        found = given.client.infer(CLASSIFIER, [tensor]).as_numpy("probabilities")
+        np.testing.assert_allclose(found, given.probabilities, atol=1e-5)
+    damaged = given.kind.InferInput("image_bytes", [1], "BYTES")
+    damaged.set_data_from_numpy(np.array([b"no image"], np.object_))
+    bad = "400" if given.http else "INVALID_ARGUMENT"
+    refused = "Image 0 of image_bytes is not a PNG or JPEG image."
+    given.refused(lambda: given.client.infer(CLASSIFIER, [damaged]), bad, refused)
+
+
+def what_the_server_does_not_have(given: Given) -> None:
+    bad, client = "501" if given.http else "UNIMPLEMENTED", given.client
+    for call in (client.get_system_shared_memory_status, client.get_cuda_shared_memory_status):
+        given.refused(call, bad, "This server shares no memory with its clients; send tensors in the request.")
+    given.refused(lambda: client.register_system_shared_memory("a", "/a", 10), bad, "shares no memory")
+    given.refused(client.unregister_cuda_shared_memory, bad, "shares no memory")
+    given.refused(client.get_trace_settings, bad, "has no trace settings")
+    given.refused(lambda: client.update_trace_settings(GENERATOR, {"trace_level": "OFF"}), bad, "has no trace settings")
+    given.refused(client.get_log_settings, bad, "log of this server")
+
+
 BOTH = (
     live_and_ready,
     server_metadata,
@@ -295,6 +340,9 @@ BOTH = (
     half_precision,
     text_elements,
     shared_memory,
+    classes,
+    encoded_images,
+    what_the_server_does_not_have,
 )
 CHECKS = {
     "http": (*BOTH, infer_in_json_and_binary_all_four_ways, compressed_responses),

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.protocol.unsupported import ROUTES
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.web.openapi import document
 from tests.serving.server.conftest import MODEL
@@ -45,7 +46,7 @@ def test_every_route_stands_in_the_document_and_nothing_else() -> None:
         (re.sub(r":(path|int)\}", "}", route.path), method)
         for route in table
         for method in route.methods or ()
-        if method != "HEAD"
+        if method != "HEAD" and route.path not in ("/v2/", *ROUTES)
     }
     assert routed == set(described())
 
