@@ -49,7 +49,7 @@ def test_health_and_readiness(client: TestClient) -> None:
 def test_metadata_name_the_tensors_of_the_graph_and_its_provider(client: TestClient) -> None:
     answer = client.get(f"/v2/models/{CLASSIFIER}/versions/1").json()
     assert answer["versions"] == ["1"]
-    assert answer["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
+    assert answer["inputs"][0] == {"name": "images", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}
     outputs = {tensor["name"]: tensor["shape"] for tensor in answer["outputs"]}
     assert outputs == {"logits": [-1, 10], "probabilities": [-1, 10], "realness": [-1]}
     assert answer["parameters"]["provider"] == "CPUExecutionProvider"
@@ -60,7 +60,7 @@ def test_the_configuration_names_batches_and_queue(client_of: Callable[..., Test
     client = client_of(Repository.open([MODEL], settings), max_wait=0.003, queue=7)
     answer = client.get(f"/v2/models/{CLASSIFIER}/config").json()
     assert answer["max_batch_size"] == 5
-    assert answer["input"] == [{"name": "images", "data_type": "TYPE_UINT8", "dims": [28, 28, 1]}]
+    assert answer["input"][0] == {"name": "images", "data_type": "TYPE_UINT8", "dims": [28, 28, 1]}
     assert answer["dynamic_batching"]["max_queue_delay_microseconds"] == 3000
     assert answer["dynamic_batching"]["default_queue_policy"]["max_queue_size"] == 7
 
