@@ -5,32 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from igan_zoo.serving.server.middleware import metrics
 from igan_zoo.serving.server.middleware.browsers import Browsers
 from igan_zoo.serving.server.middleware.compression import Compression
 from igan_zoo.serving.server.middleware.limits import Limits
+from igan_zoo.serving.server.middleware.metrics import Metrics
 from igan_zoo.serving.server.middleware.requests_log import Log, RequestsLog
 from igan_zoo.serving.server.middleware.security import SecurityHeaders
 from igan_zoo.serving.server.middleware.tokens import Tokens
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.people import latents
 from igan_zoo.serving.server.people import routes as people
+from igan_zoo.serving.server.processes.channel import Channel
+from igan_zoo.serving.server.processes.together import Together
 from igan_zoo.serving.server.protocol import http_routes as protocol
 from igan_zoo.serving.server.protocol import v1_routes
+from igan_zoo.serving.server.protocol.service import Service
 from igan_zoo.serving.server.rules import Matching, dispatch
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing import routes as turing
 from igan_zoo.serving.server.web import openapi, page_routes
 
-# Each has ``routes(repository, settings) -> list[Route]``; they are asked in this order.
-_ROUTES = (protocol, v1_routes, people, turing, latents, openapi, page_routes)
+_ALONE = Channel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class App:
     table: Sequence[Route]
     repository: Repository
     settings: ServerSettings
+    service: Service
     browsers: Browsers
     tokens: Tokens
     limits: Limits
@@ -50,24 +53,44 @@ class App:
         await self.app(scope, receive, send)
 
 
-def create_app(repository: Repository, settings: ServerSettings, *, log: Log | None = None) -> App:
+def create_app(
+    repository: Repository,
+    settings: ServerSettings,
+    *,
+    log: Log | None = None,
+    channel: Channel = _ALONE,
+    loaded: Callable[[], Awaitable[None]] | None = None,
+) -> App:
     """Returns the app that serves a repository.
 
     Its lifespan loads what is not loaded yet, while the server answers that it is not ready, and looks for changed
-    model directories. A model that cannot be loaded at the start is left in ``repository.failure``.
+    model directories. A model that cannot be loaded at the start is left in ``repository.failure``. ``channel`` leads
+    to the other processes of the server; ``loaded`` is called once its models are loaded, and returns when all are.
     """
     log = log or Log()
-    counted = metrics.Metrics(repository)
-    table = [*metrics.routes(counted), *(route for part in _ROUTES for route in part.routes(repository, settings))]
+    counted = Metrics()
+    together = Together(repository, counted, channel)
+    service = Service(repository, settings, together)
+    table = [
+        *protocol.routes(service),
+        *v1_routes.routes(service),
+        *people.routes(repository, settings),
+        *_turing_routes(repository, settings, together),
+        *latents.routes(repository, settings),
+        *openapi.routes(settings),
+        *page_routes.routes(),
+    ]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        task = asyncio.create_task(_keep(repository, settings, log))
+        await together.start()
+        task = asyncio.create_task(_keep(repository, settings, log, loaded))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
+            together.stop()
             repository.close()
 
     limits = Limits(Compression(dispatch, settings), repository, settings)
@@ -75,6 +98,7 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
     browsers = Browsers(tokens, settings)
     layers = Matching(browsers, table)
     requests_log = RequestsLog(layers, log, counted, repository, log_requests=settings.log_requests)
+    together.app, together.tell = Matching(dispatch, table), requests_log.tell
     app: ASGIApp = _with_lifespan(SecurityHeaders(requests_log, shared=bool(settings.cors)), Router(lifespan=lifespan))
     if settings.cors:
         app = CORSMiddleware(
@@ -84,7 +108,15 @@ def create_app(repository: Repository, settings: ServerSettings, *, log: Log | N
             allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
             expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
         )
-    return App(app, table, repository, settings, browsers, tokens, limits, requests_log)
+    return App(app, table, repository, settings, service, browsers, tokens, limits, requests_log)
+
+
+def _turing_routes(repository: Repository, settings: ServerSettings, together: Together) -> list[Route]:
+    """Returns the routes of the Turing test; only the first process of a server has real images, tests and results."""
+    if together.is_first:
+        return turing.routes(repository, settings)
+    known = turing.routes(repository, replace(settings, real=None, turing_results=None))
+    return [Route(route.path, together.forward, methods=list(route.methods or ())) for route in known]
 
 
 def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
@@ -96,10 +128,15 @@ def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
     return either
 
 
-async def _keep(repository: Repository, settings: ServerSettings, log: Log) -> None:
+async def _keep(
+    repository: Repository, settings: ServerSettings, log: Log, loaded: Callable[[], Awaitable[None]] | None
+) -> None:
     """Loads the models, then exchanges those that change, until it is cancelled."""
     try:
         await repository.start()
+        if loaded is not None:
+            await loaded()
+        repository.all_started = True
     except Exception as error:
         repository.failure = error
         return

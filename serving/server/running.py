@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from igan_zoo.serving.server.app import App, create_app
 from igan_zoo.serving.server.middleware.browsers import hosts_of
 from igan_zoo.serving.server.middleware.requests_log import Log, LogHandler
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.processes.channel import Channel
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.small_requests import SmallRequests
 
@@ -129,15 +130,10 @@ def serve(
         MissingExtraError: ``grpc_port`` without grpcio and protobuf.
     """
     log = Log()
-    files = _raise_file_limit(settings.max_connections + _OTHER_FILES)
-    settings = replace(
-        settings,
-        hosts=hosts_of(host, settings.hosts),
-        max_connections=max(1, min(settings.max_connections, files - _OTHER_FILES)),
+    app, companion = prepare(
+        repository, settings, host=host, grpc_port=grpc_port, log=log, channel=Channel(), loaded=None
     )
-    app = create_app(repository, settings, log=log)
-    companion = None if grpc_port is None else _companion(app, host, grpc_port)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     place = f"[{host}]" if ":" in host else host
 
     def announce_all(bound: int | None) -> None:
@@ -145,11 +141,51 @@ def serve(
             announce(f"grpc://{place}:{bound}")
         announce(f"http://{place}:{listener.getsockname()[1]}")
 
-    server = _Server(app, announce_all, companion)
+    run(app, companion, listener, announce_all, log)
+
+
+def prepare(
+    repository: Repository,
+    settings: ServerSettings,
+    *,
+    host: str,
+    grpc_port: int | None,
+    log: Log,
+    channel: Channel,
+    loaded: Callable[[], Awaitable[None]] | None,
+) -> tuple[App, GrpcServer | None]:
+    """Returns what a process serves over HTTP and over gRPC; ``channel`` and ``loaded`` are as for ``create_app``.
+
+    Raises:
+        MissingExtraError: ``grpc_port`` without grpcio and protobuf.
+    """
+    files = _raise_file_limit(settings.max_connections + _OTHER_FILES)
+    settings = replace(
+        settings,
+        hosts=hosts_of(host, settings.hosts),
+        max_connections=max(1, min(settings.max_connections, files - _OTHER_FILES)),
+    )
+    app = create_app(repository, settings, log=log, channel=channel, loaded=loaded)
+    return app, None if grpc_port is None else _companion(app, host, grpc_port)
+
+
+def run(
+    app: App,
+    companion: GrpcServer | None,
+    listener: socket.socket,
+    announce: Callable[[int | None], None],
+    log: Log,
+) -> None:
+    """Serves until a signal; ``announce`` is told the port of gRPC, if any, once both are open.
+
+    Raises:
+        IganZooError: the port of gRPC cannot be had, or a model cannot be loaded.
+    """
+    server = _Server(app, announce, companion)
     with _process_of_its_own(log):
         server.run([listener])
-    if repository.failure is not None:
-        raise repository.failure
+    if app.repository.failure is not None:
+        raise app.repository.failure
     log.write("stopped")
 
 
@@ -183,17 +219,45 @@ def _companion(app: App, host: str, port: int) -> GrpcServer:
     return GrpcServer(app, host=host, port=port)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens, 0 at a free port.
+
+    Raises:
+        IganZooError: it cannot be had.
+    """
+    family, address = address_of(host, port)
+    try:
+        listener = socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise cannot_listen(host, port, error) from error
+    bound_answers(listener)
+    return listener
+
+
+def address_of(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Returns what a socket is bound to.
+
+    Raises:
+        IganZooError: there is no such host.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listener = socket.create_server(found[0][4][:2], family=found[0][0], backlog=2048)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise IganZooError(f"Cannot listen at {host}, port {port}: {reason}.") from error
-    # Its connections inherit this: unread answers must not fill the memory that the kernel has for all connections.
+        raise cannot_listen(host, port, error) from error
+    family, *_, address = found[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> IganZooError:
+    """Returns the error of a port that cannot be had."""
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return IganZooError(f"Cannot listen at {host}, port {port}: {reason}.")
+
+
+def bound_answers(listener: socket.socket) -> None:
+    """Lets connections that the socket accepts hold few unread bytes of the memory that the kernel has for all."""
     with contextlib.suppress(OSError, AttributeError):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-    return listener
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ class ServerSettings:
     # Connections at a time, and how long one may be silent between requests or messages.
     max_connections: int = 2048
     idle_timeout: float = 60.0
+    # Processes, each with all models and limits of its own.
+    workers: int = 1
     # Threads of each session, by default the cores shared out among the sessions.
     threads: int | None = None
     variant: Variant | None = None

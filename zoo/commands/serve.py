@@ -27,6 +27,13 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--threads", type=_POSITIVE, help="Threads of each session.  [default: the cores, divided among the sessions]"
 )
+@click.option(
+    "--workers",
+    type=_POSITIVE,
+    default=1,
+    show_default=True,
+    help="Processes that share the port, each with all models and the limits below.",
+)
 @click.option("--max-batch", type=_POSITIVE, default=32, show_default=True, help="Images that run together at most.")
 @click.option(
     "--max-wait",
@@ -145,6 +152,7 @@ def serve(
     Without MODEL the one pulled last, or a bundled one. A directory with numbered folders is a model with versions.
     """
     try:
+        from igan_zoo.serving.server.processes.starting import serve_together
         from igan_zoo.serving.server.running import serve as run
     except ImportError as error:
         raise missing_extra(error, "serve") from error
@@ -162,11 +170,14 @@ def serve(
         **options,
     )
     origins = [find_origin(model, device) for model in (models or (None,))]
-    repository = Repository(origins, settings)
     for origin in origins:
         click.echo(f"{origin.name} ({origin.path}) for {origin.device}", err=True)
 
     def announce(address: str) -> None:
         click.echo(f"Serving at {address} (process {os.getpid()}); stop with Ctrl-C or SIGTERM.", err=True)
 
-    run(repository, settings, host=host, port=port, announce=announce, grpc_port=grpc_port)
+    place: Any = {"host": host, "port": port, "announce": announce, "grpc_port": grpc_port}
+    if settings.workers > 1:
+        serve_together(origins, settings, **place)
+    else:
+        run(Repository(origins, settings), settings, **place)

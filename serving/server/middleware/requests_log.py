@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 import msgspec
@@ -38,6 +38,8 @@ GONE = 499
 _LINGER = 2.0
 # Seconds until lines of requests are written.
 _GATHER = 0.05
+# Bytes that a pipe takes in one piece.
+_ATOMIC = 4096
 _CLOSE = (b"connection", b"close")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
@@ -53,22 +55,26 @@ class _Line(msgspec.Struct):
     status: int | str
     seconds: float
     event: str = "request"
+    worker: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Log:
     """Writes events as lines of JSON; never bodies, queries or headers, in which secrets may be.
 
-    Lines of requests are gathered and written together a moment later.
+    Lines of requests are gathered and written together a moment later. ``worker`` says which process of several writes.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, worker: int | None = None) -> None:
         self._stream = stream
+        self._worker: int | msgspec.UnsetType = msgspec.UNSET if worker is None else worker
         self._lines: list[bytes] = []
         self._second, self._prefix = 0, ""
 
     def write(self, event: str, **fields: Any) -> None:
         """Writes one line at once."""
         content = {"time": self._now(), "event": event, **fields}
+        if self._worker is not msgspec.UNSET:
+            content["worker"] = self._worker
         try:
             line = _ENCODER.encode(content)
         except (TypeError, ValueError):
@@ -79,7 +85,7 @@ class Log:
 
     def request(self, request_id: str, method: str, path: str, model: str, status: int | str, seconds: float) -> None:
         """Writes the line of a request; to be called in an event loop."""
-        line = _Line(self._now(), request_id, method, path[:200], model, status, round(seconds, 6))
+        line = _Line(self._now(), request_id, method, path[:200], model, status, round(seconds, 6), worker=self._worker)
         self._lines.append(_ENCODER.encode(line))
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_later(_GATHER, self.flush)
@@ -92,8 +98,9 @@ class Log:
         stream = self._stream or sys.stderr
         # A log that cannot be written, as to a closed pipe, is no reason to refuse requests.
         with contextlib.suppress(OSError, ValueError):
-            stream.write(b"\n".join([*lines, b""]).decode())
-            stream.flush()
+            for piece in [lines] if self._worker is msgspec.UNSET else _whole_lines(lines):
+                stream.write(b"\n".join([*piece, b""]).decode())
+                stream.flush()
 
     def _now(self) -> str:
         """Returns the time in UTC with milliseconds; the calendar is asked once a second."""
@@ -102,6 +109,19 @@ class Log:
             self._second = int(now)
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
         return f"{self._prefix}.{int(now % 1 * 1000):03}Z"
+
+
+def _whole_lines(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """Yields lines that go through a pipe without another process' lines between them."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) + 1 > _ATOMIC:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line) + 1
+    yield piece
 
 
 class LogHandler(logging.Handler):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,8 @@ from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBa
 from igan_zoo.serving.server.models.datatypes import DATATYPES, datatype_of
 from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES, ImageDecoding
 from igan_zoo.serving.server.settings import ServerSettings
+
+Number = TypeVar("Number", int, float)
 
 # Takes a request back; False if it runs or has run already.
 Withdraw = Callable[[], bool]
@@ -64,7 +65,7 @@ class Statistics:
     run_seconds: float = 0.0
     images: int = 0
     last: float = 0.0
-    batches: Counter[int] = field(default_factory=Counter)
+    batches: dict[int, int] = field(default_factory=dict)
     batch_seconds: dict[int, float] = field(default_factory=dict)
 
     def answered(self, seconds: float, *, succeeded: bool) -> None:
@@ -82,8 +83,29 @@ class Statistics:
         self.queue_seconds += ran.waited
         self.run_seconds += ran.seconds
         self.images += ran.rows
-        self.batches[ran.rows] += 1
+        self.batches[ran.rows] = self.batches.get(ran.rows, 0) + 1
         self.batch_seconds[ran.rows] = self.batch_seconds.get(ran.rows, 0.0) + ran.seconds
+
+    def __add__(self, other: Statistics) -> Statistics:
+        """Returns what both together have done."""
+        summed = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
+        return replace(
+            self,
+            **summed,
+            last=max(self.last, other.last),
+            batches=_added(self.batches, other.batches),
+            batch_seconds=_added(self.batch_seconds, other.batch_seconds),
+        )
+
+
+# The fields of ``Statistics`` that are plain sums.
+_SUMMED = ("succeeded", "failed", "succeeded_seconds", "failed_seconds", "queue_seconds", "run_seconds", "images")
+
+
+def _added(one: Mapping[int, Number], other: Mapping[int, Number]) -> dict[int, Number]:
+    return {
+        rows: one.get(rows, 0) + other.get(rows, 0) for rows in (*one, *(rows for rows in other if rows not in one))
+    }
 
 
 class HostedGraph:

@@ -52,6 +52,8 @@ class Repository:
         self.stopping = False
         self.failure: Exception | None = None
         self._started = False
+        # Whether the other processes of the server have started too.
+        self.all_started = True
         self._pool = ThreadPoolExecutor(_POOL, thread_name_prefix="graph")
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self.decoding = ImageDecoding(Decoder())
@@ -63,7 +65,7 @@ class Repository:
             if origin.name in self._versions:
                 raise SpecificationError(f"Two models are called {origin.name}; a server can have one of each name.")
             self._add(origin)
-        self.threads = settings.threads or max(1, cores() // max(1, self._count_sessions()))
+        self.threads = settings.threads or max(1, cores() // max(1, settings.workers * self._count_sessions()))
 
     @classmethod
     def open(cls, references: Sequence[str | Path | None], settings: ServerSettings | None = None) -> Repository:
@@ -76,8 +78,8 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether the models of the start have been loaded, and the server is not stopping."""
-        return self._started and not self.stopping
+        """Whether the models of the start have been loaded in all processes, and the server is not stopping."""
+        return self._started and self.all_started and not self.stopping
 
     def graph(self, name: str, version: str | None = None) -> HostedGraph:
         """Returns a graph by its protocol name, by default of the newest version.

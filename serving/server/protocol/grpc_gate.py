@@ -22,7 +22,6 @@ from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.errors import ProtocolError, QueueFullError, SlowBodyError
 from igan_zoo.serving.server.middleware.answers import sentence_of, status_of
 from igan_zoo.serving.server.middleware.shares import Held, neighborhood
-from igan_zoo.serving.server.protocol.service import Service
 from igan_zoo.serving.server.rules import GRPC, Rule
 
 # The innermost class of an error counts, then the HTTP status that it has; what is not here is INTERNAL.
@@ -62,7 +61,7 @@ class Gate:
     """Wraps handlers of requests, ``async (request, call) -> response``, as gRPC calls them."""
 
     def __init__(self, app: App) -> None:
-        self._app, self._settings, self._service = app, app.settings, Service(app.repository, app.settings)
+        self._app, self._settings, self._service = app, app.settings, app.service
 
     def unary(self, path: str, name: str, kind: Any, handler: Callable[[Any, Call], Awaitable[Any]]) -> Any:
         """Returns a handler of one request, a message of the class ``kind``."""

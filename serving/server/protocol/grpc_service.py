@@ -20,7 +20,7 @@ from igan_zoo.serving.server.protocol.grpc_gate import Call, Gate
 from igan_zoo.serving.server.protocol.grpc_messages import HEALTH, REFLECTION, SERVICE, message, methods
 from igan_zoo.serving.server.protocol.grpc_reflection import OLDER_REFLECTION, Reflection
 from igan_zoo.serving.server.protocol.grpc_tensors import outputs_of, read_inputs, timeout_of, write_response
-from igan_zoo.serving.server.protocol.service import Service, size_of
+from igan_zoo.serving.server.protocol.service import size_of
 from igan_zoo.serving.server.protocol.unsupported import METHODS
 
 # Names of services whose health is that of the server, and seconds between looks at it.
@@ -34,7 +34,7 @@ class InferenceService:
     """The methods of the protocol: ``async (request, call) -> response``."""
 
     def __init__(self, app: App) -> None:
-        self._service, self._repository = Service(app.repository, app.settings), app.repository
+        self._service, self._repository = app.service, app.repository
 
     async def ServerLive(self, request: Any, call: Call) -> Any:  # noqa: ARG002, N802
         return _message("ServerLiveResponse", {"live": True})
@@ -83,7 +83,7 @@ class InferenceService:
 
     async def ModelStatistics(self, request: Any, call: Call) -> Any:  # noqa: N802
         graph = self._graph(request.name, request.version, call) if request.name else None
-        return _message("ModelStatisticsResponse", self._service.statistics(graph, request.version))
+        return _message("ModelStatisticsResponse", await self._service.statistics(graph, request.version))
 
     async def ModelInfer(self, request: Any, call: Call) -> Any:  # noqa: N802
         service, graph = self._service, self._graph(request.model_name, request.model_version, call)
@@ -150,8 +150,8 @@ class GrpcServer:
                 ("grpc.keepalive_timeout_ms", round(settings.body_timeout * 1000)),
                 # Clients' own pings are no attack as long as they are not many.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
-                # Another process on the same port would be given half of the requests.
-                ("grpc.so_reuseport", 0),
+                # The processes of one server share the port; a stranger's would be given half of the requests.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
         service, reflection, gate = InferenceService(self._app), Reflection(), Gate(self._app)

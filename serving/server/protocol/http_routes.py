@@ -14,6 +14,7 @@ from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.errors import ProtocolError, UnsupportedError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.disconnects import while_connected
+from igan_zoo.serving.server.middleware.metrics import CONTENT_TYPE
 from igan_zoo.serving.server.middleware.query import read_json
 from igan_zoo.serving.server.middleware.requests_log import MODEL
 from igan_zoo.serving.server.models.hosted import HostedGraph
@@ -23,7 +24,6 @@ from igan_zoo.serving.server.protocol.service import Service, size_of
 from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request, encode_response
 from igan_zoo.serving.server.protocol.unsupported import ROUTES
 from igan_zoo.serving.server.rules import ROUTE
-from igan_zoo.serving.server.settings import ServerSettings
 
 INFER = "/v2/models/{model}/infer"
 _PREFIX, _SUFFIX = "/v2/models/", "/infer"
@@ -101,9 +101,9 @@ async def read_body(receive: Receive) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
-    """Returns all routes of the protocol."""
-    service = Service(repository, settings)
+def routes(service: Service) -> list[Route]:
+    """Returns all routes of the protocol, and that of the metrics."""
+    repository = service.repository
 
     async def live(_: Request) -> Response:
         return json_answer({"live": True})
@@ -125,10 +125,14 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         return json_answer(service.config(_graph(repository, request)))
 
     async def statistics(request: Request) -> Response:
-        return json_answer(service.statistics(_graph(repository, request), request.path_params.get("version")))
+        graph, version = _graph(repository, request), request.path_params.get("version")
+        return json_answer(await service.statistics(graph, version))
 
     async def all_statistics(_: Request) -> Response:
-        return json_answer(service.statistics())
+        return json_answer(await service.statistics())
+
+    async def metrics(_: Request) -> Response:
+        return Response(await service.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def index(request: Request) -> Response:
         only_ready = _options(await request.body()).get("ready", False)
@@ -161,6 +165,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
         *of_model("/ready", model_ready),
         *of_model("/config", config),
         *of_model("/stats", statistics),
+        Route("/metrics", metrics),
         Route("/v2/repository/index", index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", unload, methods=["POST"]),

@@ -87,7 +87,7 @@ def _decoded(datatype: str, rank: int, text: bytes) -> list[Any]:
         return whole if rank == 1 else _nested(given, iter(whole), rank)
 
 
-def _whole(number: float) -> float:
+def _whole(number: Any) -> Any:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 

@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 from igan_zoo import __version__
 from igan_zoo.errors import IganZooError, UnknownNameError
 from igan_zoo.serving.engine import Arrays
+from igan_zoo.serving.server.counts import GraphCounts
 from igan_zoo.serving.server.errors import NotReadyError, ProtocolError, RefusedError
+from igan_zoo.serving.server.middleware.metrics import metrics_text
 from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES
 from igan_zoo.serving.server.models.hosted import HostedGraph, TensorSpec
 from igan_zoo.serving.server.models.repository import Repository
+from igan_zoo.serving.server.processes.together import Together
 from igan_zoo.serving.server.settings import ServerSettings
 
 # Bytes that are decoded or encoded in the event loop, which has others to serve while it is more.
@@ -27,8 +30,8 @@ Result = TypeVar("Result")
 class Service:
     """The answers of one repository, as what becomes JSON or a message."""
 
-    def __init__(self, repository: Repository, settings: ServerSettings) -> None:
-        self.repository, self._settings = repository, settings
+    def __init__(self, repository: Repository, settings: ServerSettings, together: Together) -> None:
+        self.repository, self._settings, self._together = repository, settings, together
 
     def server(self, *extensions: str) -> dict[str, Any]:
         """Returns the server's metadata; ``extensions`` are those that its transport has besides."""
@@ -70,13 +73,18 @@ class Service:
             "parameters": {"execution_provider": {"string_value": graph.provider}},
         }
 
-    def statistics(self, graph: HostedGraph | None = None, version: str | None = None) -> dict[str, Any]:
+    async def statistics(self, graph: HostedGraph | None = None, version: str | None = None) -> dict[str, Any]:
         """Returns what all graphs have done, or one of them: in all of its versions, if none is named."""
-        graphs = self.repository.graphs()
-        if graph is not None:
-            numbers = [version] if version else self.repository.versions(graph.name)
-            graphs = [self.repository.graph(graph.name, number) for number in numbers]
+        graphs = [
+            counted
+            for counted in (await self._together.counts()).graphs
+            if graph is None or (counted.name == graph.name and version in (None, "", counted.version))
+        ]
         return {"model_stats": [_statistics(graph) for graph in graphs]}
+
+    async def metrics(self) -> bytes:
+        """Returns what Prometheus is told."""
+        return metrics_text(await self._together.counts())
 
     def index(self, *, ready: bool) -> list[dict[str, str]]:
         """Returns the repository's index, or the lines of it that are ready."""
@@ -93,12 +101,12 @@ class Service:
         self._check_allowed()
         if parameters:
             raise ProtocolError("This server loads models as they lie on its disk; leave the parameters out.")
-        await _changed(self.repository.load(name))
+        await _changed(self._together.change("load", name))
 
     async def unload(self, name: str) -> None:
         """Forgets a model, or one graph of it; raises as :meth:`load` does."""
         self._check_allowed()
-        await _changed(self.repository.unload(name))
+        await _changed(self._together.change("unload", name))
 
     async def convert(self, size: int, function: Callable[..., Result], *arguments: Any) -> Result:
         """Returns ``function(*arguments)``, which decodes or encodes ``size`` bytes; in a thread if they are many."""
@@ -123,7 +131,7 @@ async def _changed(change: Awaitable[None]) -> None:
         raise ProtocolError(str(error)) from error
 
 
-def _statistics(graph: HostedGraph) -> dict[str, Any]:
+def _statistics(graph: GraphCounts) -> dict[str, Any]:
     """Returns what a graph has done since it was loaded; ``count`` counts requests, or batches, ``ns`` nanoseconds."""
     statistics = graph.statistics
     runs = sum(statistics.batches.values())

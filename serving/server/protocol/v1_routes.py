@@ -25,10 +25,8 @@ from igan_zoo.serving.server.middleware.requests_log import MODEL
 from igan_zoo.serving.server.models.datatypes import MOST_NUMBERS, bytes_array
 from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES
 from igan_zoo.serving.server.models.hosted import HostedGraph
-from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.protocol.json_tensors import from_json
 from igan_zoo.serving.server.protocol.service import Service, size_of
-from igan_zoo.serving.server.settings import ServerSettings
 
 
 class _Encoded(Struct):
@@ -52,9 +50,9 @@ class _Predict(Struct):
 _Instances: Any = Annotated[list[_Instance], Meta(min_length=1)]
 
 
-def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Returns the routes below ``/v1``."""
-    service = Service(repository, settings)
+    repository = service.repository
 
     async def models(_: Request) -> Response:
         return json_answer({"models": list(dict.fromkeys(graph.name for graph in repository.graphs()))})

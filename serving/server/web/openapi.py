@@ -14,7 +14,6 @@ from starlette.routing import Route
 from igan_zoo import __version__
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.serving.server.middleware.answers import json_answer
-from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 
 _FOLDER = Path(__file__).parent
@@ -33,7 +32,7 @@ def document(settings: ServerSettings) -> dict[str, Any]:
     return found
 
 
-def routes(repository: Repository, settings: ServerSettings) -> list[Route]:  # noqa: ARG001
+def routes(settings: ServerSettings) -> list[Route]:
     """Returns ``GET /openapi.json``, ``GET /docs`` and the files of that page."""
     content = document(settings)
     files = {path.name: path.read_bytes() for path in (_FOLDER / "api_docs").iterdir() if path.suffix in _TYPES}

@@ -12,8 +12,6 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from igan_zoo.errors import UnknownNameError
-from igan_zoo.serving.server.models.repository import Repository
-from igan_zoo.serving.server.settings import ServerSettings
 
 FOLDER = Path(__file__).parent / "page"
 VENDOR = "vendor"
@@ -39,7 +37,7 @@ class _File:
     etag: str
 
 
-def routes(_repository: Repository, _settings: ServerSettings) -> list[Route]:
+def routes() -> list[Route]:
     """Returns ``GET /`` and ``GET /page/...``: small files from memory, those of the vendor from disk."""
     files = _files()
 

@@ -318,7 +318,7 @@ def test_the_metrics_tell_of_requests_batches_queues_and_providers(client: TestC
     assert value("igan_zoo_requests_total", model="", route="none", status="404") == 1
     assert value("igan_zoo_request_seconds_count", model=GENERATOR, status="200") == 3
     assert value("igan_zoo_batch_rows_sum", model=GENERATOR, version="1") == 3
-    assert value("igan_zoo_queue_depth", model=GENERATOR, version="1") == 0
+    assert value("nv_inference_pending_request_count", model=GENERATOR, version="1") == 0
     assert value("igan_zoo_graph_info", model=GENERATOR, provider="CPUExecutionProvider") == 1
     assert value("igan_zoo_ready") == 1
 
