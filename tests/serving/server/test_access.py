@@ -26,14 +26,6 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 OPEN = {"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
 VALUES = {"model": GENERATOR, "version": "1", "name": MODEL, "path": "config.json", "test": "x", "round": "1"}
 VALUES |= {"call": "status"}
-    "model": GENERATOR,
-    "version": "1",
-    "name": MODEL,
-    "path": "config.json",
-    "test": "x",
-    "round": "1",
-    "call": "status",
-}
 TOKENS = {"token": "usual", "admin_token": "boss", "allow_load": True}
 
 
