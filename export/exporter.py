@@ -40,6 +40,7 @@ from igan_zoo.latents import latents
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.models import cards
 from igan_zoo.models.directory import ModelDirectory, seal
+from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
 from igan_zoo.models.spec import (
@@ -71,24 +72,27 @@ def export_run(
     test: LabeledImages | None,
     split: str = "test",
     name: str | None = None,
-    discriminator: bool = False,
-    generator_run: Path | None = None,
     variants: Sequence[Variant] = (),
     calibration: NDArray[np.uint8] | None = None,
-    weakness: str | None = None,
-    note: str | None = None,
     overwrite: bool = False,
+    options: ExportOptions | None = None,
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
 
     A directory of runs, as ``--ensemble`` makes them, gives one classifier: the mean of its members' probabilities.
     A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
-    run without a generator gives a classifier alone. With ``discriminator`` such a comparing classifier is written
-    too. ``generator_run`` is another run whose generator to take. ``test`` are labelled images that no choice was made
-    on, called ``split``; the errors on them go on the card. ``variants`` of the graphs are written beside the plain
-    ones; int8 is calibrated on ``calibration``, training images uint8 ``[N, H, W, C]``. The card gets two sentences:
-    ``weakness`` on what is wrong with the generated images, ``note`` on what a reader of the errors must know. Without
-    ``name`` the model has the name of the folder ``out``, or of the recipe where that is no name of a model.
+    run without a generator gives a classifier alone.
+
+    Args:
+        path: the directory of a finished run, or of the runs of an ensemble.
+        out: the model directory.
+        test: labeled images that no choice was made on; the errors on them go on the card.
+        split: what the card calls these images.
+        variants: forms of the graphs to write in addition to the plain ones.
+        calibration: training images uint8 ``[N, H, W, C]`` that int8 is calibrated on.
+        name: the model's name. None is that of the folder ``out``, or of the recipe where that cannot name a model.
+        overwrite: ``out`` may replace a model directory.
+        options: everything else.
 
     Raises:
         TrainingError: a run has no checkpoint, is not finished, or has nothing to export.
@@ -96,12 +100,14 @@ def export_run(
         ParityError: a graph does not compute what its torch module computes.
         OutputError: ``out`` exists, without ``overwrite``, or cannot be written.
     """
+    options = options or ExportOptions()
     members = find_members(path)
     networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
-    if generator_run is not None:
-        networks = with_generator_of(networks, Run(generator_run))
-    roles = _roles(networks, path, discriminator=discriminator)
-    if weakness is not None and "generator" not in roles:
+    maker = Run(options.generator_run) if options.generator_run is not None else None
+    if maker is not None:
+        networks = with_generator_of(networks, maker)
+    roles = _roles(networks, path, discriminator=options.discriminator)
+    if options.weakness is not None and "generator" not in roles:
         raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
 
     # Make the graphs, with everything an onnxruntime script needs inside.
@@ -120,24 +126,32 @@ def export_run(
     affine = _affine_graph(networks, path) if "affine" in variants else None
     graphs = make_variants(subjects, variants, calibration, affine)
     parity = structs.replace(plain, variants=variants_report(graphs, images))
-    maker = Run(generator_run) if generator_run is not None else None
     spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
-    spec = structs.replace(spec, weakness=weakness, note=note)
+    spec = structs.replace(spec, weakness=options.weakness, note=options.note)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
+    files = [*subjects, *faster, *(graph.subject for graph in graphs)]
     with atomic_directory(out, replace=overwrite) as temporary:
-        (temporary / "onnx").mkdir()
-        for subject in (*subjects, *faster, *(graph.subject for graph in graphs)):
-            (temporary / subject.file).write_bytes(subject.content)
-        (temporary / PARITY).write_bytes(encode_parity(parity))
-        if spec.latent is not None:
-            z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=grid_images(recipe))
-            engine = Engine({"generator": contents["generator"]})
-            write_image(temporary / SAMPLES, grid(engine.run("generator", {"latent": z})["images"]))
-        save_networks(temporary / WEIGHTS, networks)
-        cards.write_card(temporary, spec, parity)
-        seal(temporary, spec).verify()
+        _write(temporary, networks, files, spec, parity)
     return ModelDirectory.open(out)
+
+
+def _write(
+    folder: Path, networks: TrainedNetworks, subjects: Sequence[Subject], spec: ModelSpec, parity: ParityReport
+) -> None:
+    (folder / "onnx").mkdir()
+    contents = {subject.file: subject.content for subject in subjects}
+    for file, content in contents.items():
+        (folder / file).write_bytes(content)
+    (folder / PARITY).write_bytes(encode_parity(parity))
+    if spec.latent is not None:
+        count = grid_images(networks.recipe)
+        z = latents(spec.latent.size, spec.latent.distribution, seed=0, start=0, count=count)
+        engine = Engine({"generator": contents[graph_file("generator")]})
+        write_image(folder / SAMPLES, grid(engine.run("generator", {"latent": z})["images"]))
+    save_networks(folder / WEIGHTS, networks)
+    cards.write_card(folder, spec, parity)
+    seal(folder, spec).verify()
 
 
 def find_members(path: Path) -> list[Run]:

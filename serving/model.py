@@ -230,7 +230,7 @@ class LoadedModel:
             DataError: the images, the split or the labels are missing, or have classes that the model does not know.
             ModelDirectoryError: the model was loaded without a classifier.
         """
-        from igan_zoo.evaluation.testing import evaluate_model
+        from igan_zoo.serving.evaluating import evaluate_model
 
         self._graph("classifier")
         with showing_progress(progress):

@@ -148,3 +148,28 @@ def _folder(package: str, roots: dict[str, str]) -> str:
     """The folder of a package: that of the nearest package around it that has one of its own, and the rest."""
     root = max((known for known in roots if f"{package}.".startswith(f"{known}.")), key=len)
     return roots[root] + package.removeprefix(root).replace(".", "/")
+
+
+def test_the_picture_of_the_architecture_is_drawn_from_this_code() -> None:
+    """``python docs/architecture.py`` draws it again. It cannot be drawn where rooms import each other in a circle."""
+    import runpy
+
+    script = runpy.run_path(str(REPOSITORY / "docs" / "architecture.py"))
+    assert script["PICTURE"].read_text() == script["draw"]()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    """A click command has a parameter for each of its options, and may be long."""
+    text = path.read_text()
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and not any("click" in ast.unparse(one) for one in node.decorator_list):
+            arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            assert (node.end_lineno or 0) - node.lineno < 70, node.name
+            assert len([one for one in arguments if one.arg != "self"]) <= 10, node.name
+
+
+def test_folders_stay_small() -> None:
+    for folder in {path.parent for path in FILES}:
+        assert len(list(folder.glob("*.py"))) <= 16, folder

@@ -9,8 +9,9 @@ import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from igan_zoo.api import ExportOptions, export, list_models, load, pull, score, train
+    from igan_zoo.api import export, list_models, load, pull, score, train
     from igan_zoo.errors import IganZooError
+    from igan_zoo.models.export_options import ExportOptions
     from igan_zoo.serving.model import LoadedModel as Model
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
     from igan_zoo.training.recipes.requests import TrainOptions
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 # Where a name is defined, if not in igan_zoo.api under the same name.
 _PLACES = {
+    "ExportOptions": ("igan_zoo.models.export_options", "ExportOptions"),
     "IganZooError": ("igan_zoo.errors", "IganZooError"),
     "Model": ("igan_zoo.serving.model", "LoadedModel"),
     "Run": ("igan_zoo.training.runs.directory", "Run"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +11,15 @@ from igan_zoo.errors import DataError, OutputError, missing_extra
 from igan_zoo.machine.progress import showing_progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from igan_zoo.hub.listing import ListedModel
     from igan_zoo.hub.pulling import PulledModel
     from igan_zoo.images.given import GivenImages
+    from igan_zoo.images.labeled import LabeledImages
     from igan_zoo.models.directory import ModelDirectory
+    from igan_zoo.models.export_options import ExportOptions
     from igan_zoo.models.spec import Variant
     from igan_zoo.serving.engine import Device
     from igan_zoo.serving.model import LoadedModel as Model
@@ -23,25 +27,7 @@ if TYPE_CHECKING:
     from igan_zoo.serving.scoring.numbers import Metric
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
     from igan_zoo.training.recipes.requests import TrainOptions
-    from igan_zoo.training.runs.directory import Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What else ``export`` is told.
-
-    Attributes:
-        weakness: a sentence for the card: what a person sees wrong with the generated images.
-        note: a sentence for the card: what a reader of the errors must know.
-        discriminator: adds a discriminator with minibatch discrimination, whose answer for an image depends on the
-            others of its batch.
-        generator_run: another run, whose generator to take.
-    """
-
-    weakness: str | None = None
-    note: str | None = None
-    discriminator: bool = False
-    generator_run: Path | None = None
+    from igan_zoo.training.runs.directory import Run, RunFacts
 
 
 def load(
@@ -278,41 +264,43 @@ def export(
     """
     try:
         from igan_zoo.export.exporter import export_run, find_members
-        from igan_zoo.export.variants import calibration_images
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.evaluation.testing import split_to_test
-    from igan_zoo.images.sources import is_undivided
-    from igan_zoo.training.data.training_set import load_for_recipe
     from igan_zoo.training.runs.directory import Run
 
-    options = options or ExportOptions()
     path = run.path if isinstance(run, Run) else Path(run)
-    labels = None if labels_file is None else Path(labels_file)
     if "int8" in variants and data is None:
         raise DataError("The variant int8 is calibrated on training images: name them with data.")
-    if "int8" in variants and data is not None and labels is None and is_undivided(fspath(data)):
-        raise DataError(f"The variant int8 is calibrated on the split train of {data}, which has no splits.")
     with showing_progress(progress):
-        facts, test, calibration = find_members(path)[0].facts(), None, None
-        recipe = facts.recipe
+        test, calibration = None, None
         if data is not None:
-            place = fspath(data)
-            part = split_to_test(place, split, facts.data) if labels is None else split or "test"
-            test = load_for_recipe(recipe, place, part, labels_file=labels, labeled_only=True)
-        if data is not None and "int8" in variants:
-            calibration = calibration_images(load_for_recipe(recipe, fspath(data), "train").images)
+            facts = find_members(path)[0].facts()
+            labels = None if labels_file is None else Path(labels_file)
+            test, calibration = _images_for_export(facts, fspath(data), split, labels, calibrated="int8" in variants)
         return export_run(
             path,
             Path(out),
             test=test,
             split=split or "test",
             name=name,
-            weakness=options.weakness,
-            note=options.note,
-            discriminator=options.discriminator,
-            generator_run=options.generator_run,
             variants=variants,
             calibration=calibration,
             overwrite=replace,
+            options=options,
         )
+
+
+def _images_for_export(
+    facts: RunFacts, data: str, split: str | None, labels_file: Path | None, *, calibrated: bool
+) -> tuple[LabeledImages, NDArray[np.uint8] | None]:
+    """Returns the images to test on, and those to calibrate int8 on where it is asked for."""
+    from igan_zoo.export.variants import calibration_images
+    from igan_zoo.images.sources import is_undivided
+    from igan_zoo.serving.evaluating import split_to_test
+    from igan_zoo.training.data.training_set import load_for_recipe
+
+    if calibrated and labels_file is None and is_undivided(data):
+        raise DataError(f"The variant int8 is calibrated on the split train of {data}, which has no splits.")
+    part = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
+    test = load_for_recipe(facts.recipe, data, part, labels_file=labels_file, labeled_only=True)
+    return test, calibration_images(load_for_recipe(facts.recipe, data, "train").images) if calibrated else None

@@ -29,6 +29,7 @@ from igan_zoo.export.parity import parity_report
 from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.training.games.players import build_generator
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
@@ -142,7 +143,7 @@ def test_a_discriminator_that_mixes_its_batch_is_exported_on_request(
 
 def test_a_discriminator_is_not_added_where_a_classifier_stands_alone(finished_run: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="has no discriminator with minibatch discrimination"):
-        export_run(finished_run, tmp_path / "model", test=None, discriminator=True)
+        export_run(finished_run, tmp_path / "model", test=None, options=ExportOptions(discriminator=True))
 
 
 class Given(torch.nn.Module):
@@ -188,7 +189,9 @@ def test_an_ensemble_is_exported_as_one_classifier(
     assert set(directory.spec.graphs) == {"classifier"}
     assert directory.spec.training.command.endswith("--ensemble 2")
     with pytest.raises(TrainingError, match="has no generator, and --weakness describes one's images"):
-        export_run(tmp_path / "runs", tmp_path / "other", test=None, weakness="All of it is noise.")
+        export_run(
+            tmp_path / "runs", tmp_path / "other", test=None, options=ExportOptions(weakness="All of it is noise.")
+        )
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
     means = []
     for seed in (1, 2):

@@ -110,8 +110,8 @@ def export(
         raise click.UsageError("--labels names images of --data")
     if split is not None and data is None:
         raise click.UsageError("--split names a part of --data")
-    from igan_zoo.api import ExportOptions
     from igan_zoo.api import export as export_run
+    from igan_zoo.models.export_options import ExportOptions
 
     directory = export_run(
         run,

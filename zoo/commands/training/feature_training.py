@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from igan_zoo.commands.terminal import print_seconds_since
-from igan_zoo.errors import DataError, missing_extra
+from igan_zoo.errors import missing_extra
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from igan_zoo.images.stored import LabeledSource, StoredImage
-    from igan_zoo.serving.feature_store import Photo
+    from igan_zoo.images.stored import LabeledSource
     from igan_zoo.serving.scorers.feature_encoders import FeatureEncoder
     from igan_zoo.training.features.runs import FeatureData, FeatureResult, Keep
     from igan_zoo.training.features.settings import FeatureRecipe
@@ -84,67 +80,12 @@ def feature_recipe(settings: Sequence[str]) -> FeatureRecipe:
 
 
 def features_of(source: LabeledSource, encoder: FeatureEncoder, *, threads: int | None, strict: bool) -> FeatureData:
-    """Returns the features and labels of all photos that can be used, as :func:`feature_rows` finds them."""
+    """Returns the features and labels of all photos that can be used, as ``feature_rows`` finds them."""
+    from igan_zoo.serving.scorers.photo_features import feature_rows
     from igan_zoo.training.features.runs import FeatureData
 
     rows, places = feature_rows(source, encoder, threads=threads, strict=strict)
     return FeatureData(rows, source.labels(range(len(source)))[places], source.classes)
-
-
-def feature_rows(
-    source: LabeledSource, encoder: FeatureEncoder, *, threads: int | None = None, strict: bool = False
-) -> tuple[NDArray[np.float32], list[int]]:
-    """Returns features float32 ``[n, F]`` of the photos that can be used, and their places in ``source``.
-
-    Those that are known from an earlier run are not computed; photos that cannot be used are named on stderr.
-
-    Raises:
-        DataError: no photo can be used.
-        ImageError: one cannot, and ``strict`` is true.
-        OutputError: the cache cannot be written, or another process is at work there.
-    """
-    from igan_zoo.images.loading import report_skipped
-    from igan_zoo.machine.progress import Progress
-    from igan_zoo.models import store
-    from igan_zoo.serving.feature_store import FeatureStore
-
-    engine = encoder.engine(threads)
-    (width,) = engine.graphs["scorer"].outputs["features"]
-
-    def photos() -> Iterator[Photo]:
-        for index in range(len(source)):
-            yield photo_of(source.fetch([index])[0], encoder)
-
-    with (
-        FeatureStore(store.home() / "features" / encoder.name, width, strict=strict) as kept,
-        Progress("features", len(source), unit="photos") as progress,
-    ):
-        rows, places = kept.rows_of(
-            photos(), lambda pixels: engine.run("scorer", {"images": pixels})["features"], progress.advance
-        )
-    report_skipped(kept.skipped)
-    if not places:
-        raise DataError(f"None of the {len(source)} photos of {source.reference} can be used: {kept.skipped[0]}")
-    return rows, places
-
-
-def photo_of(image: StoredImage, encoder: FeatureEncoder) -> Photo:
-    """Returns an image of a source with a key of its content, decoded as the encoder takes it."""
-    from igan_zoo.errors import ImageError
-    from igan_zoo.images.pixels import Shape
-    from igan_zoo.serving.feature_store import Photo, content_key
-
-    shape = Shape(3, encoder.size, encoder.size, crop=encoder.crop)
-    content = image.content
-    if isinstance(content, (Path, ImageError)):
-        # Decoded, and so read once more, only where the features are not known yet; that says what is wrong with it.
-        try:
-            known = content.read_bytes() if isinstance(content, Path) else image.name.encode("utf-8", "surrogateescape")
-        except OSError:
-            known = image.name.encode("utf-8", "surrogateescape")
-    else:
-        known = content if isinstance(content, bytes) else repr(content.shape).encode() + content.tobytes()
-    return Photo(image.name, content_key(known), lambda: image.decode(shape))
 
 
 def _fitting_size(source: LabeledSource) -> int:

@@ -130,8 +130,8 @@ def _answers_of_run(path: Path, source: LabeledSource) -> Answers:
         raise missing_extra(error, "train") from error
     import numpy as np
 
-    from igan_zoo.commands.training.feature_training import feature_rows
     from igan_zoo.serving.scorers.feature_encoders import encoder_of
+    from igan_zoo.serving.scorers.photo_features import feature_rows
     from igan_zoo.serving.suggesting import Answers
 
     run = FeatureRun(path)
