@@ -87,7 +87,7 @@ def answered(
     with (
         Progress(title, len(images), unit="images") as progress,
         quiet_pillow(),
-        closing(decode_ahead(images, range(len(images)), shape)) as decoded,
+        closing(decode_ahead(images, range(len(images)), shape, engine.threads)) as decoded,
     ):
         while batch := list(islice(decoded, batch_size)):
             usable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]

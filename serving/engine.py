@@ -8,9 +8,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
 Arrays = dict[str, NDArray[Any]]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -65,10 +66,16 @@ class Graph:
         return len(shape) >= first and shape[first:] == self.input_shape and 0 not in shape[1:first]
 
 
+class _Session(Protocol):
+    """What runs a graph."""
+
+    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], /) -> Sequence[Any]: ...
+
+
 class Engine:
     """Runs the graphs of one model: ``run(role, {input: array}) -> {output: array}``, batch first, thread-safe.
 
-    ``provider`` is the execution provider that is really in use.
+    ``provider`` is the execution provider that is really in use, and ``threads`` how many share an operator.
     """
 
     def __init__(
@@ -79,21 +86,29 @@ class Engine:
         threads: int | None = None,
         batched: Mapping[str, bytes] | None = None,
         spinning: bool = True,
+        precision: Precision = "fp32",
     ) -> None:
         """Loads ONNX bytes by role.
 
         Without ``spinning`` idle threads sleep: the first of several sessions answers later, the others get the cores.
         ``batched`` are graphs of the same functions that are faster from ``SMALLEST_BATCH`` images on; each is loaded
-        when the first such batch comes.
+        when the first such batch comes. In ``precision`` bf16 OpenVINO runs all batches, and these are not used.
 
         Raises:
             InterfaceError: the bytes are no ONNX graph, or its inputs or outputs are not those of the role.
-            DeviceError: the device is not really there.
+            DeviceError: the device is not really there, or has no such precision.
+            MissingExtraError: what runs them is not installed.
         """
-        self._sessions = {role: _session(role, content, device, threads, spinning) for role, content in graphs.items()}
-        self.graphs = {role: _describe(role, session) for role, session in self._sessions.items()}
-        self.provider = _effective_provider(self._sessions.values(), device)
-        self._batched = {
+        self.precision: Precision = precision
+        self.threads = threads or cores()
+        sessions = {role: _session(role, content, device, threads, spinning) for role, content in graphs.items()}
+        self.graphs = {role: _describe(role, session) for role, session in sessions.items()}
+        self.provider = _effective_provider(sessions.values(), device)
+        self._sessions: Mapping[str, _Session] = sessions
+        if precision == "bf16":
+            self._sessions, self.provider = _in_bfloat16(graphs, device, threads)
+            batched = None
+        self._batched: Mapping[str, Callable[[], _Session]] = {
             role: functools.cache(functools.partial(_session, role, content, device, threads, spinning))
             for role, content in (batched or {}).items()
         }
@@ -112,10 +127,9 @@ class Engine:
             seen = "missing" if given is None else f"of shape {list(given.shape)}"
             shape = ["N", *graph.free_axes, *graph.input_shape]
             raise InterfaceError(f"The {role} takes {graph.input_name} of shape {shape}; it is {seen}.")
-        session = self._session(role, len(given))
-        names = [output.name for output in session.get_outputs()]
+        session, names = self._session(role, len(given)), list(graph.outputs)
         try:
-            results: Sequence[Any] = session.run(names, dict(inputs))
+            results = session.run(names, dict(inputs))
         except Exception as error:
             raise InterfaceError(f"The {role} cannot run this input: {first_line(error)}") from error
         outputs = {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
@@ -127,7 +141,7 @@ class Engine:
                 )
         return outputs
 
-    def _session(self, role: str, batch: int) -> onnxruntime.InferenceSession:
+    def _session(self, role: str, batch: int) -> _Session:
         """Returns what runs a batch of that many."""
         if batch < SMALLEST_BATCH or role not in self._batched:
             return self._sessions[role]
@@ -143,6 +157,7 @@ def load_engine(
     threads: int | None = None,
     variant: Variant | None = None,
     spinning: bool = True,
+    precision: Precision = "fp32",
 ) -> Engine:
     """Loads the named parts of a model, or of one variant of it, their checksums verified first.
 
@@ -152,7 +167,7 @@ def load_engine(
     graphs = {role: model.graph(role, form) for role, form in forms.items()}
     rewritten = {role: model.graph_for_cpus(role) for role, form in forms.items() if device == "cpu" and form is None}
     batched = {role: content for role, content in rewritten.items() if content is not None}
-    engine = Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning)
+    engine = Engine(graphs, device=device, threads=threads, batched=batched, spinning=spinning, precision=precision)
     check_specification(model, engine)
     return engine
 
@@ -236,6 +251,17 @@ def _session(
     except UnicodeDecodeError as error:
         raise InterfaceError(f"The {role} has names or metadata that are not UTF-8; export it again.") from error
     return session
+
+
+def _in_bfloat16(
+    graphs: Mapping[str, bytes], device: Device, threads: int | None
+) -> tuple[Mapping[str, _Session], str]:
+    """Returns the sessions of OpenVINO and what it calls itself."""
+    from igan_zoo.serving.bfloat16 import Bfloat16Session, provider
+
+    if device != "cpu":
+        raise DeviceError(f"--precision bf16 runs on CPUs: leave it or --device {device} out.")
+    return {role: Bfloat16Session(content, threads or cores()) for role, content in graphs.items()}, provider()
 
 
 def _reason(error: Exception) -> str:

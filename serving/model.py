@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.classifying import Classification, classify, realness_of
-from igan_zoo.serving.engine import Device, Engine, Graph, check_specification, load_engine
+from igan_zoo.serving.engine import Device, Engine, Graph, Precision, check_specification, load_engine
 from igan_zoo.serving.sampling import sample
 
 if TYPE_CHECKING:
@@ -133,8 +134,24 @@ class LoadedModel:
         self, count: int, *, seed: int = 0, start: int = 0, batch_size: int = 250
     ) -> Iterator[NDArray[np.uint8]]:
         """Yields the images of :meth:`sample` a batch at a time, uint8 ``[n, H, W, C]``: more than memory holds."""
-        known = self.latents
-        yield from sample(self.engine, known.distribution, seed=seed, start=start, count=count, batch_size=batch_size)
+        at_once = min(self.engine.threads, -(-count // batch_size)) if self.device == "cpu" else 1
+        yield from sample(
+            self.engine if at_once == 1 else self._one_thread,
+            self.latents.distribution,
+            seed=seed,
+            start=start,
+            count=count,
+            batch_size=batch_size,
+            at_once=at_once,
+        )
+
+    @functools.cached_property
+    def _one_thread(self) -> Engine:
+        """The generator again, for many batches at the same time, each in a thread of its own."""
+        precision = self.engine.precision
+        return load_engine(
+            self.model, ["generator"], device=self.device, threads=1, variant=self.variant, precision=precision
+        )
 
     @overload
     def classify(
@@ -252,6 +269,7 @@ def load_model(
     device: Device = "cpu",
     variant: Variant | None = None,
     threads: int | None = None,
+    precision: Precision = "fp32",
 ) -> LoadedModel:
     """Loads the graphs of ``roles``, or all that the model has, their checksums verified first.
 
@@ -265,18 +283,20 @@ def load_model(
     """
     if roles is None:
         if model.directory is None:
-            return LoadedModel(model, _engine_of_file(model, device, variant, threads), device, variant)
+            return LoadedModel(model, _engine_of_file(model, device, variant, threads, precision), device, variant)
         roles = [role for role in ROLES if role in model.directory.spec.graphs]
-    engine = load_engine(model, roles, device=device, threads=threads, variant=variant)
+    engine = load_engine(model, roles, device=device, threads=threads, variant=variant, precision=precision)
     return LoadedModel(model, engine, device, variant)
 
 
-def _engine_of_file(model: Model, device: Device, variant: Variant | None, threads: int | None) -> Engine:
+def _engine_of_file(
+    model: Model, device: Device, variant: Variant | None, threads: int | None, precision: Precision
+) -> Engine:
     """Loads an ``.onnx`` file, whose role only its inputs and outputs tell."""
     content = model.graph("classifier", variant)
     for role in ROLES:
         try:
-            engine = Engine({role: content}, device=device, threads=threads)
+            engine = Engine({role: content}, device=device, threads=threads, precision=precision)
         except InterfaceError:
             continue
         check_specification(model, engine)

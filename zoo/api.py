@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.export_options import ExportOptions
     from igan_zoo.models.spec import Variant
-    from igan_zoo.serving.engine import Device
+    from igan_zoo.serving.engine import Device, Precision
     from igan_zoo.serving.model import LoadedModel as Model
     from igan_zoo.serving.model import Role
     from igan_zoo.serving.scoring.numbers import Metric
@@ -37,6 +37,7 @@ def load(
     device: Device = "cpu",
     variant: Variant | None = None,
     threads: int | None = None,
+    precision: Precision = "fp32",
 ) -> Model:
     """Loads a model to run it.
 
@@ -47,7 +48,9 @@ def load(
         device: ``"cpu"`` or ``"cuda"``.
         variant: a smaller or faster form, such as ``"fp16"``. A graph that has no such form is loaded plain, if another
             has it.
-        threads: threads for one operator. None is one for each core.
+        threads: how many cores it uses. None is all that this process may use.
+        precision: ``"bf16"`` is faster and less exact. It needs the extra ``[openvino]`` and a processor that
+            multiplies in bfloat16.
 
     Raises:
         UnknownNameError: there is no model of that name; the message names the nearest.
@@ -61,7 +64,7 @@ def load(
     from igan_zoo.serving.model import load_model
 
     chosen = store.resolve(None if model is None else fspath(model))
-    return load_model(chosen, roles, device=device, variant=variant, threads=threads)
+    return load_model(chosen, roles, device=device, variant=variant, threads=threads, precision=precision)
 
 
 def pull(

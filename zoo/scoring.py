@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
-from igan_zoo.errors import DataError, ShardError
+from igan_zoo.errors import DataError, ScoringError, ShardError
 from igan_zoo.images.given import stored_images
 from igan_zoo.images.memory import ListedImages
 from igan_zoo.images.stored import ImageSource
@@ -43,6 +43,8 @@ def score_given(
     """Opens both sides and the scorer of ``igan_zoo.score``, which says what is raised, and scores."""
     workers = None
     if options.executor is not None or options.workers is not None:
+        if options.precision == "bf16":
+            raise ScoringError("Workers compute in fp32 or int8: leave the executor or precision bf16 out.")
         workers = executors.find_executor(options.executor or "processes", options.workers)
 
     def side(given: GivenImages | LoadedModel, split: str | None) -> Side:
@@ -59,8 +61,8 @@ def score_given(
         theirs = saved_reference(fspath(reference))
     ours = side(images, options.split)
     network = open_scorer(scorer, options.weights, device=device, threads=threads)
-    if options.precision == "int8":
-        network = open_preview(network, scorer, ours.images, device=device, threads=threads)
+    if options.precision != "fp32":
+        network = open_preview(network, scorer, ours.images, options.precision, device=device, threads=threads)
     if options.as_stored:
         network.take_as_stored()
     if reference is not None and theirs is None:

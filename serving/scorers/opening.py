@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.downloads import download
 from igan_zoo.machine.files import atomic_file, sha256_of
 from igan_zoo.models import store
-from igan_zoo.serving.engine import Device
+from igan_zoo.serving.engine import Device, Engine
 from igan_zoo.serving.scorers.converting import ScorerKind, convert, inception_kinds, scorer_name
 from igan_zoo.serving.scorers.encoders import encoder_as_scorer, settings_file
 from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_sum
@@ -66,17 +67,29 @@ def open_preview(
     exact: Network,
     reference: str | None,
     source: ImageSource,
+    precision: Literal["bf16", "int8"],
     *,
     device: Device = "cpu",
     threads: int | None = None,
 ) -> Network:
-    """Returns the 8-bit form of a scorer, and logs how far it is off on some of ``source``.
+    """Returns a scorer in bfloat16 or its 8-bit form, and logs how far that is off on some of ``source``.
 
     Raises:
-        ScoringError: there is none.
+        ScoringError: it has no 8-bit form.
+        DeviceError, MissingExtraError: bfloat16 needs OpenVINO, and a processor that multiplies in it.
     """
-    if exact.shape is not None:
+    if exact.shape is not None or exact.content is None:
         raise ScoringError(f"--precision applies to scorers, but {exact.name} is a classifier. Remove it.")
+    if precision == "bf16":
+        engine = Engine({"scorer": exact.content()}, device=device, threads=threads, precision="bf16")
+        preview = Network(exact.name, exact.sha256, engine, shape=None, content=exact.content)
+    else:
+        preview = _in_8_bits(exact, reference, device, threads)
+    _LOG.info("%s in %s is a preview: %s.", exact.name, precision, preview_error(exact, preview, source))
+    return preview
+
+
+def _in_8_bits(exact: Network, reference: str | None, device: Device, threads: int | None) -> Network:
     given = Path(reference or exact.name)
     folder = given.parent if given.suffix == ".onnx" else scorers_folder()
     path = folder / f"{given.name.removesuffix('.onnx')}-int8.onnx"
@@ -85,9 +98,7 @@ def open_preview(
             f"There is no {path}; make it with igan-zoo export inception --weights FILE --variant int8 --data IMAGES "
             f"--out {folder}, or leave --precision out."
         )
-    preview = open_network(str(path), device=device, threads=threads)
-    _LOG.info("%s is a preview: %s.", preview.name, preview_error(exact, preview, source))
-    return preview
+    return open_network(str(path), device=device, threads=threads)
 
 
 def scorers_folder() -> Path:

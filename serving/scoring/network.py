@@ -47,7 +47,7 @@ class Network:
         self._role = "scorer" if shape is None else "classifier"
         graph = engine.graphs[self._role]
         self.channels = graph.input_shape[-1]
-        self.precision = graph.metadata.get(PRECISION_KEY, "fp32")
+        self.precision = graph.metadata.get(PRECISION_KEY, "fp32") if engine.precision == "fp32" else engine.precision
         self.input = shape or Shape(self.channels)
         self.resize = _resize(shape) if shape else graph.metadata.get(RESIZE_KEY, "inside the graph")
         self.batch_size = SCORER_BATCH if shape is None else CLASSIFIER_BATCH

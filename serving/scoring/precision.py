@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class PreviewError:
 
     ``exact`` and ``preview`` are their unsplit scores. ``noise`` is the root mean square difference of the features,
     over their standard deviation from image to image. ``distance`` is the Fréchet distance between the two sets of
-    features, which would be 0.
+    features, which would be 0. A scorer without logits has no scores, and one without features no noise: they are NaN.
     """
 
     images: int
@@ -35,12 +36,16 @@ class PreviewError:
     distance: float
 
     def __str__(self) -> str:
-        relative = (self.preview / self.exact - 1) * 100
-        return (
-            f"on {self.images} of these images the score is {self.preview:.4f} and not {self.exact:.4f} "
-            f"({relative:+.2f} %), the features differ by {self.noise:.3f} of their spread, and lie "
-            f"{self.distance:.3g} of Fréchet distance apart"
-        )
+        said = []
+        if not math.isnan(self.exact):
+            relative = (self.preview / self.exact - 1) * 100
+            said.append(f"the score is {self.preview:.4f} and not {self.exact:.4f} ({relative:+.2f} %)")
+        if not math.isnan(self.noise):
+            said.append(
+                f"the features differ by {self.noise:.3f} of their spread, and lie {self.distance:.3g} of Fréchet "
+                "distance apart"
+            )
+        return f"on {self.images} of these images {', '.join(said)}"
 
 
 def preview_error(
@@ -60,12 +65,11 @@ def preview_error(
     ours, theirs = ([np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*pairs, strict=True))
     if len(ours[0]) < 2:
         raise ScoringError(f"Only one image of {source.reference} can be used; a preview is measured on two or more.")
-    features = [side[0].astype(np.float64) for side in (ours, theirs)]
-    spread = np.sqrt(features[0].var(axis=0).mean())
-    return PreviewError(
-        len(features[0]),
-        unsplit_score(ours[1]),
-        unsplit_score(theirs[1]),
-        float(np.sqrt(np.square(features[0] - features[1]).mean()) / spread) if spread else float("inf"),
-        frechet_distance(gaussian_of(features[0]), gaussian_of(features[1])),
-    )
+    scores = [unsplit_score(side[1]) if exact.classes else math.nan for side in (ours, theirs)]
+    noise = distance = math.nan
+    if exact.features:
+        features = [side[0].astype(np.float64) for side in (ours, theirs)]
+        spread = np.sqrt(features[0].var(axis=0).mean())
+        noise = float(np.sqrt(np.square(features[0] - features[1]).mean()) / spread) if spread else math.inf
+        distance = frechet_distance(gaussian_of(features[0]), gaussian_of(features[1]))
+    return PreviewError(len(ours[0]), scores[0], scores[1], noise, distance)

@@ -82,7 +82,7 @@ class ScoreOptions:
         subset_size: images in a subset of the kernel distance. None is 1000, or with the metrics ``"all"`` no more than
             there are.
         bootstrap: draws of the images from which FID and the Vendi score get a standard error; 0 is none.
-        precision: ``"int8"`` is a faster preview, whose error is logged.
+        precision: ``"bf16"`` and ``"int8"`` are faster previews, whose errors are logged.
         weights: the published weights of Inception, if they are not to be fetched.
         batch_size: images that run together. None is the scorer's own.
         strict: an image that does not decode is an error, and not left out.
@@ -106,7 +106,7 @@ class ScoreOptions:
     model_seed: int = 0
     subset_size: int | None = None
     bootstrap: int = 0
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
     weights: Path | None = None
     batch_size: int | None = None
     strict: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from igan_zoo.errors import SpecificationError
 from igan_zoo.models.spec import Variant
+from igan_zoo.serving.engine import Precision
 from igan_zoo.serving.server.rules import Body
 
 MEGABYTE = 2**20
@@ -49,6 +50,7 @@ class ServerSettings:
     # Threads of each session, by default the cores shared out among the sessions.
     threads: int | None = None
     variant: Variant | None = None
+    precision: Precision = "fp32"
     token: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)
     allow_load: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 import onnx
 import onnx.reference
 from numpy.typing import NDArray
+
+from igan_zoo.serving.bfloat16 import _core
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,14 +38,8 @@ def reference(file: Path, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
 
 def openvino(file: Path, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """Runs a file in OpenVINO on the CPU, in float32."""
-    with warnings.catch_warnings():
-        # OpenVINO's own imports warn of what no caller can change.
-        warnings.simplefilter("ignore")
-        import openvino as ov
-
-        core = ov.Core()
-        compiled = core.compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
-        results = compiled(dict(inputs))
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    results = _core().compile_model(str(file), "CPU", settings)(dict(inputs))
     return {output.any_name: np.asarray(value) for output, value in results.items()}
 
 

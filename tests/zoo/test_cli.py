@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -339,3 +340,36 @@ def test_a_mirror_serves_pull(igan_zoo: Cli, model: Path, tmp_path: Path, monkey
     assert "(mirror)" in output
     monkeypatch.delenv("IGAN_ZOO_MIRROR")
     assert igan_zoo("info", "tiny")[0] == 0
+
+
+def test_networks_run_in_as_many_threads_as_the_user_says(
+    igan_zoo: Cli,
+    model: Path,
+    digit: Path,
+    data_directory: Path,
+    finished_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    from igan_zoo.serving.engine import load_engine
+
+    used: list[int | None] = []
+
+    def noted(*arguments: Any, threads: int | None = None, **how: Any) -> Any:
+        used.append(threads)
+        return load_engine(*arguments, threads=threads, **how)
+
+    monkeypatch.setattr("igan_zoo.serving.model.load_engine", noted)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    data, before = ("--data", data_directory), torch.get_num_threads()
+    for command, expected in (
+        (("sample", model, "--n", "1", "--out", tmp_path / "x.npz"), [3]),
+        (("classify", model, digit), [3]),
+        (("evaluate", model, *data), [3]),
+        (("evaluate", finished_run, *data), [3, before]),
+    ):
+        used.clear()
+        assert igan_zoo(*command, "--threads", "3")[0] == 0
+        assert used == expected

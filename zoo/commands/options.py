@@ -29,12 +29,22 @@ variant_option = click.option(
     type=VARIANTS,
     help="Smaller or faster form of the graph to run.",
 )
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic; bf16 is a faster preview, by OpenVINO, on processors that have it.",
+)
 SEED = click.IntRange(0, 2**64 - 1)
 # Beyond these, numbers overflow or fill the memory before anything else is wrong.
 IMAGES = click.IntRange(1, 2**31)
 START = click.IntRange(0, 2**62)
 BATCH_SIZE = click.IntRange(1, 2**20)
 THREADS = click.IntRange(1, 2**12)
+threads_option = click.option(
+    "--threads", type=THREADS, help="Threads that run the networks.  [default: one for each core that may be used]"
+)
 
 
 class Seconds(click.FloatRange):

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from igan_zoo.commands.completion import MODEL
-from igan_zoo.commands.options import VARIANTS, host_option, port_option, server_token_option
+from igan_zoo.commands.options import VARIANTS, host_option, port_option, precision_option, server_token_option
 from igan_zoo.errors import missing_extra
 
 _POSITIVE = click.IntRange(min=1)
@@ -24,6 +24,7 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for the protocol over gRPC; 0 takes a free one.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Device for models without @DEVICE.")
 @click.option("--variant", type=VARIANTS, help="Form to serve of each graph that has it.")
+@precision_option
 @click.option(
     "--threads", type=_POSITIVE, help="Threads of each session.  [default: the cores, divided among the sessions]"
 )

@@ -16,8 +16,10 @@ from igan_zoo.serving.evaluating import split_to_test
 _LEAST = 1e-30
 
 
-def evaluate_run(path: Path, data: str, split: str | None, labels_file: Path | None) -> Evaluation:
-    """Tests a training run's classifier in PyTorch.
+def evaluate_run(
+    path: Path, data: str, split: str | None, labels_file: Path | None, threads: int | None = None
+) -> Evaluation:
+    """Tests a training run's classifier in PyTorch, by ``threads`` of its threads.
 
     Raises:
         MissingExtraError: the train extra is not installed.
@@ -29,6 +31,7 @@ def evaluate_run(path: Path, data: str, split: str | None, labels_file: Path | N
     except ImportError as error:
         raise missing_extra(error, "train") from error
     from igan_zoo.training.data.training_set import load_for_recipe
+    from igan_zoo.training.precision import torch_threads
     from igan_zoo.training.runs.directory import Run
 
     run = Run(path)
@@ -36,11 +39,14 @@ def evaluate_run(path: Path, data: str, split: str | None, labels_file: Path | N
     split = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
     labeled = load_for_recipe(facts.recipe, data, split, labels_file=labels_file, labeled_only=True)
     labeled = labeled.numbered_by(facts.classes, path)
-    return Evaluation(facts.classes, labeled.names(), labeled.labels, run_logits(run, labeled))
+    with torch_threads(threads):
+        return Evaluation(facts.classes, labeled.names(), labeled.labels, run_logits(run, labeled))
 
 
-def evaluate_feature_run(path: Path, data: str, split: str | None, labels_file: Path | None) -> Evaluation:
-    """Tests the classifier of a run on features in PyTorch.
+def evaluate_feature_run(
+    path: Path, data: str, split: str | None, labels_file: Path | None, threads: int | None = None
+) -> Evaluation:
+    """Tests the classifier of a run on features, which are computed by ``threads`` threads.
 
     Raises:
         MissingExtraError: the train extra is not installed.
@@ -62,7 +68,7 @@ def evaluate_feature_run(path: Path, data: str, split: str | None, labels_file: 
     labeled = np.flatnonzero(source.labels(range(len(source))) >= 0)
     if len(labeled) == 0:
         raise DataError(f"None of the photos of {source.reference} has a label; give class folders, or a CSV file.")
-    rows, places = feature_rows(source, encoder_of(run.encoder_content(), facts.encoder, facts.size))
+    rows, places = feature_rows(source, encoder_of(run.encoder_content(), facts.encoder, facts.size), threads=threads)
     kept = np.isin(places, labeled)
     indices = np.array(places, np.int64)[kept]
     labels = numbered_by(source.labels(indices), source.classes, facts.classes, path)

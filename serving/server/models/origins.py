@@ -10,7 +10,7 @@ from igan_zoo.errors import InterfaceError, ModelDirectoryError
 from igan_zoo.models import store
 from igan_zoo.models.spec import CONFIG, ROLES, Variant, graph_file
 from igan_zoo.models.store import Model
-from igan_zoo.serving.engine import Device, Engine, load_engine
+from igan_zoo.serving.engine import Device, Engine, Precision, load_engine
 
 # What a single file may be; a classifier and a discriminator have the same interface.
 _SINGLE = ("generator", "classifier", "scorer")
@@ -30,10 +30,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How sessions are made: threads of each, and the variant that is preferred."""
+    """How sessions are made: threads of each, the variant that is preferred, and the arithmetic."""
 
     threads: int | None
     variant: Variant | None
+    precision: Precision = "fp32"
 
 
 def find_origin(reference: str | None, device: Device = "cpu") -> Origin:
@@ -97,9 +98,19 @@ def load_role(model: Model, role: str, device: Device, options: LoadOptions) -> 
     directory = model.directory
     if directory is None or role not in directory.spec.graphs:
         content = model.graph(role) if directory is None else directory.read(graph_file(role))
-        return Engine({role: content}, device=device, threads=options.threads, spinning=False)
+        return Engine(
+            {role: content}, device=device, threads=options.threads, spinning=False, precision=options.precision
+        )
     variant = options.variant if options.variant in directory.spec.variants(role) else None
-    return load_engine(model, [role], device=device, threads=options.threads, variant=variant, spinning=False)
+    return load_engine(
+        model,
+        [role],
+        device=device,
+        threads=options.threads,
+        variant=variant,
+        spinning=False,
+        precision=options.precision,
+    )
 
 
 def load_single(model: Model, device: Device, options: LoadOptions) -> tuple[str, Engine]:

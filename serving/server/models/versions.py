@@ -74,7 +74,7 @@ class Version:
         """
         self.stamp = read_stamp(self.path)
         model = store.resolve(str(self.path))
-        options = LoadOptions(threads, settings.variant)
+        options = LoadOptions(threads, settings.variant, settings.precision)
         roles = roles_of(model)
         if roles is None:
             role, engine = load_single(model, self.device, options)

@@ -36,8 +36,8 @@ def print_conventions(
 
     source = open_images(reference, options.split, count, options.model_seed, device, threads)
     network = open_scorer(scorer, options.weights, device=device, threads=threads)
-    if options.precision == "int8":
-        network = open_preview(network, scorer, source, device=device, threads=threads)
+    if options.precision != "fp32":
+        network = open_preview(network, scorer, source, options.precision, device=device, threads=threads)
     comparison = compare_conventions(
         network,
         source,

@@ -112,7 +112,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     type=click.Choice(["fp32", "bf16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Arithmetic of the network; int8 is a faster preview whose error is printed.",
+    help="Arithmetic of the network; bf16 and int8 are faster previews whose errors are printed.",
 )
 @click.option("--compare-conventions", is_flag=True, help="Print what other tools would report for the same images.")
 @click.option(
@@ -164,7 +164,6 @@ def score(
     before are not scored again.
     """
     from igan_zoo.api import score as score_images
-    from igan_zoo.errors import ScoringError
     from igan_zoo.serving.model_source import is_model
     from igan_zoo.serving.scoring.scores import ScoreOptions
 
@@ -179,10 +178,6 @@ def score(
         raise click.UsageError("--executor cuts the work itself; remove --shard, --compare-conventions and --as-stored")
     if executor == "ranks" and reference is not None and Path(reference).suffix not in (".safetensors", ".npz"):
         raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
-    if precision == "bf16":
-        raise ScoringError(
-            "bf16 cannot run here: onnxruntime has no bfloat16 convolution for CPUs; take --precision fp32 or int8."
-        )
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or executor == "ranks" else out, force)
