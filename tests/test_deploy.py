@@ -214,7 +214,7 @@ def test_what_probes_and_scrapes_ask_for_is_there() -> None:
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_the_health_check_tells_a_server_from_none(name: str) -> None:
-    pytest.importorskip("uvicorn", reason="needs the serve extra")
+    pytest.importorskip("httptools", reason="needs the serve extra")
     _, option, code = instruction(name, "CMD")
 
     def check(port: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from starlette.middleware.cors import CORSMiddleware
@@ -48,6 +49,7 @@ class App:
     tokens: Tokens
     limits: Limits
     requests_log: RequestsLog
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -82,7 +84,7 @@ def create_app(
     ]
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(_: object = None) -> AsyncIterator[None]:
         await together.start()
         task = asyncio.create_task(_keep(repository, settings, log, loaded))
         try:
@@ -108,7 +110,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length", "X-Request-Id"],
             expose_headers=["Inference-Header-Content-Length", "X-Request-Id"],
         )
-    return App(app, table, repository, settings, service, browsers, tokens, limits, requests_log)
+    return App(app, table, repository, settings, service, browsers, tokens, limits, requests_log, lifespan)
 
 
 def _turing_routes(repository: Repository, settings: ServerSettings, together: Together) -> list[Route]:

@@ -1,31 +1,26 @@
-"""Runs the app with uvicorn until SIGTERM or SIGINT."""
+"""Runs the app in a process of its own, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import gc
 import logging
 import os
-import select
-import signal
 import socket
 import sys
-import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from igan_zoo.errors import IganZooError, MissingExtraError
 from igan_zoo.serving.server.app import App, create_app
+from igan_zoo.serving.server.http1.serving import BACKLOG, HttpServer
 from igan_zoo.serving.server.middleware.browsers import hosts_of
 from igan_zoo.serving.server.middleware.requests_log import Log, LogHandler
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.processes.channel import Channel
 from igan_zoo.serving.server.settings import ServerSettings
-from igan_zoo.serving.server.small_requests import SmallRequests
 
 if TYPE_CHECKING:
     from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
@@ -33,72 +28,10 @@ if TYPE_CHECKING:
 # Seconds after which a thread lets another have the interpreter: Python's 5 ms are what a batch would wait for while
 # the event loop sends the answers of the last one.
 _SWITCH_INTERVAL = 0.0005
-# How long clients with open connections are still told that the server stops before these are closed.
-_FAREWELL = 0.25
 # Files of a process that are no connections: models, temporary files, the connections of gRPC.
 _OTHER_FILES = 256
 # Bytes of answers that the kernel takes for a connection before they are on their way.
 _UNSENT = 128 * 1024
-# SIGHUP, from a closed terminal, stops the server as SIGTERM does; SIGUSR1 and SIGUSR2, from log rotation, do nothing.
-_SIGNALS = [signal.SIGTERM, signal.SIGINT, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
-_IGNORED = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-# Seconds for taking over connections that the kernel has accepted, and for their first requests to be read.
-_BACKLOG, _FIRST_WORD = 1.0, 0.05
-
-
-class _Server(uvicorn.Server):
-    """Differs from uvicorn's: leaves with code 0 after a signal, and lets no accepted request down.
-
-    First the port is closed and every request on an open connection is answered, new ones with 503 and the end of the
-    connection; only then are the idle connections closed.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        announce: Callable[[int | None], None],
-        companion: GrpcServer | None = None,
-    ) -> None:
-        super().__init__(configuration(app))
-        self._repository, self._announce, self._companion = app.repository, announce, companion
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        grpc_port = await self._companion.start() if self._companion is not None else None
-        await super().startup(sockets)
-        self._announce(grpc_port)
-
-    async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or self._repository.failure is not None
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await _taken_over(sockets or [])
-        for server in self.servers:
-            server.close()
-        for one in sockets or []:
-            one.close()
-        await asyncio.sleep(_FIRST_WORD)
-        self._repository.stopping = True
-        await asyncio.sleep(_FAREWELL)
-        if self._companion is not None:
-            await self._companion.stop()
-        await super().shutdown()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
-        before |= {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-async def _taken_over(listeners: list[socket.socket]) -> None:
-    """Returns when no connection waits in the kernel: those that do would be reset when the port is closed."""
-    deadline = time.monotonic() + _BACKLOG
-    while time.monotonic() < deadline and select.select(listeners, [], [], 0)[0]:
-        await asyncio.sleep(0.001)
 
 
 def _raise_file_limit(wanted: int) -> int:
@@ -181,32 +114,11 @@ def run(
     Raises:
         IganZooError: the port of gRPC cannot be had, or a model cannot be loaded.
     """
-    server = _Server(app, announce, companion)
     with _process_of_its_own(log):
-        server.run([listener])
+        HttpServer(app, announce, companion).run([listener], once_ready=_keep_for_good)
     if app.repository.failure is not None:
         raise app.repository.failure
     log.write("stopped")
-
-
-def configuration(app: App) -> uvicorn.Config:
-    """Returns how uvicorn runs the app."""
-    settings = app.settings
-    return uvicorn.Config(
-        app,
-        http=SmallRequests,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=max(1, round(settings.idle_timeout)),
-        timeout_graceful_shutdown=round(settings.grace),
-        backlog=2048,
-    )
 
 
 def _companion(app: App, host: str, port: int) -> GrpcServer:
@@ -227,7 +139,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family, address = address_of(host, port)
     try:
-        listener = socket.create_server(address, family=family, backlog=2048)
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise cannot_listen(host, port, error) from error
     bound_answers(listener)
@@ -260,6 +172,15 @@ def bound_answers(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
+def _keep_for_good() -> None:
+    """Lets the garbage collector pass over what is there now: modules and models, which stay.
+
+    Looking through all of it takes tens of milliseconds, in which no request is answered.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @contextlib.contextmanager
 def _process_of_its_own(log: Log) -> Iterator[None]:
     """Lets threads take turns more often, and libraries' messages and warnings into the log; until the end."""
@@ -273,6 +194,7 @@ def _process_of_its_own(log: Log) -> Iterator[None]:
     try:
         yield
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(interval)
         if captured:
             logging.captureWarnings(capture=False)

@@ -2,21 +2,20 @@
 
 An inference request that has come whole in one read, and asks for nothing special, takes about half as long without
 ASGI's scope, messages and layers. It is answered by the same functions: token, limits, decoding, batcher, encoding,
-log. All other requests go uvicorn's way.
+log. All other requests go ASGI's way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
-from typing import Any, ClassVar
 
 from igan_zoo.serving.engine import Arrays
-from igan_zoo.serving.server.guarded_protocol import GuardedProtocol
+from igan_zoo.serving.server.http1.connection import Connection
+from igan_zoo.serving.server.http1.exchange import START
 from igan_zoo.serving.server.middleware.answers import error_answer
 from igan_zoo.serving.server.middleware.compression import chosen
 from igan_zoo.serving.server.middleware.requests_log import GONE
@@ -35,13 +34,12 @@ from igan_zoo.serving.server.protocol.service import AT_ONCE, size_of
 from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request
 from igan_zoo.serving.server.rules import HTTP
 
-_START = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 _SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin", b"sec-fetch-site"})
 
 
 @dataclass(slots=True, eq=False)
 class _InFlight:
-    """A request that is worked on: what uvicorn's protocol wants to know of it, and what its answer takes."""
+    """A request that is worked on, and what its answer takes."""
 
     path: str
     request_id: bytes
@@ -49,34 +47,34 @@ class _InFlight:
     began: float = field(default_factory=time.monotonic)
     entered: bool = False
     disconnected: bool = False
-    response_complete: bool = False
+    complete: bool = False
     graph: HostedGraph = field(init=False)
     request: InferRequest = field(init=False)
     # What is to be done when the client is gone; nothing, as long as nothing waits.
     give_up: Callable[[], object] | None = None
-    # Nobody waits for messages.
-    message_event: ClassVar = asyncio.Event()
+    started: bool = False
+    ended: bool = True
+
+    def disconnect(self) -> None:
+        """Gives the request up, if it waits."""
+        self.disconnected = True
+        if self.give_up is not None:
+            self.give_up()
 
 
-class SmallRequests(GuardedProtocol):
+class SmallRequests(Connection):
     """Holds an inference request until its end, or until the end of what was read."""
 
     _target: Target | None = None
     _path = ""
     _held = b""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        flight = self.cycle
-        if isinstance(flight, _InFlight) and not flight.response_complete and flight.give_up is not None:
-            flight.give_up()
-
     def on_headers_complete(self) -> None:
         self._target = self._small()
         if self._target is None:
             super().on_headers_complete()
         else:
-            self._head_is_here()
+            self.head_is_here()
             self._held = b""
 
     def on_body(self, body: bytes) -> None:
@@ -92,7 +90,7 @@ class SmallRequests(GuardedProtocol):
         target, self._target = self._target, None
         request_id = self.parts.requests_log.identify(self.headers)
         flight = _InFlight(self._path, request_id, self.parser.should_keep_alive())
-        self.cycle = flight
+        self.current = flight
         try:
             self._begin(flight, target)
         except Exception as error:
@@ -112,7 +110,7 @@ class SmallRequests(GuardedProtocol):
         if not url.endswith(b"/infer") or b"%" in url or b"?" in url or not url.startswith(b"/"):
             return None
         # What was asked for before is answered first, and read by the client.
-        if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+        if self.write_paused or not self.idle:
             return None
         hosts, most = 0, min(AT_ONCE, self.parts.settings.max_body)
         for name, value in self.headers:
@@ -139,7 +137,7 @@ class SmallRequests(GuardedProtocol):
         if withdraw is not None:
             flight.give_up = partial(self._give_up, flight, withdraw)
             return
-        flight.give_up = self._start(self._run(flight)).cancel
+        flight.give_up = self.start(self._run(flight)).cancel
 
     def _give_up(self, flight: _InFlight, withdraw: Withdraw) -> None:
         if withdraw():
@@ -159,7 +157,7 @@ class SmallRequests(GuardedProtocol):
 
     def _answer(self, flight: _InFlight, result: Arrays | Exception) -> None:
         if not isinstance(result, Exception) and size_of(result) > AT_ONCE:
-            self._start(self._answer_at_length(flight, result))
+            self.start(self._answer_at_length(flight, result))
             return
         status = 200
         try:
@@ -178,7 +176,7 @@ class SmallRequests(GuardedProtocol):
     async def _answer_at_length(self, flight: _InFlight, result: Arrays) -> None:
         """Encodes much in a thread, and writes it as fast as the client reads."""
         flight.give_up = None
-        held = Held(self.parts.limits.memory, self._address)
+        held = Held(self.parts.limits.memory, self.address)
         try:
             headers, content = await self.parts.repository.aside(encode_answer, flight.graph, flight.request, result)
             held.take(len(content))
@@ -190,10 +188,10 @@ class SmallRequests(GuardedProtocol):
             if not flight.disconnected:
                 self._write_head(flight, 200, headers)
             for piece, _ in pieces(content):
-                await self.flow.drain()
+                await self.drain()
                 if flight.disconnected:
                     break
-                self.transport.write(piece)
+                self.write(piece)
                 await asyncio.sleep(0)
             else:
                 self._end_answer(flight)
@@ -209,22 +207,14 @@ class SmallRequests(GuardedProtocol):
         self.parts.requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
 
     def _write_head(self, flight: _InFlight, status: int, headers: Headers, content: bytes = b"") -> None:
-        parts = [_START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
+        parts = [START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
         parts.append(b"x-content-type-options: nosniff\r\nx-request-id: %s\r\n" % flight.request_id)
         if not flight.keep_alive or self.parts.repository.stopping:
             flight.keep_alive = False
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", content)
-        self.transport.write(b"".join(parts))
+        self.write(b"".join(parts))
 
     def _end_answer(self, flight: _InFlight) -> None:
-        flight.response_complete = True
-        if not flight.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self.loop.create_task(work)
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-        return task
+        flight.complete = True
+        self.answered()

@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
 from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.http1.serving import HttpServer
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
-from igan_zoo.serving.server.running import configuration
 from igan_zoo.serving.server.settings import ServerSettings
 
 
@@ -36,7 +34,7 @@ def running(repository: Repository, log: Log | None = None, **settings: Any) -> 
     options = ServerSettings(**{"threads": 1, "reload": 0.0, "log_requests": False, **settings})
     app = create_app(repository, options, log=log)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(configuration(app))
+    server = HttpServer(app)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     while not server.started:

@@ -211,7 +211,7 @@ def test_a_terminal_that_is_closed_stops_the_server_as_sigterm_does() -> None:
 
 
 def test_connections_that_wait_in_the_kernel_are_taken_over_before_the_port_is_closed() -> None:
-    from igan_zoo.serving.server.running import _taken_over
+    from igan_zoo.serving.server.http1.serving import taken_over
 
     async def run() -> list[bytes]:
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -222,7 +222,7 @@ def test_connections_that_wait_in_the_kernel_are_taken_over_before_the_port_is_c
             writer.close()
 
         server = await asyncio.start_server(greet, sock=listener)
-        await _taken_over([listener])
+        await taken_over([listener])
         server.close()
         listener.close()
         answers = [await asyncio.to_thread(connection.recv, 10) for connection in waiting]

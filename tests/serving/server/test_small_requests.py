@@ -36,7 +36,7 @@ def short(port: int, path: str, body: bytes, **headers: object) -> Answer:
 
 
 def long(port: int, path: str, body: bytes, **headers: object) -> Answer:
-    """The body comes after the head, so uvicorn and ASGI take the request."""
+    """The body comes after the head, so ASGI takes the request."""
     return ask(port, head("POST", path, Content_Length=len(body), **headers), body)
 
 

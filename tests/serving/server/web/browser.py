@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 
 from igan_zoo.serving.server.app import create_app
+from igan_zoo.serving.server.http1.serving import HttpServer
 from igan_zoo.serving.server.middleware.requests_log import Log
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
@@ -33,7 +33,7 @@ class RunningServer:
     models: Sequence[str | Path]
     settings: ServerSettings
     port: int = 0
-    _server: uvicorn.Server | None = field(default=None, init=False)
+    _server: HttpServer | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     @property
@@ -44,8 +44,7 @@ class RunningServer:
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         app = create_app(Repository.open(self.models, self.settings), self.settings, log=Log(_Nowhere()))
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = HttpServer(app)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
         while not self._server.started:
