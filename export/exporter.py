@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
 from igan_zoo.models.spec import (
+    LABELS,
     PARITY,
     ROLES,
     SAMPLES,
@@ -132,6 +134,8 @@ def export_run(
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     files = [*subjects, *faster, *(graph.subject for graph in graphs)]
     with atomic_directory(out, replace=overwrite) as temporary:
+        if members[0].labels_file.is_file():
+            shutil.copyfile(members[0].labels_file, temporary / LABELS)
         _write(temporary, networks, files, spec, parity)
     return ModelDirectory.open(out)
 

@@ -27,6 +27,7 @@ from igan_zoo.training.games.game import Game, Losses, answer_batches
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
 from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.runs.interruption import Interruption
 from igan_zoo.training.runs.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs.saving import SaveClock
 from igan_zoo.training.runs.tensorboard import TensorBoardLog
@@ -78,6 +79,7 @@ class Training:
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
         self.position = Position()
         self.clock = SaveClock(options.checkpoint_seconds)
+        self.interruption = Interruption()
         self._timed = time.monotonic()  # up to here the run's time is written down
         images = epoch_length(self.training_set)
         self.steps = images // (recipe.batch_size * self.world.size)
@@ -109,6 +111,7 @@ class Training:
 
         Raises:
             OutOfTimeError: the deadline has passed; the state is saved.
+            KeyboardInterrupt: somebody wants an end; the state is saved.
         """
         position, recipe = self.position, self.recipe
         self._timed = time.monotonic()
@@ -130,12 +133,14 @@ class Training:
 
                 # Save, if all processes can agree that it is time: a look is one of them.
                 if looking or self.world.size == 1:
-                    over = self._out_of_time()
-                    if self.world.decide(over or self.clock.due()):
+                    over, asked = self._out_of_time(), self.interruption.asked
+                    if self.world.decide(over or asked or self.clock.due()):
                         with self.clock.saving():
                             if self.world.leads:
                                 self.run.append_time(position.epoch + 1, self.seconds_since(), step=position.step)
                             self.save()
+                    if self.world.decide(asked):
+                        raise KeyboardInterrupt
                     if self.options.deadline is not None and self.world.decide(over):
                         raise OutOfTimeError(
                             f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on."
@@ -160,8 +165,8 @@ class Training:
 
     def _note(self, validation_error: float | None) -> str:
         shown = "  ".join(f"{name.removesuffix('_loss')} {value:.4f}" for name, value in self._means().items())
-        error = "" if validation_error is None else f"  validation error {validation_error:.4f}"
-        return f"epoch {self.position.epoch + 1}  {shown}{error}"
+        error = "" if validation_error is None else f"validation error {validation_error:.4f}  "
+        return f"{error}epoch {self.position.epoch + 1}  {shown}"
 
     def _draw_picture(self) -> None:
         every = self.options.picture_steps
@@ -298,6 +303,7 @@ def train(
     Raises:
         TrainingError: a loss or a parameter is not finite; the last good checkpoint stays.
         OutOfTimeError: the deadline of the options has passed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     options = options or Options()
     torch.manual_seed(recipe.seed)
@@ -317,7 +323,10 @@ def train(
     last = run.log()[-1:]
     error = last[0].get("validation_error") if last else None
     done = position.epoch * training.steps + position.step
-    with Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done, shown=leads) as progress:
+    with (
+        Progress(recipe.name, recipe.epochs * training.steps, unit="steps", done=done, shown=leads) as progress,
+        training.interruption,
+    ):
         while position.epoch < recipe.epochs:
             record = training.epoch(progress, error)
 

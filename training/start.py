@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
 import platform
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
@@ -21,6 +25,8 @@ from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_
 from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 from igan_zoo.training.recipes.settings import Precision, Recipe
 from igan_zoo.training.runs.directory import Run, RunFacts
+from igan_zoo.training.runs.resuming import check_recipe
+from igan_zoo.training.timing import estimated_seconds, fastest_threads, seconds_per_step, thread_choices
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,41 +78,45 @@ def start_training(
     """Trains ``recipe`` on ``source`` in the run directory ``path``.
 
     With ``resume`` an existing run goes on from its checkpoint, with its number of threads unless ``threads`` says
-    otherwise; one that has no checkpoint, or does not exist yet, starts. Under ``torchrun`` all processes train one
-    game, and the first of them writes the run. ``loaded`` are the training images of ``source``, if they are there.
-    torch's settings are afterwards what they were before.
+    otherwise, and for more epochs if ``recipe`` has more; one that has no checkpoint, or does not exist yet, starts.
+    Under ``torchrun`` all processes train one game, and the first of them writes the run. ``loaded`` are the training
+    images of ``source``, if they are there. torch's settings are afterwards what they were before.
 
     Raises:
         TrainingError: a run exists and ``resume`` is false, it was made from another recipe or other data, or another
             process trains it.
         OutOfTimeError: the deadline of the options has passed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
         DataError: the data is not what the recipe needs.
         DeviceError: the device is not there.
     """
     options = options or Options()
     run = Run(path)
     started = _started(run, recipe, options.device, resume=resume)
-    threads = threads or (started.threads if started is not None else torch.get_num_threads())
+    data = loaded
+    if data is None:
+        data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
+    if not data.classes and recipe.labels != "0":
+        raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+    threads = threads or (started.threads if started is not None else chosen_threads(recipe, data, options.device))
     with torch_threads(threads):
-        data = loaded
-        if data is None:
-            data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
-        if not data.classes and recipe.labels != "0":
-            raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+        labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
         world = World.join(options.device)
         resume = resume and run.checkpoint.exists()
         world.wait()
         precision = started.precision if started is not None else None
         precision = precision or resolved_precision(recipe.precision, options.device)
-        facts = _facts(recipe, source, labels_file, data, options, threads, world, precision)
+        facts = _facts(recipe, source, labels_file, data, len(labelled), options, threads, world, precision)
         if started is not None:
             _check_data(path, started, facts)
         with run.alone() if world.leads else nullcontext():
             if world.leads:
                 if started is None:
-                    run.start(facts)
+                    run.start(facts, _labels_to_keep(data, labelled))
                 else:
                     run.clean()
+                    if started.recipe != recipe:  # it goes on for more epochs
+                        run.write(dataclasses.replace(started, recipe=recipe))
                 if recipe.precision == "auto":
                     _LOG.info("precision: %s", precision)
             try:
@@ -120,6 +130,35 @@ def start_training(
                 world.leave()
 
 
+def chosen_threads(recipe: Recipe, data: LabeledImages, device: str) -> int:
+    """Returns how many threads a new run is best done with: on a CPU a few steps are timed, with one and with all.
+
+    On a busy machine threads wait for each other, and all of them may be ten times slower than one.
+    """
+    choices = thread_choices()
+    if device != "cpu" or len(choices) == 1 or "RANK" in os.environ:
+        return torch.get_num_threads()
+    seconds = seconds_per_step(recipe, data, choices)
+    best = fastest_threads(seconds)
+    listed = ", ".join(f"{needed:.3f} s a step with {count}" for count, needed in seconds.items())
+    _LOG.info("threads: %d (%s)", best, listed)
+    return best
+
+
+def estimate(request: TrainRequest, options: TrainOptions) -> float:
+    """Returns how many seconds the training of a request takes here on the CPU, by a few steps; nothing is kept.
+
+    Raises:
+        DataError: the data is not what the recipe needs.
+    """
+    recipe = request.recipe
+    labels_file, strict = request.labels_file, options.strict
+    data = load_for_recipe(recipe, request.source, "train", labels_file=labels_file, strict=strict)
+    choices = [options.threads] if options.threads else thread_choices()
+    seconds = min(seconds_per_step(recipe, data, choices).values())
+    return (options.ensemble or 1) * estimated_seconds(recipe, len(data), seconds)
+
+
 def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts | None:
     """Returns the facts of the run that is to go on; None of one that starts."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -129,11 +168,17 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     if not resume:
         raise TrainingError(f"{run.path} holds a run already; add --resume to go on, or choose another --out.")
     started = run.facts()
-    if started.recipe != recipe:
-        raise TrainingError(
-            f"{run.path} was made from another recipe; give the same settings, or choose another --out."
-        )
+    check_recipe(run, started.recipe, recipe)
     return started
+
+
+def _labels_to_keep(data: LabeledImages, labelled: NDArray[np.int64]) -> list[tuple[str, str]]:
+    """Returns file and class of the labeled images; none where all are, which a list would not say better."""
+    if len(labelled) == len(data):
+        return []
+    return [
+        (name, data.classes[label]) for name, label in zip(data.names(labelled), data.labels[labelled], strict=True)
+    ]
 
 
 def _check_data(path: Path, started: RunFacts, facts: RunFacts) -> None:
@@ -171,6 +216,7 @@ def start_ensemble(
         member = replace(recipe, seed=seed, data_seed=recipe.subset_seed)
         run = Run(path / f"seed{seed}")
         if resume and run.recipe_file.exists() and run.facts().recipe == member and len(run.log()) == member.epochs:
+            threads = threads or run.facts().threads
             continue
         start_training(
             member,
@@ -182,6 +228,8 @@ def start_ensemble(
             labels_file=labels_file,
             strict=strict,
         )
+        # The members are to be alike: what was measured for the first holds for all.
+        threads = threads or run.facts().threads
 
 
 def _facts(
@@ -189,19 +237,19 @@ def _facts(
     source: str,
     labels_file: Path | None,
     data: LabeledImages,
+    labelled_images: int,
     options: Options,
     threads: int,
     world: World,
     precision: Precision,
 ) -> RunFacts:
-    labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
     packages = {name: version(name) for name in ("igan-zoo", "torch", "numpy")}
     return RunFacts(
         recipe=recipe,
         data=source,
         classes=data.classes,
         training_images=len(data),
-        labelled_images=len(labelled),
+        labelled_images=labelled_images,
         device=options.device,
         threads=threads,
         versions={"python": platform.python_version(), **packages},

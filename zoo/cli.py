@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from igan_zoo import __version__
-from igan_zoo.commands import bench, cache, doctor, export, inference, models, publishing, serve, turing
+from igan_zoo.commands import bench, cache, doctor, export, inference, inspecting, models, publishing, serve, turing
 from igan_zoo.commands.scoring import merge_scores, neighbors, rank, score
 from igan_zoo.commands.terminal import logging_to_stderr
 from igan_zoo.commands.training import prepare, reproduce, suggest, train
@@ -123,6 +123,7 @@ _COMMANDS = (
     neighbors.neighbors,
     bench.bench,
     serve.serve,
+    inspecting.inspect,
     prepare.prepare,
     train.recipes,
     train.train,

@@ -8,6 +8,7 @@ that it was at.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from igan_zoo.errors import SpecificationError, TrainingError
 from igan_zoo.machine.files import alone, atomic_file, open_regular
 from igan_zoo.machine.progress import Progress
+from igan_zoo.models.spec import LABELS
 from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.features.classifier import FeatureClassifier
 from igan_zoo.training.features.game import GameSettings, feature_classifier, play
@@ -31,6 +33,8 @@ from igan_zoo.training.features.settings import FeatureRecipe
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
 from igan_zoo.training.runs.checkpoints import load_checkpoint, save_checkpoint
+from igan_zoo.training.runs.directory import keep_labels
+from igan_zoo.training.runs.resuming import differences
 
 Keep = Literal["game", "linear", "better"]
 FACTS = "features.json"
@@ -65,11 +69,12 @@ class FeatureResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True)
 class FeatureData:
-    """Features float32 ``[N, F]`` of all photos with labels int64 ``[N]``, -1 where none is known."""
+    """Features float32 ``[N, F]`` of all photos with labels int64 ``[N]``, -1 where none is known, and names."""
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    names: Sequence[str] = ()
 
     def sum(self) -> str:
         """Returns a sum that changes with any feature, label or class."""
@@ -122,10 +127,9 @@ class FeatureRun:
         if (self.path / FACTS).exists():
             if not resume:
                 raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
-            if msgspec.structs.replace(self.facts(), versions={}) != msgspec.structs.replace(facts, versions={}):
+            if other := differences(_compared(self.facts()), _compared(facts)):
                 raise TrainingError(
-                    f"{self.path} was made from other settings, photos or labels; "
-                    "give the same, or choose another --out."
+                    f"{self.path} was made from something else ({other}); give the same, or choose another --out."
                 )
             return
         for path, content in ((self.encoder, encoder), (self.path / FACTS, _json(facts))):
@@ -187,6 +191,8 @@ class FeatureRun:
 
     def _train(self, recipe: FeatureRecipe, data: FeatureData, keep: Keep) -> FeatureResult:
         known = labelled_subset(data.labels, recipe.labels, data.classes, recipe.seed)
+        if data.names and len(known) < len(data.labels):
+            keep_labels(self.path / LABELS, [(data.names[row], data.classes[data.labels[row]]) for row in known])
         held_out = validation_subset(data.labels, known, recipe.validation_images, recipe.seed)
         features, all_labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
         labeled, labels = torch.from_numpy(known), all_labels[torch.from_numpy(known)]
@@ -241,6 +247,13 @@ class FeatureRun:
     @staticmethod
     def _new_member(inputs: int, classes: int) -> Discriminator:
         return feature_classifier(inputs, classes, GameSettings(steps=1))
+
+
+def _compared(facts: FeatureFacts) -> dict[str, object]:
+    """Returns what makes a run another one, by name; the sum of photos and labels says only that they differ."""
+    compared = msgspec.structs.asdict(facts) | msgspec.structs.asdict(facts.recipe)
+    compared["photos and labels"] = f"{compared.pop('sum')[:8]}..."
+    return {name: value for name, value in compared.items() if name not in ("recipe", "versions")}
 
 
 def game_settings(recipe: FeatureRecipe) -> GameSettings:

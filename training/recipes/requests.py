@@ -21,8 +21,8 @@ class TrainOptions:
 
     Attributes:
         ensemble: trains this many seeds in turn, each in a folder of its own, with the same labeled images.
-        threads: PyTorch's threads, on which the last bits depend. None is as many as the run began with, or one for
-            each core.
+        threads: PyTorch's threads, on which the last bits depend. None is as many as the run began with; a new one on a
+            CPU measures whether one or all are faster.
         strict: the first image that cannot be used is an error, and not left out.
         compile: a mode of ``torch.compile``.
         picture_steps: draws samples every so many steps.

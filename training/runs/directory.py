@@ -1,4 +1,4 @@
-"""A run directory: ``recipe.json``, ``log.jsonl``, ``timing.jsonl``, a checkpoint and pictures.
+"""A run directory: ``recipe.json``, ``labels.csv``, ``log.jsonl``, ``timing.jsonl``, a checkpoint and pictures.
 
 ``log.jsonl`` holds only what the recipe determines, so an interrupted and resumed run has the same bytes as an
 uninterrupted one; clock times stand in ``timing.jsonl``.
@@ -7,8 +7,10 @@ uninterrupted one; clock times stand in ``timing.jsonl``.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +20,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import SpecificationError, TrainingError
+from igan_zoo.errors import DataError, SpecificationError, TrainingError
+from igan_zoo.images.labels import write_labels
 from igan_zoo.images.pixels import grid, write_image
 from igan_zoo.machine.files import alone, atomic_file, open_regular
+from igan_zoo.models.spec import LABELS
 from igan_zoo.training.recipes.catalogue import find_recipe
 from igan_zoo.training.recipes.settings import Precision, Recipe
 from igan_zoo.training.runs.pictures import draw_curves, draw_progress
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,11 @@ class RunFacts:
     def command(self) -> str:
         """Returns the command that makes this run again, with the Hub's name for the data of the paper's recipes.
 
-        It is for publishing: of one's own folder of images and file of labels it has the names alone.
+        It is for publishing: of one's own folder of images it has the name alone, and of a file of labels that of the
+        copy in the run, which goes with the model.
         """
         recipe = msgspec.structs.replace(self.recipe, precision=self.precision or self.recipe.precision)
-        labels = Path(self.labels_file).name if self.labels_file else None
+        labels = LABELS if self.labels_file else None
         data = recipe.dataset
         if recipe.name == "custom":
             place = Path(self.data)
@@ -93,14 +100,24 @@ class Run:
         """One line an epoch."""
         return self.path / "log.jsonl"
 
-    def start(self, facts: RunFacts) -> None:
-        """Makes the directory and writes ``recipe.json``.
+    @property
+    def labels_file(self) -> Path:
+        """The labeled images, as a CSV file that labels them again in another run."""
+        return self.path / LABELS
+
+    def start(self, facts: RunFacts, labels: Iterable[tuple[str, str]] = ()) -> None:
+        """Makes the directory and writes ``recipe.json``, and ``labels.csv`` if there are labels: files and classes.
 
         Raises:
             TrainingError: there is a run already.
         """
         if self.recipe_file.exists():
             raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+        keep_labels(self.labels_file, labels)
+        self.write(facts)
+
+    def write(self, facts: RunFacts) -> None:
+        """Writes ``recipe.json``, whole or not at all."""
         with atomic_file(self.recipe_file) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
 
@@ -143,10 +160,17 @@ class Run:
             TrainingError: there is no run here, or the checkpoint is damaged.
             SpecificationError: ``recipe.json`` is not a run's.
         """
-        epochs = self.facts().recipe.epochs
+        return self.epochs_done() >= self.facts().recipe.epochs
+
+    def epochs_done(self) -> int:
+        """Returns how many whole epochs the checkpoint has behind it; 0 where there is none.
+
+        Raises:
+            TrainingError: the checkpoint is damaged.
+        """
         from igan_zoo.training.runs.checkpoints import checkpoint_facts
 
-        return self.checkpoint.is_file() and checkpoint_facts(self.checkpoint)["epoch"] >= epochs
+        return int(checkpoint_facts(self.checkpoint)["epoch"]) if self.checkpoint.is_file() else 0
 
     def seconds(self) -> float:
         """Returns the wall time of all that was trained, before and after every resume."""
@@ -206,6 +230,18 @@ def read_facts(path: Path) -> RunFacts:
         raise SpecificationError(f"{path} is not a run's recipe: {error}.") from error
     name = find_recipe(facts.recipe.name).name  # what it is called now
     return replace(facts, recipe=msgspec.structs.replace(facts.recipe, name=name))
+
+
+def keep_labels(path: Path, labels: Iterable[tuple[str, str]]) -> None:
+    """Writes which images are labeled, and how, as a CSV file; none where a name cannot stand in one."""
+    rows = list(labels)
+    if not rows:
+        return
+    try:
+        with atomic_file(path) as temporary:
+            write_labels(temporary, rows)
+    except DataError as error:
+        _LOG.warning("%s is not written: %s", path, error)
 
 
 def _append_line(path: Path, row: dict[str, Any]) -> None:

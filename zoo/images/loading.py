@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.images.batches import decode_ahead
-from igan_zoo.images.findings import Finding
 from igan_zoo.images.formats.shards import ShardSource
 from igan_zoo.images.labeled import LabeledImages, labeled_indices
 from igan_zoo.images.pixels import Shape, quiet_pillow
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import Indices, LabeledSource
+from igan_zoo.images.summary import log_summary
 from igan_zoo.machine.progress import Progress
 
 if TYPE_CHECKING:
@@ -97,13 +97,6 @@ def report_skipped(skipped: Sequence[str]) -> None:
         _LOG.warning("Skipped %d images in all.", len(skipped))
 
 
-def report_findings(findings: Sequence[Finding]) -> None:
-    """Logs what was passed over and may be missed."""
-    for finding in findings:
-        if not finding.expected:
-            _LOG.warning("Passed over: %s", finding)
-
-
 def load_images(
     source: str | Path | NDArray[Any] | Iterable[GivenImage],
     split: str,
@@ -131,7 +124,7 @@ def load_images(
     """
     shape = Shape(channels, height, width, crop, upscale=False)
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file)
-    report_findings(opened.findings)
+    log_summary(opened, opened.reference)
     if isinstance(opened, ShardSource):
         prepared = opened.in_shape(shape)
         return prepared.with_labels() if labeled_only else prepared

@@ -17,9 +17,10 @@ from igan_zoo.images.formats.parquet import ParquetSource
 from igan_zoo.images.formats.shards import MANIFEST, Manifest, Shard, open_shards, read_manifest, verify_shard
 from igan_zoo.images.hub_data import HubFile
 from igan_zoo.images.labeled import LabeledImages
-from igan_zoo.images.loading import UsableImages, refuse_lost_classes, report_findings, report_skipped
+from igan_zoo.images.loading import UsableImages, refuse_lost_classes, report_skipped
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import LabeledSource
+from igan_zoo.images.summary import log_summary
 from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, sha256_of
 from igan_zoo.machine.progress import Progress
 
@@ -54,7 +55,7 @@ def prepare_shards(
     if (Path(source) / MANIFEST).is_file():
         raise DataError(f"{source} holds shards already; give what they were made from.")
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file, stream=True)
-    report_findings(opened.findings)
+    log_summary(opened, opened.reference)
     new = Manifest(
         source=opened.reference,
         split=split,

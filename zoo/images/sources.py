@@ -73,6 +73,12 @@ def open_source(
     return open_parquet(files, title, labeled=labeled, labels_file=labels_file, others=others)
 
 
+def is_local(reference: str) -> bool:
+    """Returns whether a reference is something on this machine, or nothing at all, and not a data set of the Hub."""
+    name = reference.partition(":")[0]
+    return Path(reference).exists() or Path(name).exists() or not _is_hub_id(name)
+
+
 def is_undivided(reference: str) -> bool:
     """Returns whether a reference is a folder of images without splits, all of which may be what one takes them for."""
     root = Path(reference)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
     from rich.progress import Progress as RichProgress
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -76,18 +77,25 @@ class Progress:
 
     def _new_bar(self) -> RichProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
 
-        bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(self._unit),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        )
+        bar = new_bar(self._unit, Console(stderr=True))
         bar.add_task(self._title, total=self._total, note="")
         bar.start()
         return bar
+
+
+def new_bar(unit: str, console: Console) -> RichProgress:
+    """Returns a bar whose note has a line of its own, so that bar, count and time left stay where a line is short."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class Bar(RichProgress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            for task in self.tasks:
+                if note := task.fields["note"]:
+                    yield Text(note, no_wrap=True, overflow="ellipsis")
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit)
+    return Bar(*columns, TimeRemainingColumn(), console=console)

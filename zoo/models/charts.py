@@ -91,14 +91,16 @@ def captioned(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.u
     return np.asarray(image, np.uint8)
 
 
-def contact_sheet(photos: Iterable[NDArray[np.uint8]], captions: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
+def contact_sheet(
+    photos: Iterable[NDArray[np.uint8]], captions: Sequence[Sequence[str]], columns: int | None = None
+) -> NDArray[np.uint8]:
     """Returns photos uint8 ``[H, W, C]`` of any sizes, each whole over its lines of ``captions``, in rows.
 
     Of a line that is too long for its photo the end is shown, where the names of files differ.
     """
     from PIL import Image, ImageDraw
 
-    columns = min(len(captions), max(_COLUMNS, math.isqrt(len(captions))))
+    columns = columns or min(len(captions), max(_COLUMNS, math.isqrt(len(captions))))
     height = _PHOTO + _ROW * max(map(len, captions)) + 2 * _MARGIN
     width = _PHOTO + 2 * _MARGIN
     image = Image.new("RGB", (columns * width, math.ceil(len(captions) / columns) * height), "white")

@@ -43,10 +43,11 @@ _LARGEST_CONFIG = 2**22
 WEIGHTS = "model.safetensors"
 SAMPLES = "samples.png"
 PARITY = "parity.json"
+LABELS = "labels.csv"
 REQUIRED = ("README.md", PARITY)
-# What a mirror or the bundled copy may leave out: only training on needs the weights, nothing needs the discriminator,
-# and the plain graph does the work of the one for CPUs.
-OPTIONAL = (WEIGHTS, graph_file("discriminator"), *(graph_file(role, "cpu") for role in ROLES))
+# What a mirror or the bundled copy may leave out: only training on needs the weights, only training again the labels,
+# nothing needs the discriminator, and the plain graph does the work of the one for CPUs.
+OPTIONAL = (WEIGHTS, LABELS, graph_file("discriminator"), *(graph_file(role, "cpu") for role in ROLES))
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):

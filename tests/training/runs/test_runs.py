@@ -38,7 +38,8 @@ def training(data: Path, out: Path, epochs: int, *more: str) -> list[str]:
 
 def test_a_finished_run_holds_its_records_and_pictures(finished_run: Path) -> None:
     names = {path.name for path in finished_run.iterdir()}
-    assert names == {"recipe.json", "log.jsonl", "timing.jsonl", "checkpoint.safetensors", "samples.png", "curves.png"}
+    records = {"recipe.json", "labels.csv", "log.jsonl", "timing.jsonl", "checkpoint.safetensors"}
+    assert names == {*records, "samples.png", "curves.png"}
     log = Run(finished_run).log()
     assert [row["epoch"] for row in log] == [1, 2, 3]
     for row in log:
@@ -127,25 +128,68 @@ def test_a_run_of_a_recipe_that_was_renamed_is_of_the_new_name(finished_run: Pat
     assert Run(tmp_path).facts() == Run(finished_run).facts()
 
 
-def test_an_interrupted_run_says_how_to_go_on(data_directory: Path, tmp_path: Path) -> None:
-    process = igan_zoo_process(*training(data_directory, tmp_path / "run", 1000))
+def test_the_labeled_images_are_a_file_that_labels_them_again(
+    igan_zoo: Cli, data_directory: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    labels = finished_run / "labels.csv"
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    assert rows[0] == ["file", "label"]
+    assert len(rows) == 21
+    for name, label in rows[1:]:
+        assert int(name) % 10 == int(label), "the classes of this data follow one another"
+    command = training(data_directory, tmp_path / "run", 1)
+    command[command.index("--labels") + 1] = str(labels)
+    code, _, errors = igan_zoo(*command)
+    assert code == 0, errors
+    assert sorted((tmp_path / "run" / "labels.csv").read_text().splitlines()) == sorted(labels.read_text().splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_saved_and_says_how_to_go_on(
+    data_directory: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = igan_zoo_process(*training(data_directory, tmp_path / "run", 1000), "--checkpoint-seconds", "1000")
     while process.poll() is None and not (tmp_path / "run" / "log.jsonl").exists():
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 1
     assert errors.splitlines()[-1] == (
         f"Error: Interrupted; the same command with --resume continues {tmp_path / 'run'}."
     )
+    saved = checkpoint_facts(tmp_path / "run" / "checkpoint.safetensors")
+    epochs = len(Run(tmp_path / "run").log())
+    assert (saved["epoch"], saved["step"] > 0) == (epochs, True), "all that was done is there"
 
 
 def test_a_second_run_in_the_same_place_needs_resume(igan_zoo: Cli, data_directory: Path, finished_run: Path) -> None:
     code, _, errors = igan_zoo(*training(data_directory, finished_run, 3))
     assert code == 1
     assert "add --resume" in errors
-    code, _, errors = igan_zoo(*training(data_directory, finished_run, 4), "--resume")
+    code, _, errors = igan_zoo(*training(data_directory, finished_run, 3, "learning_rate=0.002"), "--resume")
     assert code == 1
-    assert "another recipe" in errors
+    assert "was made from other settings (" in errors
+    assert "learning_rate is 0.003 there and 0.002 here" in errors
+
+
+def test_a_finished_run_goes_on_for_more_epochs_to_the_same_bits(data_directory: Path, tmp_path: Path) -> None:
+    short = customize(find_recipe("mnist-ssl-softplus"), [*TINY, "epochs=1", "labels=20"])
+    longer, source = customize(short, ["epochs=2"]), str(data_directory)
+    start_training(longer, source, tmp_path / "whole", threads=1)
+    start_training(short, source, tmp_path / "run", threads=1)
+    start_training(longer, source, tmp_path / "run", threads=1, resume=True)
+    assert Run(tmp_path / "run").facts().recipe == longer
+    for name in ("log.jsonl", "checkpoint.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    with pytest.raises(TrainingError, match="has 2 epochs behind it, more than 1"):
+        start_training(short, source, tmp_path / "run", threads=1, resume=True)
+
+
+def test_a_run_is_not_made_longer_where_its_learning_rate_has_fallen(data_directory: Path, tmp_path: Path) -> None:
+    falling = customize(find_recipe("mnist-ssl-softplus"), [*TINY, "epochs=2", "labels=20", "decay_from=0.25"])
+    start_training(falling, str(data_directory), tmp_path, threads=1)
+    with pytest.raises(TrainingError, match=r"falls towards the end of 2 \(decay_from=0.25\), and has since epoch 2"):
+        start_training(customize(falling, ["epochs=4"]), str(data_directory), tmp_path, threads=1, resume=True)
 
 
 def test_a_resumed_run_needs_the_same_data(igan_zoo: Cli, data_directory: Path, tmp_path: Path) -> None:

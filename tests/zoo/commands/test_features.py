@@ -98,9 +98,10 @@ def test_options_that_do_not_go_together_are_refused(igan_zoo: Cli, arguments: t
     assert (code, message in errors) == (2, True)
 
 
-def test_settings_are_those_of_the_recipe(igan_zoo: Cli) -> None:
-    train = ("train", "custom-features", "--data", "photos", "--dry-run")
-    code, out, _ = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
+def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path) -> None:
+    train = ("train", "custom-features", "--data", photos, "--dry-run")
+    code, out, errors = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
+    assert "39 images (PNG 39); 3 classes: blue 10, green 10, red 10; 9 without a label" in errors
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)

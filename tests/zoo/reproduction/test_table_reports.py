@@ -209,7 +209,7 @@ def test_a_run_of_another_recipe_is_not_gone_on_with(igan_zoo: Cli, tmp_path: Pa
     where = ("reproduce", "table1", "--rows", "20", "--threads", "1", "--data", data_directory, "--out", tmp_path)
     assert igan_zoo(*where, "--budget", "0.00001")[0] == 0
     assert igan_zoo(*where, "--budget", "full", "--seeds", "1")[0] == 0
-    assert "was made from another recipe" in cells_of(tmp_path)["20"]["empty_because"]
+    assert "was made from other settings" in cells_of(tmp_path)["20"]["empty_because"]
 
 
 def test_figure_3_shows_the_images_of_both_methods(

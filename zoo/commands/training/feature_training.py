@@ -42,10 +42,12 @@ def train_on_features(
     except ImportError as error:
         raise missing_extra(error, "train") from error
     from igan_zoo.images.sources import open_source
+    from igan_zoo.images.summary import log_summary
     from igan_zoo.serving.scorers.feature_encoders import open_encoder
 
     began = time.perf_counter()
     source = open_source(data, split="train", labeled=True, labels_file=labels_file)
+    log_summary(source, source.reference)
     encoder = open_encoder(reference, size or _fitting_size(source))
     found = features_of(source, encoder, threads=threads, strict=strict)
     click.echo(f"features: {len(found.labels):,} photos, {time.perf_counter() - began:.0f} s")
@@ -85,7 +87,7 @@ def features_of(source: LabeledSource, encoder: FeatureEncoder, *, threads: int 
     from igan_zoo.training.features.runs import FeatureData
 
     rows, places = feature_rows(source, encoder, threads=threads, strict=strict)
-    return FeatureData(rows, source.labels(range(len(source)))[places], source.classes)
+    return FeatureData(rows, source.labels(places), source.classes, source.called(places))
 
 
 def _fitting_size(source: LabeledSource) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from igan_zoo.commands.completion import RECIPE
 from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs
 from igan_zoo.commands.terminal import print_json, print_table
-from igan_zoo.errors import TrainingError
+from igan_zoo.errors import TrainingError, missing_extra
+
+if TYPE_CHECKING:
+    from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 
 
 @click.command()
@@ -68,7 +71,11 @@ def recipes(as_json: bool) -> None:
     help="Setting of the recipe to change; may be given several times.",
 )
 @click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used, instead of skipping it.")
-@click.option("--threads", type=THREADS, help="PyTorch's threads; the last bits of the result depend on them.")
+@click.option(
+    "--threads",
+    type=THREADS,
+    help="PyTorch's threads; the last bits of the result depend on them.  [default: the fastest]",
+)
 @device_option
 @click.option(
     "--compile",
@@ -81,7 +88,9 @@ def recipes(as_json: bool) -> None:
     "--checkpoint-seconds", type=Seconds(), default=300, show_default=True, help="Seconds between checkpoints."
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events next to log.jsonl.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and stop.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the resolved recipe, what the data holds, and about how long it takes."
+)
 def train(
     recipe_name: str,
     data: str | None,
@@ -146,12 +155,6 @@ def train(
     shorthands = {"height": size, "width": size, "channels": 1 if grey else None}
     chosen |= {key: value for key, value in shorthands.items() if value is not None}
     request = resolve_request(recipe_name, data, labels=labels, seed=seed, settings=chosen, out=out, ensemble=ensemble)
-    if dry_run:
-        print_json(msgspec.to_builtins(request.recipe))
-        return
-    keep_inputs([request.path], [request.source])
-    if recipe_name == "custom" and features is None:
-        _recommend_features()
     options = TrainOptions(
         ensemble=ensemble,
         threads=threads,
@@ -161,6 +164,13 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
     )
+    if dry_run:
+        print_json(msgspec.to_builtins(request.recipe))
+        _look_ahead(request, options, device)
+        return
+    keep_inputs([request.path], [request.source])
+    if recipe_name == "custom" and features is None:
+        _recommend_features()
     try:
         run = start(
             recipe_name,
@@ -182,6 +192,21 @@ def train(
         click.echo(
             f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
         )
+
+
+def _look_ahead(request: TrainRequest, options: TrainOptions, device: str) -> None:
+    """Says on stderr what the training images are and how long the training takes, where they are on this machine."""
+    from igan_zoo.images.sources import is_local
+
+    if not is_local(request.source):
+        click.echo(f"{request.source}: on the Hub, and not looked at", err=True)
+        return
+    try:
+        from igan_zoo.training.start import estimate
+    except ImportError as error:
+        raise missing_extra(error, "train") from error
+    if device == "cpu":
+        click.echo(f"about {max(1, round(estimate(request, options) / 60)):,} minutes on this machine", err=True)
 
 
 def _recommend_features() -> None:
@@ -206,7 +231,12 @@ def _train_on_features(
 
     recipe = feature_recipe(settings)
     if dry_run:
+        from igan_zoo.images.sources import is_local, open_source
+        from igan_zoo.images.summary import log_summary
+
         print_json(msgspec.to_builtins(recipe))
+        if is_local(data):
+            log_summary(open_source(data, split="train", labeled=True, labels_file=how["labels_file"]), data)
         return
     path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
     keep_inputs([path], [data])
