@@ -134,14 +134,17 @@ def export_run(
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     files = [*subjects, *faster, *(graph.subject for graph in graphs)]
     with atomic_directory(out, replace=overwrite) as temporary:
-        if members[0].labels_file.is_file():
-            shutil.copyfile(members[0].labels_file, temporary / LABELS)
-        _write(temporary, networks, files, spec, parity)
+        _write(temporary, networks, files, spec, parity, members[0].labels_file)
     return ModelDirectory.open(out)
 
 
 def _write(
-    folder: Path, networks: TrainedNetworks, subjects: Sequence[Subject], spec: ModelSpec, parity: ParityReport
+    folder: Path,
+    networks: TrainedNetworks,
+    subjects: Sequence[Subject],
+    spec: ModelSpec,
+    parity: ParityReport,
+    labels_file: Path,
 ) -> None:
     (folder / "onnx").mkdir()
     contents = {subject.file: subject.content for subject in subjects}
@@ -154,6 +157,8 @@ def _write(
         engine = Engine({"generator": contents[graph_file("generator")]})
         write_image(folder / SAMPLES, grid(engine.run("generator", {"latent": z})["images"]))
     save_networks(folder / WEIGHTS, networks)
+    if labels_file.is_file():
+        shutil.copyfile(labels_file, folder / LABELS)
     cards.write_card(folder, spec, parity)
     seal(folder, spec).verify()
 

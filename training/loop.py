@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -23,11 +23,12 @@ from igan_zoo.training.data.subsets import epoch_order
 from igan_zoo.training.data.training_set import TrainingSet
 from igan_zoo.training.distributed import World
 from igan_zoo.training.games.choice import new_game
-from igan_zoo.training.games.game import Game, Losses, answer_batches
+from igan_zoo.training.games.game import Game, answer_batches
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
 from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.runs.interruption import Interruption
+from igan_zoo.training.runs.position import Position
 from igan_zoo.training.runs.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs.saving import SaveClock
 from igan_zoo.training.runs.tensorboard import TensorBoardLog
@@ -46,25 +47,6 @@ class Options:
     picture_steps: int | None = None  # a picture of the samples every so many steps
     tensorboard: bool = False
     deadline: float | None = None  # of time.monotonic(): save then, and stop
-
-
-@dataclass
-class Position:
-    """Where a run stands: ``step`` steps into ``epoch``, and the sums of what those steps reported."""
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, losses: Losses) -> None:
-        """Counts one step and what it reported."""
-        self.step += 1
-        for name, loss in losses.items():
-            self.sums[name] = self.sums[name] + loss if name in self.sums else loss.double()
-
-    def means(self) -> dict[str, float]:
-        """Returns the means over the steps so far, by name; a checkpoint keeps no other order."""
-        return {name: self.sums[name].item() / self.step for name in sorted(self.sums)}
 
 
 class Training:
@@ -164,9 +146,9 @@ class Training:
         return means
 
     def _note(self, validation_error: float | None) -> str:
-        shown = "  ".join(f"{name.removesuffix('_loss')} {value:.4f}" for name, value in self._means().items())
-        error = "" if validation_error is None else f"validation error {validation_error:.4f}  "
-        return f"{error}epoch {self.position.epoch + 1}  {shown}"
+        shown = [f"{name.removesuffix('_loss')} {value:.4f}" for name, value in self._means().items()]
+        error = [] if validation_error is None else [f"validation error {validation_error:.4f}"]
+        return "  ".join([*error, f"epoch {self.position.epoch + 1}", *shown])
 
     def _draw_picture(self) -> None:
         every = self.options.picture_steps

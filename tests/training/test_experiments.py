@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Batches, Game, Losses
-from igan_zoo.training.loop import Position
 from igan_zoo.training.recipes.catalogue import RECIPES, find_recipe
 from igan_zoo.training.recipes.settings import Recipe, customize
 from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.runs.position import Position
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -243,7 +243,7 @@ def test_iterables_of_images_are_sources(tmp_path: Path) -> None:
 
 
 def test_shards_and_svhns_files_are_sources(tmp_path: Path, sources: dict[str, Path]) -> None:
-    from igan_zoo.images.preparing import prepare_shards
+    from igan_zoo.images.formats.preparing import prepare_shards
 
     svhn = open_source(str(sources["ufldl-stanford/svhn"]), split="test", labeled=True)
     for split in ("train", "test"):

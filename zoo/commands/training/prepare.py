@@ -42,7 +42,7 @@ def prepare(
     .parquet file, or SVHN's files. Run again after an interruption, it goes on
     behind the last whole shard.
     """
-    from igan_zoo.images.preparing import prepare_shards
+    from igan_zoo.images.formats.preparing import prepare_shards
 
     try:
         data = prepare_shards(
