@@ -59,6 +59,8 @@ class ServerSettings:
     hosts: tuple[str, ...] = ()
     # How often the model directories are looked at for changes; 0 is never.
     reload: float = 2.0
+    # How long a model may take that is loaded later than at the start.
+    load_timeout: float = 60.0
     # How long accepted requests have when the server stops.
     grace: float = 30.0
     log_requests: bool = True

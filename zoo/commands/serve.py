@@ -133,6 +133,13 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Seconds between checks for changed models; 0 disables them.",
 )
+@click.option(
+    "--load-timeout",
+    type=_POSITIVE_SECONDS,
+    default=60.0,
+    show_default=True,
+    help="Seconds that a changed or added model may take to load.",
+)
 @click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="Log a line for each request.")
 def serve(
     models: tuple[str, ...],

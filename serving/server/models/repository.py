@@ -21,7 +21,8 @@ from igan_zoo.serving.server.errors import NotReadyError
 from igan_zoo.serving.server.models.decoding import Decoder
 from igan_zoo.serving.server.models.encoded_images import ImageDecoding
 from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
-from igan_zoo.serving.server.models.origins import Origin, find_origin, roles_of
+from igan_zoo.serving.server.models.origins import LoadOptions, Origin, find_origin, read_stamp, roles_of
+from igan_zoo.serving.server.models.trial import try_to_load
 from igan_zoo.serving.server.models.versions import Listed, Version, changed, in_folders, protocol_name
 from igan_zoo.serving.server.settings import ServerSettings
 
@@ -268,6 +269,11 @@ class Repository:
     async def _load(self, version: Version) -> None:
         version.loading = version.hosted is None
         try:
+            if self._started:
+                # Whoever starts a server waits for it; later nobody does, and everybody would suffer.
+                version.stamp = await asyncio.to_thread(read_stamp, version.path)
+                options = LoadOptions(self.threads, self.settings.variant, self.settings.precision)
+                await try_to_load(version.path, version.device, options, self.settings.load_timeout)
             hosted = await asyncio.to_thread(self._loaded, version)
         except IganZooError as error:
             version.reason = str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -288,5 +289,61 @@ def test_loading_one_graph_once_more_keeps_its_siblings(tmp_path: Path) -> None:
             ("READY", ""),
             ("UNAVAILABLE", "unloaded"),
         ]
+
+    run(body)
+
+
+def slow_graph(path: Path) -> None:
+    """A classifier in a kilobyte that takes hours to load: onnxruntime multiplies what is constant."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(BUNDLED / "onnx" / "classifier.onnx")
+    size = helper.make_tensor("slow_size", TensorProto.INT64, [2], [5000, 5000])
+    model.graph.initializer.append(size)
+    nodes = [helper.make_node("ConstantOfShape", ["slow_size"], ["slow_0"])]
+    nodes += [helper.make_node("MatMul", [f"slow_{n}"] * 2, [f"slow_{n + 1}"]) for n in range(2000)]
+    axes = helper.make_tensor("slow_axes", TensorProto.INT64, [2], [0, 1])
+    model.graph.initializer.append(axes)
+    nodes.append(helper.make_node("ReduceSum", ["slow_2000", "slow_axes"], ["slow_sum"], keepdims=0))
+    (last,) = [node for node in model.graph.node if "realness" in node.output]
+    last.output[0] = "quick_realness"
+    nodes.append(helper.make_node("Add", ["quick_realness", "slow_sum"], ["realness"]))
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def test_what_takes_too_long_to_load_is_given_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        path = tmp_path / "x.onnx"
+        shutil.copy(BUNDLED / "onnx" / "classifier.onnx", path)
+        repository = Repository.open([path], ServerSettings(threads=1, load_timeout=8))
+        slow_graph(path)
+        began = time.monotonic()
+        (event,) = await repository.look_for_changes()
+        assert time.monotonic() - began < 20
+        assert "changed, but the old one stays: " in event
+        assert "was not loaded within 8 seconds; give it more with --load-timeout" in event
+        assert repository.ready
+        # It is not tried again until it changes.
+        assert await repository.look_for_changes() == []
+        repository.close()
+
+    run(body)
+
+
+def test_what_crashes_whoever_loads_it_crashes_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from igan_zoo.serving.server.models import trial
+
+    async def body() -> None:
+        repository = Repository.open([copy(tmp_path / "x")], ServerSettings(threads=1))
+        copy(tmp_path / "x", classes=tuple("abcdefghij"))
+        monkeypatch.setattr(trial, "_COMMAND", (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"))
+        (event,) = await repository.look_for_changes()
+        assert "the old one stays" in event
+        assert "ended the process that loaded it on trial (SIGSEGV)" in event
+        repository.close()
 
     run(body)
