@@ -234,3 +234,25 @@ def test_the_health_check_tells_a_server_from_none(name: str) -> None:
         server.terminate()
         server.communicate()
     assert check(port) == 1
+
+
+def test_the_dashboard_asks_for_metrics_that_the_server_has() -> None:
+    pytest.importorskip("prometheus_client", reason="needs the serve extra")
+    from igan_zoo.serving.server.app import create_app
+    from igan_zoo.serving.server.models.repository import Repository
+    from igan_zoo.serving.server.settings import ServerSettings
+
+    repository = Repository.open(["mnist-ssl"], ServerSettings(threads=1))
+    app = create_app(repository, ServerSettings(log_requests=False))
+    app.requests_log.finish(b"x", "GET", "/v2", "/v2", "", 200, 0.1)
+    text = asyncio.run(app.service.metrics()).decode()
+    known = set(re.findall(r"^([a-z_]+)(?:\{| )", text, re.MULTILINE))
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [variable.get("definition", "") for variable in dashboard["templating"]["list"]]
+    names = {name for one in asked for name in re.findall(r"\b(?:igan_zoo|nv)_[a-z_]+", one)}
+    assert len(names) > 8
+    assert names <= known
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    for panel in dashboard["panels"]:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24

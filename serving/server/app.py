@@ -20,6 +20,7 @@ from igan_zoo.serving.server.middleware.metrics import Metrics
 from igan_zoo.serving.server.middleware.requests_log import Log, RequestsLog
 from igan_zoo.serving.server.middleware.security import SecurityHeaders
 from igan_zoo.serving.server.middleware.tokens import Tokens
+from igan_zoo.serving.server.middleware.tracing import Tracing
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.people import latents
 from igan_zoo.serving.server.people import routes as people
@@ -93,13 +94,16 @@ def create_app(
             task.cancel()
             await asyncio.wait([task])
             together.stop()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
             repository.close()
 
     limits = Limits(Compression(dispatch, settings), repository, settings)
     tokens = Tokens(limits, settings)
     browsers = Browsers(tokens, settings)
     layers = Matching(browsers, table)
-    requests_log = RequestsLog(layers, log, counted, repository, log_requests=settings.log_requests)
+    tracing = None if settings.traces is None else Tracing(settings.traces)
+    requests_log = RequestsLog(layers, log, counted, repository, log_requests=settings.log_requests, tracing=tracing)
     together.app, together.tell = Matching(dispatch, table), requests_log.tell
     app: ASGIApp = _with_lifespan(SecurityHeaders(requests_log, shared=bool(settings.cors)), Router(lifespan=lifespan))
     if settings.cors:

@@ -64,6 +64,8 @@ class ServerSettings:
     # How long accepted requests have when the server stops.
     grace: float = 30.0
     log_requests: bool = True
+    # Where spans of requests go, over OTLP with HTTP.
+    traces: str | None = None
     # Of visual Turing tests: a source of real images and its split, the rounds that are proposed, the file of answers.
     real: str | None = None
     real_split: str | None = None

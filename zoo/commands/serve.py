@@ -140,6 +140,12 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Seconds that a changed or added model may take to load.",
 )
+@click.option(
+    "--traces",
+    metavar="URL",
+    envvar="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    help="OpenTelemetry collector that gets a span for each request, over OTLP with HTTP.",
+)
 @click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="Log a line for each request.")
 def serve(
     models: tuple[str, ...],

@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 import msgspec
@@ -25,6 +25,7 @@ from igan_zoo.serving.server.errors import StorageError
 from igan_zoo.serving.server.middleware.answers import error_answer
 from igan_zoo.serving.server.middleware.limits import BODY, LimitedBody
 from igan_zoo.serving.server.middleware.metrics import Metrics
+from igan_zoo.serving.server.middleware.tracing import Tracing
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.rules import ROUTE
 
@@ -147,9 +148,10 @@ class RequestsLog:
         repository: Repository,
         *,
         log_requests: bool,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app, self._log, self._metrics, self._repository = app, log, metrics, repository
-        self._log_requests = log_requests
+        self._log_requests, self._tracing = log_requests, tracing
         self._next_id = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,12 +187,11 @@ class RequestsLog:
             model = scope.get(MODEL, "")
             self.finish(request_id, scope["method"], scope["path"], route, model, status, time.monotonic() - began)
 
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Returns the id that a request brings, or one of its own."""
-        for name, value in headers:
-            if name == b"x-request-id" and _ID.fullmatch(value):
-                return bytes(value)
-        return self._next_id()
+        request_id = next((bytes(value) for name, value in headers if name == b"x-request-id" and _is_id(value)), None)
+        request_id = request_id or self._next_id()
+        return request_id if self._tracing is None else self._tracing.identify(request_id, headers)
 
     def tell(self, request_id: bytes, error: Exception) -> None:
         """Logs an error that is none of ours, or that the operator can do something about, with its traceback."""
@@ -206,6 +207,8 @@ class RequestsLog:
         ``status`` is HTTP's number or gRPC's name.
         """
         self._metrics.observe(route, model, status, seconds)
+        if self._tracing is not None:
+            self._tracing.record(request_id, method, route, model, status, seconds)
         if self._log_requests:
             self._log.request(request_id.decode(), method, path, model, status, seconds)
 
@@ -225,6 +228,10 @@ async def _send_error(error: Exception, scope: Scope, receive: Receive, send: Se
 def _waits_to_send(scope: Scope) -> bool:
     """Returns whether the client asked to be told before it sends the body."""
     return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def _is_id(value: bytes) -> bool:
+    return _ID.fullmatch(value) is not None
 
 
 def _request_ids() -> Callable[[], bytes]:

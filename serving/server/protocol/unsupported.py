@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _MEMORY = "This server shares no memory with its clients; send tensors in the request."
-_TRACE = "This server has no trace settings; igan-zoo serve --help tells how to export OpenTelemetry traces."
+_TRACE = "This server has no trace settings; igan-zoo serve --traces sends spans to an OpenTelemetry collector."
 _LOG = "The log of this server is set when it is started; see igan-zoo serve --help."
 _TEXT = "This server runs no language models; use infer."
 
