@@ -6,7 +6,9 @@ import dataclasses
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, DeviceError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
+from igan_zoo.machine.files import refuse_unwritable
 from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.distributed import World
@@ -95,9 +98,10 @@ def start_training(
     started = _started(run, recipe, options.device, resume=resume)
     data = loaded
     if data is None:
-        data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict)
-    if not data.classes and recipe.labels != "0":
-        raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+        refuse_unwritable(path)
+        check = partial(_check_labels, recipe, source)
+        data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict, check=check)
+    _check_labels(recipe, source, data.labels, data.classes)
     threads = threads or (started.threads if started is not None else chosen_threads(recipe, data, options.device))
     with torch_threads(threads):
         labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
@@ -179,6 +183,15 @@ def _labels_to_keep(data: LabeledImages, labelled: NDArray[np.int64]) -> list[tu
     return [
         (name, data.classes[label]) for name, label in zip(data.names(labelled), data.labels[labelled], strict=True)
     ]
+
+
+def _check_labels(recipe: Recipe, source: str, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Refuses images that are too few, or too few of which have labels: of all, and again of those that can be used."""
+    if not classes and recipe.labels != "0":
+        raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
+    if len(labels) < recipe.batch_size:
+        raise DataError(f"The data has {len(labels)} images, fewer than one batch of {recipe.batch_size}.")
+    labelled_subset(labels, recipe.labels, classes, recipe.subset_seed)
 
 
 def _check_data(path: Path, started: RunFacts, facts: RunFacts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +130,7 @@ def load_for_recipe(
     labels_file: Path | None = None,
     labeled_only: bool = False,
     strict: bool = False,
+    check: Callable[[NDArray[np.int64], Sequence[str]], None] | None = None,
 ) -> LabeledImages:
     """Returns one split of a data set in the shape that a recipe's networks take; the rest as :func:`load_images`."""
     return load_images(
@@ -141,4 +143,5 @@ def load_for_recipe(
         labels_file=labels_file,
         labeled_only=labeled_only,
         strict=strict,
+        check=check,
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from igan_zoo.errors import SpecificationError, TrainingError
-from igan_zoo.machine.files import alone, atomic_file, open_regular
+from igan_zoo.machine.files import alone, atomic_file, open_regular, refuse_unwritable
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models.spec import LABELS
 from igan_zoo.training.data.subsets import labelled_subset, validation_subset
@@ -118,15 +118,25 @@ class FeatureRun:
         """
         return _read(self.path / "result.json", FeatureResult)
 
+    def refuse_start(self, *, resume: bool) -> None:
+        """Refuses a place where no run can start, or go on with ``resume``, before features are computed for it.
+
+        Raises:
+            TrainingError: a run exists and ``resume`` is false.
+            OutputError: the folder cannot be written.
+        """
+        if (self.path / FACTS).exists() and not resume:
+            raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+        refuse_unwritable(self.path)
+
     def start(self, facts: FeatureFacts, encoder: bytes, *, resume: bool) -> None:
         """Makes the folder, or checks that the run there is this one.
 
         Raises:
             TrainingError: a run exists and ``resume`` is false, or it was made from something else.
         """
+        self.refuse_start(resume=resume)
         if (self.path / FACTS).exists():
-            if not resume:
-                raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
             if other := differences(_compared(self.facts()), _compared(facts)):
                 raise TrainingError(
                     f"{self.path} was made from something else ({other}); give the same, or choose another --out."

@@ -21,7 +21,7 @@ class Finding:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.count:,} {self.reason} ({', '.join(self.examples)}{more})"
+        return f"{self.reason}: {self.count:,} ({', '.join(self.examples)}{more})"
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Findings:
     _counts: dict[tuple[str, bool], int] = field(default_factory=dict)
 
     def add(self, reason: str, name: str, *, expected: bool = False) -> None:
-        """Counts ``name`` as passed over for ``reason``, a noun phrase that fits any number."""
+        """Counts ``name`` as passed over for ``reason``, a noun in the plural."""
         key = reason, expected
         self._counts[key] = self._counts.get(key, 0) + 1
         examples = self._found.setdefault(key, [])

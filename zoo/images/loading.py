@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,13 +108,14 @@ def load_images(
     labels_file: Path | None = None,
     labeled_only: bool = False,
     strict: bool = False,
+    check: Callable[[NDArray[np.int64], Sequence[str]], None] | None = None,
 ) -> LabeledImages:
     """Returns one split of a data set, every image brought to the given shape.
 
     ``source`` and ``labels_file`` are as for ``open_source``. Shards are opened and not read; they were cropped or not
     when they were made. ``crop`` takes the central part of the wanted aspect ratio first. With ``labeled_only`` images
-    without a label are left out. Unusable images are skipped, logged and named in the result; with ``strict`` the
-    first one is an error.
+    without a label are left out. ``check`` gets labels and classes before the first image is decoded, and may raise.
+    Unusable images are skipped, logged and named in the result; with ``strict`` the first one is an error.
 
     Raises:
         DataError: the source, the split, the images or the labels are missing or contradict each other, a class has no
@@ -129,6 +130,8 @@ def load_images(
         prepared = opened.in_shape(shape)
         return prepared.with_labels() if labeled_only else prepared
     known = opened.labels(range(len(opened)))
+    if check is not None:
+        check(known, opened.classes)
     # A folder may have very many photos beside the few that somebody has looked at: those are not even decoded.
     order = labeled_indices(known) if labeled_only else np.arange(len(opened))
     _refuse_what_memory_cannot_hold(len(order), shape)

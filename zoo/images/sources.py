@@ -12,19 +12,24 @@ from igan_zoo.errors import DataError, MissingExtraError
 from igan_zoo.images.folders.listing import image_files
 from igan_zoo.images.folders.source import open_folder, split_folders
 from igan_zoo.images.formats.arrays import open_npy, open_npz
+from igan_zoo.images.formats.idx import choose_idx, idx_files, is_idx_images, open_idx
 from igan_zoo.images.formats.parquet import has_image_column, open_parquet
 from igan_zoo.images.formats.shards import MANIFEST, open_shards
 from igan_zoo.images.formats.svhn import has_svhn_files, open_svhn
-from igan_zoo.images.formats.tars import open_tar
+from igan_zoo.images.formats.tars import open_tars
+from igan_zoo.images.formats.zips import open_zip
 from igan_zoo.images.hub_data import hub_files
 from igan_zoo.images.memory import open_memory
-from igan_zoo.images.splits import choose_split, files_by_split, parquet_names, split_kind
+from igan_zoo.images.splits import choose_split, files_by_split, shard_names, split_kind
 from igan_zoo.images.stored import LabeledSource
 
 if TYPE_CHECKING:
     from igan_zoo.images.given import GivenImage
 
-_KINDS = "a folder, .npz, .npy, .tar or .parquet file, shards, SVHN's files, or a Hub id such as uoft-cs/cifar10"
+_KINDS = (
+    "a folder, .npz, .npy, .tar, .zip or .parquet file, shards, SVHN's or MNIST's files, or a Hub id such as "
+    "uoft-cs/cifar10"
+)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 # Configurations that are meant when none is named.
 _CONFIGURATIONS = {"ufldl-stanford/svhn": "cropped_digits"}
@@ -40,10 +45,11 @@ def open_source(
 ) -> LabeledSource:
     """Opens images without decoding one.
 
-    ``images`` is a reference: a folder of images, a ``.npz``, ``.npy``, ``.tar`` or ``.parquet`` file, a directory in
-    the Hub's layout, of shards or with SVHN's files, or a Hub id (``ylecun/mnist``, ``owner/name:configuration``). Or
-    it is an array uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an iterable of what ``stored_images`` takes. ``split``
-    names a part of a directory or a Hub id; a file, an array and an iterable are every split of themselves.
+    ``images`` is a reference: a folder of images, a ``.npz``, ``.npy``, ``.tar``, ``.zip``, ``.parquet`` or IDX file, a
+    directory in the Hub's layout, of tar archives, of shards, or with SVHN's or MNIST's files, or a Hub id
+    (``ylecun/mnist``, ``owner/name:configuration``). Or it is an array uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an
+    iterable of what ``stored_images`` takes. ``split`` names a part of a directory, an archive or a Hub id; what has no
+    parts is every split of itself.
 
     Labels are looked for only with ``labeled``, or with ``labels_file``, a CSV file of them. With ``stream`` the files
     of the Hub are read where they are, by row groups, and not copied to its cache.
@@ -59,7 +65,7 @@ def open_source(
     path, reference = Path(images), str(images)
     labeled = labeled or labels_file is not None
     if path.is_file():
-        return _open_file(path, labeled, labels_file)
+        return _open_file(path, split, labeled, labels_file)
     name, _, configuration = (reference, "", "") if path.exists() else reference.partition(":")
     if Path(name).is_dir():
         return _open_directory(Path(name) / configuration, split, labeled, labels_file)
@@ -82,7 +88,12 @@ def is_local(reference: str) -> bool:
 def is_undivided(reference: str) -> bool:
     """Returns whether a reference is a folder of images without splits, all of which may be what one takes them for."""
     root = Path(reference)
-    if not root.is_dir() or has_svhn_files(root) or parquet_names(root):
+    if (
+        not root.is_dir()
+        or has_svhn_files(root)
+        or idx_files(root)
+        or _hold_images(root, shard_names(root, ".parquet"))
+    ):
         return False
     usual = any((root / name).is_dir() for name in _CONFIGURATIONS.values())
     return (
@@ -98,35 +109,46 @@ def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: P
     if has_svhn_files(root):
         _refuse_labels(root, labels_file)
         return open_svhn(root, split)
+    if idx_files(root):
+        _refuse_labels(root, labels_file)
+        return open_idx(choose_idx(root, split), labeled=labeled)
     for usual in _CONFIGURATIONS.values():
         root = root / usual if (root / usual).is_dir() else root
-    names = parquet_names(root)
-    if not names or not _hold_images(root, names):
-        return open_folder(root, split, labeled=labeled, labels_file=labels_file)
-    chosen, others = ([root / name for name in part] for part in files_by_split(str(root), names, split))
     title = f"{root} ({split})" if split else str(root)
-    return open_parquet(chosen, title, labeled=labeled, labels_file=labels_file, others=others)
+    names, tars = shard_names(root, ".parquet"), shard_names(root, ".tar")
+    if names and (_hold_images(root, names) or not (tars or image_files(root))):
+        chosen, others = ([root / name for name in part] for part in files_by_split(str(root), names, split))
+        return open_parquet(chosen, title, labeled=labeled, labels_file=labels_file, others=others)
+    if tars and not image_files(root):
+        chosen, _ = files_by_split(str(root), tars, split)
+        return open_tars([root / name for name in chosen], title, labeled=labeled, labels_file=labels_file)
+    return open_folder(root, split, labeled=labeled, labels_file=labels_file)
 
 
 def _hold_images(root: Path, names: Sequence[str]) -> bool:
     """Returns whether parquet files are images, and not lists or statistics beside them."""
     try:
-        return any(has_image_column(root / name) for name in names) or not image_files(root)
+        return any(has_image_column(root / name) for name in names)
     except MissingExtraError:
         if image_files(root):
             return False
         raise
 
 
-def _open_file(path: Path, labeled: bool, labels_file: Path | None) -> LabeledSource:
+def _open_file(path: Path, split: str | None, labeled: bool, labels_file: Path | None) -> LabeledSource:
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy"):
         _refuse_labels(path, labels_file)
-        return open_npz(path, labeled=labeled) if suffix == ".npz" else open_npy(path)
+        return open_npz(path, split, labeled=labeled) if suffix == ".npz" else open_npy(path)
     if suffix == ".tar" or path.name.lower().endswith(_COMPRESSED):
-        return open_tar(path, labels_file)
+        return open_tars([path], str(path), split, labeled=labeled, labels_file=labels_file)
+    if suffix == ".zip":
+        return open_zip(path, split, labeled=labeled, labels_file=labels_file)
     if suffix == ".parquet":
         return open_parquet([path], str(path), labeled=labeled, labels_file=labels_file)
+    if is_idx_images(path):
+        _refuse_labels(path, labels_file)
+        return open_idx(path, labeled=labeled)
     raise DataError(f"{path} is no source of images: give {_KINDS}.")
 
 
@@ -137,5 +159,5 @@ def _refuse_labels(place: Path, labels_file: Path | None) -> None:
 
 def _is_hub_id(reference: str) -> bool:
     owner, _, name = reference.partition("/")
-    is_file = Path(name).suffix.lower() in (".npz", ".npy", ".tar", ".parquet", ".gz", ".tgz")
+    is_file = Path(name).suffix.lower() in (".npz", ".npy", ".tar", ".zip", ".parquet", ".gz", ".tgz")
     return owner not in ("", ".", "..") and name != "" and "/" not in name and not is_file

@@ -15,7 +15,6 @@ _KINDS = {
     "validation": ("validation", "val", "valid", "dev"),
 }
 _ENDING = re.compile(r"[ _-]?(set|data|images|split)$")
-_PATTERNS = ("*.parquet", "*/*.parquet")
 
 
 def split_kind(name: str) -> str | None:
@@ -57,16 +56,16 @@ def _usual(name: str) -> tuple[int, str]:
     return (words.index(word) if word in words else len(words)), name
 
 
-def parquet_names(root: Path) -> list[str]:
-    """Returns the parquet files in a directory and in those right below it, relative to it, sorted."""
-    return sorted(path.relative_to(root).as_posix() for pattern in _PATTERNS for path in root.glob(pattern))
+def shard_names(root: Path, suffix: str) -> list[str]:
+    """Returns the files with a suffix in a directory and in those right below it, relative to it, sorted."""
+    return sorted(path.relative_to(root).as_posix() for top in ("", "*/") for path in root.glob(f"{top}*{suffix}"))
 
 
 def files_by_split(reference: str, names: Sequence[str], split: str | None) -> tuple[list[str], list[str]]:
-    """Returns which of the parquet files ``names`` are the split that is meant, and which are its folder's others.
+    """Returns which of the files ``names`` are the split that is meant, and which are its folder's others.
 
-    A split is the first word of the name of its files (``train-00000-of-00001.parquet``) or the folder that they are
-    in.
+    A split is the first word of the name of its files (``train-00000-of-00001.parquet``), or one that is known, or the
+    folder that they are in. Where no name is known all files are the split ``train``.
 
     Raises:
         DataError: there is no such split, it has to be given, or several folders have one of that name.
@@ -74,7 +73,12 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
     splits: dict[str, list[str]] = {}
     for name in names:
         splits.setdefault(_split_of(PurePosixPath(name)), []).append(name)
-    if split is not None and split not in splits and not any(map(split_kind, splits)) and split_kind(split) == "train":
+    numbered = not any(name[:1].isalpha() for name in splits)
+    if (
+        split not in splits
+        and not any(map(split_kind, splits))
+        and (numbered if split is None else split_kind(split) == "train")
+    ):
         # Files that are numbered, or named after what they hold, are one set.
         return list(names), []
     found = choose_split(reference, splits, split)
@@ -90,7 +94,8 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
 
 
 def _split_of(name: PurePosixPath) -> str:
-    word = name.name.replace(".", "-").partition("-")[0]
+    words = name.name.replace(".", "-").split("-")
+    word = next((word for word in words if split_kind(word)), words[0])
     parent = name.parent.name
     return parent if parent and (split_kind(parent) or not word.isalpha()) else word
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,9 @@ class LabeledSource(ABC):
         """Returns what ``fetch`` does, without names; all indices are there."""
 
     def fingerprint(self) -> str:
-        """Returns the sha256 of the only file."""
-        return sha256_of(self.paths[0])
+        """Returns the sha256 of the only file, or over those of several."""
+        sums = [sha256_of(path) for path in self.paths]
+        return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
     def labels(self, indices: Indices) -> NDArray[np.int64]:
         """Returns the labels of these images, int64 ``[n]``, -1 where none is known, and reads no image for it.

@@ -143,6 +143,19 @@ def refuse_full(path: Path, *, replace: bool) -> None:
         raise OutputError(f"{path} already exists; choose another --out, or add --force to replace it.")
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Refuses a place where no folder can be made, before the work whose results it is for.
+
+    Raises:
+        OutputError: something on the way to it is no folder, or may not be written.
+    """
+    place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not place.is_dir():
+        raise OutputError(f"Cannot write {path}: {place} is no folder; choose another --out.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"Cannot write {path}: {place} may not be written; choose another --out.")
+
+
 def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
     """Refuses an output that is, or contains, something a command reads, however the user asks for it.
 

@@ -478,15 +478,15 @@ def test_links_that_go_round_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"labels": np.arange(3)}, r"has no array of images, uint8 \[N, H, W, C\], but labels"),
+        ({"labels": np.arange(3)}, r"has no array of images, uint8 \[N, H, W, C\] or \[N, H, W\], but labels"),
         ({"a": np.arange(3), "b": pictures(2) / 255}, "has no array of images"),
         ({"a": pictures(2), "b": pictures(2)}, r"has several arrays of images \(a, b\); keep one, or call it images"),
         ({"images": pictures(2) / 255}, r"\[images\] holds float64, not uint8"),
         ({"only": pictures(2) / 255}, r"\[only\] holds float64, not uint8"),
         ({"images": np.array([{}, None])}, r"\[images\] holds Python objects, which are never read"),
         ({"images": pictures(0)}, r"\[images\] has no images"),
-        ({"images": pictures(2)[..., :2]}, r"images are \[N, H, W, C\] with C = 1 or 3"),
-        ({"images": pictures(2)[..., 0]}, r"has the shape \[2, 6, 5\]"),
+        ({"images": pictures(2)[..., :2]}, r"images are \[N, H, W\] or \[N, H, W, C\] with C = 1 or 3"),
+        ({"images": pictures(2)[0]}, r"has the shape \[6, 5, 3\]"),
         ({"images": np.asfortranarray(pictures(2))}, "Fortran order"),
         ({}, "has no array of images"),
     ],
@@ -564,7 +564,7 @@ def test_parquet_files_without_one_column_of_images_are_refused(tmp_path: Path) 
     import pyarrow.parquet as parquet
 
     parquet.write_table(pyarrow.table({"label": [1], "text": ["a"]}), tmp_path / "none.parquet")
-    assert "has no column of images, a struct with bytes and path, but label, text" in refusal(
+    assert "has no column of images, bytes or a struct with bytes and path, but label, text" in refusal(
         tmp_path / "none.parquet"
     )
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -626,8 +626,8 @@ def bomb() -> bytes:
 def test_an_image_that_would_fill_the_memory_is_refused_before_decoding(tmp_path: Path) -> None:
     (tmp_path / "it").mkdir()
     (tmp_path / "it" / "bomb.png").write_bytes(bomb())
-    assert "bomb.png has more than 16,000,000 pixels" in refusal(tmp_path / "it")
-    assert "bomb.png has more than 16,000,000 pixels" in refusal(add_to_tar(tmp_path / "a.tar", {"bomb.png": bomb()}))
+    assert "bomb.png has 100000x100000 pixels" in refusal(tmp_path / "it")
+    assert "bomb.png has 100000x100000 pixels" in refusal(add_to_tar(tmp_path / "a.tar", {"bomb.png": bomb()}))
     assert "has more than 16,000,000 pixels" in refusal(
         write_parquet(tmp_path / "a.parquet", [{"bytes": bomb(), "path": None}])
     )

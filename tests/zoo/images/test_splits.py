@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from igan_zoo.errors import DataError
-from igan_zoo.images.splits import choose_split, files_by_split, parquet_names
+from igan_zoo.images.splits import choose_split, files_by_split, shard_names
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -33,7 +33,7 @@ def test_a_split_is_found_by_file_or_folder_name(
     tmp_path: Path, names: list[str], split: str | None, found: list[int]
 ) -> None:
     root = touch(tmp_path, *names)
-    chosen, others = files_by_split(str(root), parquet_names(root), split)
+    chosen, others = files_by_split(str(root), shard_names(root, ".parquet"), split)
     assert chosen == [names[index] for index in found]
     assert not set(chosen) & set(others)
 

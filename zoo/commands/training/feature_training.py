@@ -46,6 +46,8 @@ def train_on_features(
     from igan_zoo.serving.scorers.feature_encoders import open_encoder
 
     began = time.perf_counter()
+    run = FeatureRun(out)
+    run.refuse_start(resume=resume)
     source = open_source(data, split="train", labeled=True, labels_file=labels_file)
     log_summary(source, source.reference)
     encoder = open_encoder(reference, size or _fitting_size(source))
@@ -63,7 +65,6 @@ def train_on_features(
         sum=found.sum(),
         versions={name: version(name) for name in ("igan-zoo", "torch", "onnxruntime", "numpy")},
     )
-    run = FeatureRun(out)
     run.start(facts, encoder.content, resume=resume)
     _report(run.train(recipe, found, keep, threads))
     print_seconds_since(began)

@@ -27,7 +27,8 @@ MAX_ENCODED_BYTES = 128 * 2**20
 # So many pixels are decoded, and so many may a JPEG have of which libjpeg decodes a smaller version.
 MAX_DECODED, MAX_REDUCED = 50_000_000, 200_000_000
 # A smaller version keeps twice the pixels that are wanted, so that the filter of the last resize decides how it looks;
-# images below so many pixels are decoded whole, to the pixel as in 2016.
+# images below so many pixels are decoded whole.
+# Differs from the 2016 code: its conversion of ImageNet resizes every photo from the whole.
 _SPARE, _WORTH_REDUCING = 2, 2_000_000
 # Images above MAX_PIXELS that are decoded whole at the same time: they take 4 bytes a pixel, and a copy.
 _LARGE = threading.BoundedSemaphore(4)

@@ -62,7 +62,7 @@ class FolderTree:
 
     def beside(self, prefixes: Sequence[str]) -> list[str]:
         """Returns the folders at the top that are neither a split nor among ``prefixes``, where there are splits."""
-        known = {*self.splits, *(prefix.rstrip("/") for prefix in prefixes)}
+        known = {*self.splits, *self._unlabeled, *(prefix.rstrip("/") for prefix in prefixes)}
         return sorted(self._top - known) if self.splits else []
 
     def labels(self, files: Sequence[str], prefixes: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

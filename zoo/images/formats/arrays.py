@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, OutputError, first_line
 from igan_zoo.images.pixels import MAX_PIXELS
+from igan_zoo.images.splits import choose_split, split_kind
 from igan_zoo.images.stored import Content, LabeledSource, consecutive_runs
 from igan_zoo.machine.files import reading, refuse_small_disk
 
-_IMAGES, _LABELS = "images", "labels"
+_IMAGES = "images"
+# What labels are called beside images of the same array's name, such as x_train, or beside whatever images there are.
+_LABELS = {"images": "labels", "x": "y", "X": "y", "data": "labels", "arr_0": "arr_1"}
+_USUAL_LABELS = ("labels", "label", "y", "targets")
+_STATISTICS = ({"mu", "sigma"}, {"mean", "cov"})
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 1
 _BYTES_AT_ONCE = 2**18
@@ -57,20 +62,20 @@ def open_npy(path: Path) -> ArraySource:
     """Opens a ``.npy`` file without reading its images.
 
     Raises:
-        DataError: it is missing, damaged, or not uint8 ``[N, H, W, C]`` with C = 1 or 3 and N > 0.
+        DataError: it is missing, damaged, or not uint8 ``[N, H, W, C]`` with C = 1 or 3, or ``[N, H, W]``, and N > 0.
     """
     with reading(path, "a .npy file", DataError):
         return _open_array(path, path.open("rb"), 0, path.stat().st_size, str(path))
 
 
-def open_npz(path: Path, *, labeled: bool = False) -> ArraySource:
-    """Opens the array ``images`` of a ``.npz`` file, or else its only array of images.
+def open_npz(path: Path, split: str | None = None, *, labeled: bool = False) -> ArraySource:
+    """Opens the array ``images`` of a ``.npz`` file, or else its only array of images, or the one named for ``split``.
 
     What is stored as ``np.savez`` does is read once, for its checksum, and then in place. What
     ``np.savez_compressed`` wrote is unpacked once, to a temporary file without a name.
 
     With ``labeled`` an array ``labels``, integers ``[N]``, has the labels, -1 for none; their sorted values are the
-    classes.
+    classes. Beside ``x_train`` it is called ``y_train``, beside ``arr_0`` ``arr_1``.
 
     Raises:
         DataError: it is missing, damaged, has no such array or several, or it is not as for ``open_npy``; or the labels
@@ -78,7 +83,7 @@ def open_npz(path: Path, *, labeled: bool = False) -> ArraySource:
         OutputError: the folder of temporary files has no room to unpack it.
     """
     with reading(path, "a whole .npz file", DataError), zipfile.ZipFile(path) as archive:
-        key = _choose(path, archive)
+        key = _choose(path, archive, split)
         member = archive.getinfo(f"{key}.npy")
         reference = f"{path}[{key}]"
         if member.flag_bits & _ENCRYPTED:
@@ -92,16 +97,24 @@ def open_npz(path: Path, *, labeled: bool = False) -> ArraySource:
                 _read_header(packed, member.file_size, reference)
             # The source closes this file when it is no longer used.
             source = _open_array(path, _unpacked(path, archive, member), 0, member.file_size, reference)
-        if labeled and f"{_LABELS}.npy" in archive.namelist():
-            source._labels, source.classes = _read_labels(path, archive, len(source))
+        if labeled and (labels := _labels_key(key, archive.namelist())) is not None:
+            source._labels, source.classes = _read_labels(path, archive, labels, len(source))
         return source
 
 
-def _read_labels(path: Path, archive: zipfile.ZipFile, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    with archive.open(f"{_LABELS}.npy") as member:
+def _labels_key(key: str, names: Sequence[str]) -> str | None:
+    """Returns the array of labels for the images ``key``, if there is one."""
+    named = [key.replace(images, labels, 1) for images, labels in _LABELS.items() if key.startswith(images)]
+    return next((name for name in (*named, *_USUAL_LABELS) if f"{name}.npy" in names), None)
+
+
+def _read_labels(
+    path: Path, archive: zipfile.ZipFile, key: str, count: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    with archive.open(f"{key}.npy") as member:
         shape, _, dtype = _header(member)
-        if shape != (count,) or dtype.kind not in "iu":
-            raise DataError(f"{path}[{_LABELS}] is {dtype} {list(shape)}, not integers [{count}], one for each image.")
+        if shape not in ((count,), (count, 1)) or dtype.kind not in "iu":
+            raise DataError(f"{path}[{key}] is {dtype} {list(shape)}, not integers [{count}], one for each image.")
         values = np.frombuffer(member.read(count * dtype.itemsize), dtype).astype(np.int64)
     known = np.unique(values[values >= 0])
     return np.where(values >= 0, np.searchsorted(known, values), -1), tuple(map(str, known.tolist()))
@@ -142,25 +155,30 @@ def _write(file: IO[bytes], content: bytes, path: Path, folder: Path) -> None:
         ) from error
 
 
-def _choose(path: Path, archive: zipfile.ZipFile) -> str:
+def _choose(path: Path, archive: zipfile.ZipFile, split: str | None) -> str:
     keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if _IMAGES in keys:
         return _IMAGES
-    found = []
+    if any(names <= set(keys) for names in _STATISTICS):
+        raise DataError(f"{path} holds the statistics of images ({', '.join(keys)}), and no images.")
+    found = {}
     for key in keys:
         try:
             with archive.open(f"{key}.npy") as member:
                 shape, _, dtype = _header(member)
         except (ValueError, zipfile.BadZipFile):
             continue
-        if len(shape) == 4 and (dtype == np.uint8 or len(keys) == 1):
-            found.append(key)
+        if len(shape) in (3, 4) and (dtype == np.uint8 or len(keys) == 1):
+            found[key] = next((word for word in key.split("_") if split_kind(word)), key)
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
+    if found and all(map(split_kind, found.values())):
+        chosen = choose_split(str(path), found.values(), split)
+        return next(key for key, word in found.items() if word == chosen)
     listed = ", ".join(found or keys) or "nothing"
     if found:
         raise DataError(f"{path} has several arrays of images ({listed}); keep one, or call it images.")
-    raise DataError(f"{path} has no array of images, uint8 [N, H, W, C], but {listed}; call it images.")
+    raise DataError(f"{path} has no array of images, uint8 [N, H, W, C] or [N, H, W], but {listed}; call it images.")
 
 
 def _offset(path: Path, member: zipfile.ZipInfo) -> int:
@@ -204,8 +222,12 @@ def _read_header(file: IO[bytes], size: int, reference: str) -> tuple[int, ...]:
         raise DataError(f"{reference} holds Python objects, which are never read; save one array of uint8.")
     if dtype != np.uint8:
         raise DataError(f"{reference} holds {dtype}, not uint8; convert the images to uint8 of 0 to 255.")
+    if len(shape) == 3 and shape[2] not in (1, 3):
+        shape = (*shape, 1)
     if len(shape) != 4 or shape[3] not in (1, 3):
-        raise DataError(f"{reference} has the shape {list(shape)}; images are [N, H, W, C] with C = 1 or 3.")
+        raise DataError(
+            f"{reference} has the shape {list(shape)}; images are [N, H, W] or [N, H, W, C] with C = 1 or 3."
+        )
     if min(shape) < 1:
         raise DataError(f"{reference} has no images: its shape is {list(shape)}.")
     if fortran:

@@ -26,7 +26,7 @@ from igan_zoo.machine.files import reading, sha256_of
 _ROWS_AT_ONCE = 64
 _BYTES_AT_ONCE = 16 * 2**20
 _BUFFER_BYTES = 2**20
-_USUAL_NAMES = ("image", "img")
+_USUAL_NAMES = ("image", "img", "image_bytes", "jpg", "png")
 _LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
 _PLAIN = re.compile(r"(large_)?string|bool|u?int\d+")
 _UNREAD = -2
@@ -47,6 +47,7 @@ class ParquetSource(LabeledSource):
         super().__init__(reference)
         self.parts = tuple(paths)
         self._files, self._column = files, column
+        self._is_struct = _holds_bytes(files[0].schema_arrow.field(column).type)
         self._label_column = ""
         self._numbers: dict[Any, int] = {}
         self._groups = [
@@ -120,7 +121,7 @@ class ParquetSource(LabeledSource):
             DataError: a file is damaged.
         """
         paths: list[str | None] = [None] * len(self)
-        if self._files[0].schema_arrow.field(self._column).type.get_field_index("path") >= 0:
+        if self._is_struct and self._files[0].schema_arrow.field(self._column).type.get_field_index("path") >= 0:
             paths = [path for file in self._files for path in _values(self.reference, file, f"{self._column}.path")]
         return [path or str(index) for index, path in enumerate(paths)]
 
@@ -140,7 +141,7 @@ class ParquetSource(LabeledSource):
         try:
             self._go_to(index)
             row = self._rows[index - self._first]
-            return row["bytes"] if row.is_valid else row
+            return row["bytes"] if row.is_valid and self._is_struct else row
         except Exception as error:
             raise DataError(f"{self.reference} is damaged at image {index}: {first_line(error)}") from error
 
@@ -187,8 +188,8 @@ def open_parquet(
     """Opens parquet files of one split without reading their images.
 
     The images are in the column of the Hub's type Image, or in the only column that is a struct with the field
-    ``bytes``. ``labeled`` asks for labels, of ``labels_file`` or as ``add_labels`` finds them; ``others`` are the files
-    of the other splits.
+    ``bytes``, or else in the only one of bytes. ``labeled`` asks for labels, of ``labels_file`` or as ``add_labels``
+    finds them; ``others`` are the files of the other splits.
 
     Raises:
         DataError: a file is missing, damaged, has no such column or several, there are no rows, or the file of labels
@@ -261,7 +262,7 @@ def _values(reference: str, file: Any, column: str, group: int | None = None) ->
 def _chunks(group: Any, column: str) -> list[Any]:
     """Returns the metadata of what a row group has of a column: its bytes and its paths."""
     chunks = [group.column(place) for place in range(group.num_columns)]
-    return [chunk for chunk in chunks if chunk.path_in_schema.startswith(f"{column}.")]
+    return [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column]
 
 
 def _rows_at_once(chunks: list[Any], num_rows: int, column: str) -> int:
@@ -270,7 +271,8 @@ def _rows_at_once(chunks: list[Any], num_rows: int, column: str) -> int:
     Rows that repeat each other may be in the file once, in a dictionary: any row may then be as large as the column.
     """
     size = max(1, sum(chunk.total_uncompressed_size for chunk in chunks))
-    repeated = any(chunk.has_dictionary_page for chunk in chunks if chunk.path_in_schema == f"{column}.bytes")
+    held = (column, f"{column}.bytes")
+    repeated = any(chunk.has_dictionary_page for chunk in chunks if chunk.path_in_schema in held)
     rows = int(_BYTES_AT_ONCE * (1 if repeated else num_rows) // size)
     return max(1, min(_ROWS_AT_ONCE, rows))
 
@@ -278,13 +280,16 @@ def _rows_at_once(chunks: list[Any], num_rows: int, column: str) -> int:
 def _image_column(path: File, schema: Any) -> str:
     structs = [field.name for field in schema if _holds_bytes(field.type)]
     typed = [name for name, feature in _features(schema).items() if feature.get("_type") == "Image" and name in structs]
-    usual = [name for name in _USUAL_NAMES if name in structs]
-    for names in (typed, structs, usual):
+    plain = [field.name for field in schema if str(field.type) in ("binary", "large_binary")]
+    usual = [[name for name in _USUAL_NAMES if name in names] for names in (structs, plain)]
+    for names in (typed, structs, usual[0]) if structs else (usual[1], plain):
         if len(names) == 1:
             return names[0]
-    if structs:
-        raise DataError(f"{path} has several columns of images ({', '.join(structs)}); keep one, or call it image.")
-    raise DataError(f"{path} has no column of images, a struct with bytes and path, but {', '.join(schema.names)}.")
+    if found := structs or plain:
+        raise DataError(f"{path} has several columns of images ({', '.join(found)}); keep one, or call it image.")
+    raise DataError(
+        f"{path} has no column of images, bytes or a struct with bytes and path, but {', '.join(schema.names)}."
+    )
 
 
 def _holds_bytes(kind: Any) -> bool:

@@ -21,7 +21,7 @@ from igan_zoo.images.loading import UsableImages, refuse_lost_classes, report_sk
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import LabeledSource
 from igan_zoo.images.summary import log_summary
-from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, sha256_of
+from igan_zoo.machine.files import alone, atomic_file, refuse_small_disk, refuse_unwritable, sha256_of
 from igan_zoo.machine.progress import Progress
 
 # 201 MB at 128x128x3.
@@ -54,6 +54,8 @@ def prepare_shards(
     """
     if (Path(source) / MANIFEST).is_file():
         raise DataError(f"{source} holds shards already; give what they were made from.")
+    _refuse_other_contents(out)
+    refuse_unwritable(out)
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file, stream=True)
     log_summary(opened, opened.reference)
     new = Manifest(
@@ -66,7 +68,6 @@ def prepare_shards(
         crop=crop,
         classes=opened.classes,
     )
-    _refuse_other_contents(out)
     with alone(out, OutputError(f"Another process prepares {out}: wait for it, or choose another --out.")):
         manifest = _begin(out, new)
         if strict and manifest.skipped:
