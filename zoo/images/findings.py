@@ -21,7 +21,7 @@ class Finding:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.reason}: {self.count:,} ({', '.join(self.examples)}{more})"
+        return f"{self.count:,} {self.reason} ({', '.join(self.examples)}{more})"
 
 
 @dataclass

@@ -120,8 +120,8 @@ def _open_directory(root: Path, split: str | None, labeled: bool, labels_file: P
         chosen, others = ([root / name for name in part] for part in files_by_split(str(root), names, split))
         return open_parquet(chosen, title, labeled=labeled, labels_file=labels_file, others=others)
     if tars and not image_files(root):
-        chosen, _ = files_by_split(str(root), tars, split)
-        return open_tars([root / name for name in chosen], title, labeled=labeled, labels_file=labels_file)
+        archives, _ = files_by_split(str(root), tars, split)
+        return open_tars([root / name for name in archives], title, labeled=labeled, labels_file=labels_file)
     return open_folder(root, split, labeled=labeled, labels_file=labels_file)
 
 

@@ -80,7 +80,7 @@ def test_a_line_says_it_before_work(photos: Path, caplog: pytest.LogCaptureFixtu
         "train: 10 images (PNG 3, JPEG 3, WEBP 2, unknown 2); 2 classes: cat 3, dog 4; 3 without a label; "
         "1 other files and folders ignored"
     )
-    assert missed == "Passed over: .nef images, which are not read: 1 (dog/raw.nef)"
+    assert missed == "Passed over: 1 .nef images, which are not read (dog/raw.nef)"
 
 
 def test_inspect_prints_a_table_json_and_a_page(igan_zoo: Cli, photos: Path, tmp_path: Path) -> None:

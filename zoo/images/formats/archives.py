@@ -64,7 +64,7 @@ class ArchiveSource(LabeledSource):
         if not members.names:
             raise DataError(f"There is no image in {reference}.")
         self._members = members
-        self._chosen = range(len(members.names))
+        self._chosen: Sequence[int] = range(len(members.names))
         self.findings = members.findings.listed()
 
     def __len__(self) -> int:
