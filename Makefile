@@ -13,7 +13,7 @@ EXTRAS := cpu train serve grpc dask ray dev
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo web test check proto locks audit sbom clean
+.PHONY: demo web test check docs proto locks audit sbom clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
@@ -31,6 +31,16 @@ check: $(VENV)/.installed-dev
 	rm -rf build
 	$(OURSELVES) --target build/typing .
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
+
+# The documentation as a site in build/site, with search and a dark mode. Every link and anchor is checked.
+PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/*.png docs/*.svg docs/lab/* docs/digits/* \
+	models/*/README.md models/*/*.png zoo/bundled/*/README.md zoo/bundled/*/*.png)
+
+docs: $(VENV)/docs/.installed
+	rm -rf build/pages
+	mkdir -p build/pages
+	cp --parents --dereference $(PAGES) build/pages
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet
 
 # onnxruntime for browsers, into the page's package data: with it the page can run models on the reader's own device.
 # From npm, 33 MB of which 14 are kept.
@@ -74,12 +84,13 @@ locks: $(TOOLS)/.installed
 		--output-file $(LOCKS)/dev.txt
 	echo torch | $(COMPILE) - --output-file $(LOCKS)/torch.txt
 	printf '%s\n' cyclonedx-bom pip-audit uv | $(COMPILE) - --output-file $(LOCKS)/tools.txt
+	echo mkdocs-material | $(COMPILE) - --output-file $(LOCKS)/docs.txt
 
 # Known vulnerabilities of everything that is locked, from osv.dev. build/audit.json is there if its data could be had.
 audit: $(TOOLS)/.installed
 	rm -f build/audit.json
 	$(TOOLS)/bin/pip-audit --progress-spinner off --vulnerability-service osv --disable-pip --require-hashes \
-		$(addprefix --requirement $(LOCKS)/,$(addsuffix .txt,cpu serve cuda dev torch torch-cpu tools)) \
+		$(addprefix --requirement $(LOCKS)/,$(addsuffix .txt,cpu serve cuda dev torch torch-cpu tools docs)) \
 		--format json --output build/audit.json
 
 # What a release is made of, as a CycloneDX document: the server's packages as they are installed, with their licenses.
@@ -112,4 +123,9 @@ $(VENV)/.installed-dev: $(SETUP) $(addprefix $(LOCKS)/,dev.txt torch.txt torch-c
 $(TOOLS)/.installed: $(LOCKS)/tools.txt
 	python3 -m venv --clear $(TOOLS)
 	$(TOOLS)/bin/python $(LOCKED)/tools.txt
+	touch $@
+
+$(VENV)/docs/.installed: $(LOCKS)/docs.txt
+	python3 -m venv --clear $(VENV)/docs
+	$(VENV)/docs/bin/python $(LOCKED)/docs.txt
 	touch $@

@@ -46,14 +46,16 @@ def test_the_commands_work_in_the_order_given(tmp_path: Path, sources: dict[str,
         (tmp_path / folder).mkdir()
         for path in (REPOSITORY / folder).iterdir():
             (tmp_path / folder / path.name).symlink_to(path.resolve())
-    small = {**sources, "my_photos": sources["your own images"]}
+    small = {**sources, "my_photos": sources["your own images"], "new_photos": REPOSITORY / "docs" / "digits"}
     for command in commands():
         arguments = [str(small.get(word, word)) for word in shlex.split(command)]
         if arguments[0] == "curl" or arguments[1] in SERVERS:
             continue
         if arguments[1:3] == ["reproduce", "table1"]:
             arguments.append("--dry-run")
-        if arguments[1] == "train":
+        if arguments[1:3] == ["train", "custom"]:
+            arguments += ["--set", "steps=20"]
+        elif arguments[1] == "train":
             narrow = [] if arguments[2].startswith("mnist") else ["network_width=0.0625", "epoch_images=40"]
             arguments += [word for setting in [*TINY, "epochs=2", *narrow] for word in ("--set", setting)]
             arguments = ["20" if word == "4000" else word for word in arguments]
@@ -110,14 +112,26 @@ def served(arguments: list[str], folder: Path) -> Iterator[str]:
 
 
 def test_the_client_without_igan_zoo_reads_the_seven() -> None:
-    script, _ = blocks("python")
+    (script,) = [block for block in blocks("python") if "import igan_zoo" not in block]
     assert len(script.strip().splitlines()) <= 10
     assert run([sys.executable, "-c", script], REPOSITORY).startswith("digit 7, probability ")
 
 
-def test_the_lines_of_python_classify_the_seven() -> None:
-    _, script = blocks("python")
-    assert run([sys.executable, "-c", script], REPOSITORY).startswith("(('7', 0.9")
+def test_the_lines_of_python_print_answers_and_scores() -> None:
+    classified, scored = [
+        run([sys.executable, "-c", block], REPOSITORY) for block in blocks("python") if "import igan_zoo" in block
+    ]
+    assert classified.startswith("(('7', 0.9")
+    score, error = map(float, scored.split())
+    assert 5 < score < 10, "of the ten classes"
+    assert 0 < error < 0.5
+
+
+def test_every_page_of_the_documentation_is_in_the_index_and_on_the_site() -> None:
+    docs = REPOSITORY / "docs"
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"README.md", "digits/README.md"}
+    assert pages <= set(re.findall(r"\]\(([^)#]+)\)", (docs / "README.md").read_text()))
+    assert pages <= set(re.findall(r": docs/(\S+)", (REPOSITORY / "mkdocs.yml").read_text()))
 
 
 def agree(line: str, promised: str) -> bool:
