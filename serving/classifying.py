@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
 from igan_zoo.images.batches import decode_ahead
-from igan_zoo.images.memory import ListedImages
 from igan_zoo.images.pixels import ImageArray, Shape, quiet_pillow
-from igan_zoo.images.stored import ImageSource, StoredImage
+from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.engine import Arrays, Engine
+from igan_zoo.serving.notes import Expected, notes_on
 
+_UNKNOWN = Expected()
 # Index and pixels of an image of a source.
 _Decoded = tuple[int, NDArray[np.uint8] | ImageError]
 
@@ -26,40 +27,46 @@ _Decoded = tuple[int, NDArray[np.uint8] | ImageError]
 class Classification:
     """The answer for one image: classes with their probabilities, best first, and D(x) = Z / (Z + 1).
 
-    ``file`` is the image's name: its path, or its place among those that were given, such as ``image 0``.
+    ``file`` is the image's name: its path, or its place among those that were given, such as ``image 0``. ``note`` says
+    where the image is hardly of the model's kind.
     """
 
     file: str
     classes: tuple[tuple[str, float], ...]
     realness: float
+    note: str | None = None
 
 
 def classify(
     engine: Engine,
     names: tuple[str, ...],
-    images: Sequence[StoredImage],
+    images: ImageSource,
     *,
     top: int,
     crop: bool = False,
     batch_size: int = 100,
+    expected: Expected = _UNKNOWN,
 ) -> Iterator[Classification | ImageError]:
     """Yields the answer for each image in order, or the error of one that cannot be used.
 
     ``crop`` takes the largest central part of the classifier's aspect ratio before resizing. Files are decoded on all
-    cores while the batch before is being answered, if the first is large enough for that to pay.
+    cores while the batch before is being answered, if the first is large enough for that to pay. ``expected`` is what
+    the model's own images are like, for the notes.
     """
-    for batch, outputs in answered(engine, ListedImages(images), "classifying", crop=crop, batch_size=batch_size):
+    for batch, outputs in answered(engine, images, "classifying", crop=crop, batch_size=batch_size):
+        usable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+        notes = iter(notes_on(np.stack(usable), outputs["realness"], expected) if usable else ())
         row = 0
         for index, pixels in batch:
             if isinstance(pixels, ImageError):
                 yield pixels
             else:
-                yield answer(names, images[index].name, outputs, row, top)
+                yield replace(answer(names, images.name(index), outputs, row, top), note=next(notes))
                 row += 1
 
 
 def realness_of(
-    engine: Engine, images: Sequence[StoredImage], *, crop: bool = False, batch_size: int = 100
+    engine: Engine, images: ImageSource, *, crop: bool = False, batch_size: int = 100
 ) -> NDArray[np.float32]:
     """Returns D(x) = Z / (Z + 1) of every image, float32 ``[N]`` in [0, 1].
 
@@ -67,7 +74,7 @@ def realness_of(
         ImageError: an image cannot be used.
     """
     found = [np.zeros(0, np.float32)]
-    for batch, outputs in answered(engine, ListedImages(images), "judging", crop=crop, batch_size=batch_size):
+    for batch, outputs in answered(engine, images, "judging", crop=crop, batch_size=batch_size):
         for _, pixels in batch:
             if isinstance(pixels, ImageError):
                 raise pixels

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError, InterfaceError, ModelDirectoryError
-from igan_zoo.images.given import stored_images
+from igan_zoo.images.sources import open_given
 from igan_zoo.latents import Distribution
 from igan_zoo.machine.progress import Progress, showing_progress
+from igan_zoo.models.class_words import readable
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.classifying import Classification, classify, realness_of
 from igan_zoo.serving.engine import Device, Engine, Graph, Precision, check_specification, load_engine
+from igan_zoo.serving.notes import Expected
 from igan_zoo.serving.sampling import sample
 
 if TYPE_CHECKING:
@@ -103,6 +105,12 @@ class LoadedModel:
         if self.spec is not None:
             return self.spec.image.crop
         return self._graph("classifier").metadata.get(CROP_KEY) == "true"
+
+    @property
+    def expected(self) -> Expected:
+        """What the images are like that the classifier knows, for notes beside its answers."""
+        # MNIST's digits are white on black; whoever photographs paper has them the other way.
+        return Expected(light_on_dark=self.spec is not None and self.spec.dataset.id == "ylecun/mnist")
 
     def sample(
         self, count: int, *, seed: int = 0, start: int = 0, batch_size: int = 250, progress: bool = False
@@ -187,9 +195,9 @@ class LoadedModel:
         """Returns the classes of images, an answer for each in order.
 
         Args:
-            images: one or several of: the path of an image file, or of a folder of them; the bytes of such a file;
-                a Pillow image; an array uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. Images of
-                any size are brought to the classifier's.
+            images: one or several of: the path of an image file, of a folder or an archive of them, or of an array; the
+                bytes of an image file; a Pillow image; an array uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]``
+                with C = 1 or 3. Images of any size are brought to the classifier's.
             top: how many classes an answer has, best first.
             batch_size: how many images run together.
             errors: ``"raise"`` raises the error of the first image that cannot be used; ``"return"`` puts each error in
@@ -200,9 +208,12 @@ class LoadedModel:
             ImageError: an image cannot be used; the message names it.
             ModelDirectoryError: the model was loaded without a classifier.
         """
-        names, stored = self.classes, stored_images(images)
+        names, source, crop = readable(self.classes), open_given(images), self.crop
         with showing_progress(progress):
-            answers = list(classify(self.engine, names, stored, top=top, crop=self.crop, batch_size=batch_size))
+            found = classify(
+                self.engine, names, source, top=top, crop=crop, batch_size=batch_size, expected=self.expected
+            )
+            answers = list(found)
         if errors == "raise":
             for answer in answers:
                 if isinstance(answer, ImageError):
@@ -221,7 +232,7 @@ class LoadedModel:
         """
         self._graph("classifier")
         with showing_progress(progress):
-            return realness_of(self.engine, stored_images(images), crop=self.crop, batch_size=batch_size)
+            return realness_of(self.engine, open_given(images), crop=self.crop, batch_size=batch_size)
 
     def evaluate(
         self,

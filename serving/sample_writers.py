@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import MissingExtraError, OutputError
 from igan_zoo.images.files.decoding import decode_image
-from igan_zoo.images.pixels import Shape, encode_png
+from igan_zoo.images.pixels import Shape, encode_png, grid, write_image
 from igan_zoo.machine.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
 from igan_zoo.machine.progress import Progress
 
 _ROWS_PER_GROUP = 1000
 _SMALLEST_PNG = 57
+_MOST_IN_A_PICTURE = 2500
 _FEATURES = {"info": {"features": {"image": {"_type": "Image"}}}}
 
 Images = NDArray[np.uint8]
@@ -192,10 +193,31 @@ def _parquet(out: Path, samples: Samples) -> Iterator[Add]:
             flush()
 
 
+@contextmanager
+def _picture(out: Path, samples: Samples) -> Iterator[Add]:
+    """All images in one picture, as a grid."""
+    if samples.count > _MOST_IN_A_PICTURE:
+        raise OutputError(
+            f"A picture shows at most {_MOST_IN_A_PICTURE:,} images, not {samples.count:,}; write .npz, .tar or "
+            ".parquet, or a folder."
+        )
+    shown: list[Images] = []
+
+    def add(images: Batch) -> None:
+        channels = samples.image_shape[-1]
+        shown.extend(
+            decode_image(image, out.name, Shape(channels)) if isinstance(image, bytes) else image for image in images
+        )
+
+    yield add
+    write_image(out, grid(np.stack(shown)))
+
+
 _WRITERS: dict[str, Callable[[Path, Samples], AbstractContextManager[Add]]] = {
     ".npz": _npz,
     ".tar": _tar,
     ".parquet": _parquet,
+    ".png": _picture,
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from igan_zoo.errors import ImageError
-from igan_zoo.images.given import stored_images
 from igan_zoo.images.pixels import WORTH_THREADS
+from igan_zoo.images.sources import open_given
 from igan_zoo.models import store
 from igan_zoo.serving.classifying import Classification, classify, logit_batches
 from igan_zoo.serving.engine import Engine, load_engine
@@ -31,7 +31,7 @@ def test_files_are_answered_in_order_and_a_bad_one_does_not_stop_the_rest(engine
         files.append(tmp_path / f"{index}.png")
         Image.fromarray(image).save(files[-1])
     files.insert(3, tmp_path / "none.png")
-    answers = list(classify(engine, NAMES, stored_images(files), top=3, batch_size=2))
+    answers = list(classify(engine, NAMES, open_given(files), top=3, batch_size=2))
     bad = answers.pop(3)
     assert isinstance(bad, ImageError)
     for answer, label, file in zip(answers, labels, [file for file in files if file.exists()], strict=True):
@@ -52,8 +52,8 @@ def test_large_files_are_answered_in_order_by_threads(engine: Engine, tmp_path: 
         Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1) // 2 + dirt).save(file)
     assert files[0].stat().st_size >= WORTH_THREADS
     files[20].write_bytes(b"no image")
-    answers = list(classify(engine, NAMES, stored_images(files), top=1, batch_size=7))
-    alone = [answer for file in files for answer in classify(engine, NAMES, stored_images(file), top=1)]
+    answers = list(classify(engine, NAMES, open_given(files), top=1, batch_size=7))
+    alone = [answer for file in files for answer in classify(engine, NAMES, open_given(file), top=1)]
     assert isinstance(answers[20], ImageError)
     for together, single, file in zip(answers, alone, files, strict=True):
         if isinstance(together, Classification) and isinstance(single, Classification):

@@ -17,8 +17,10 @@ from igan_zoo.machine.files import atomic_file
 if TYPE_CHECKING:
     from PIL import Image
 
-# What a panel shows: the ending of its keys, its title, and the least value that its logarithmic axis can show.
-_PANELS = (("_loss", "losses", 0.0), ("_error", "share of errors", 1e-4))
+# What a panel shows: the ending of its keys, and its title.
+_PANELS = (("_loss", "losses"), ("_error", "share of errors"))
+# Errors are shown on a logarithmic axis where they fall at least so far, and on one that begins at 0 elsewhere.
+_FALL = 10.0
 # A curve of so few points has each of them marked: a single one would be invisible.
 _FEW = 20
 
@@ -28,32 +30,49 @@ def draw_curves(path: Path, log: Sequence[Mapping[str, Any]]) -> None:
 
     A key that ends in ``_loss`` or ``_error`` is a curve. Rows may lack it or have None; they are left out of it, as
     are values that are not finite. The horizontal axis is ``images`` (seen so far) if the log has it, else ``epoch``;
-    rows without it are left out. The vertical axis is logarithmic unless a loss is negative or 0; errors below 1e-4 are
-    drawn at 1e-4.
+    rows without it are left out. The vertical axis of losses is logarithmic unless one is negative or 0. That of errors
+    begins at 0, or is logarithmic where the errors that training does not see (or, without those, all) fall to a tenth;
+    what is below half of their smallest is then drawn there.
 
     Raises:
         OutputError: ``path`` cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     abscissa = "images" if any(row.get("images") is not None for row in log) else "epoch"
     rows = [row for row in log if row.get(abscissa) is not None]
-    panels = [(_keys(rows, ending), title, least) for ending, title, least in _PANELS]
-    panels = [panel for panel in panels if panel[0]] or [([], "losses", 0.0)]
+    panels = [(_keys(rows, ending), title) for ending, title in _PANELS]
+    panels = [panel for panel in panels if panel[0]] or [([], "losses")]
 
     figure = Figure(figsize=(4.5 * len(panels), 3.5), layout="constrained")
-    for axes, (keys, title, least) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        positive = True
-        for key in keys:
-            points = [(row[abscissa], max(row[key], least)) for row in rows if _is_number(row.get(key))]
-            positive &= all(value > 0 for _, value in points)
-            axes.plot(*zip(*points, strict=True), label=key.replace("_", " "), marker="." if len(points) < _FEW else "")
-        axes.set(xlabel=abscissa, title=title, yscale="log" if keys and positive else "linear")
+    for axes, (keys, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        curves = {key: [(row[abscissa], row[key]) for row in rows if _is_number(row.get(key))] for key in keys}
+        least = _least_error(curves) if title != "losses" else None
+        for key, points in curves.items():
+            shown = [(at, value if least is None else max(value, least)) for at, value in points]
+            axes.plot(*zip(*shown, strict=True), label=key.replace("_", " "), marker="." if len(points) < _FEW else "")
+        positive = all(value > 0 for points in curves.values() for _, value in points)
+        axes.set(xlabel=abscissa, title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if title == "losses":
+            axes.set_yscale("log" if keys and positive else "linear")
+        else:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set_yscale("linear" if least is None else "log")
+            axes.set_ylim(bottom=0 if least is None else least)
         axes.grid(alpha=0.3)
         if keys:
             axes.legend()
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _least_error(curves: Mapping[str, Sequence[tuple[float, float]]]) -> float | None:
+    """Returns where a logarithmic axis of errors begins; None where one that begins at 0 shows them better."""
+    unseen = {key: points for key, points in curves.items() if not key.startswith("labelled")} or curves
+    errors = [value for points in unseen.values() for _, value in points if value > 0]
+    return min(errors) / 2 if errors and _FALL * min(errors) <= max(errors) else None
 
 
 def _keys(rows: Iterable[Mapping[str, Any]], ending: str) -> list[str]:

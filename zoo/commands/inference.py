@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from igan_zoo.errors import IganZooError
 if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
 
+_STDIN = "-"
+
 
 @click.command()
 @click.argument("model", required=False, type=MODEL)
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default="samples.npz",
     show_default=True,
-    help="Where to write: X.npz, X.tar, X.parquet, or a folder of PNG files.",
+    help="Where to write: X.npz, X.tar, X.parquet, a folder of PNG files, or X.png for one picture of all.",
 )
 @click.option("--batch-size", type=BATCH_SIZE, default=250, show_default=True, help="Images that run together.")
 @executor_options
@@ -78,7 +81,7 @@ def sample(
     from igan_zoo.serving.sample_writers import check_output, write_samples
 
     began = time.perf_counter()
-    picture = out.with_name(f"{out.stem}-grid.png")
+    picture = out if out.suffix == ".png" else out.with_name(f"{out.stem}-grid.png")
     keep_inputs([out, picture], [model])
     if executor != "ranks":
         check_output(out, replace=force)
@@ -115,44 +118,53 @@ def sample(
             click.echo(f"{shared}: its images are drawn; the last rank writes {out}", err=True)
             return
         first = drawn
-    write_image(picture, grid(first))
     size = "x".join(map(str, shape))
     click.echo(f"{out}: {count:,} images {size}, seed {seed}, from index {start}")
-    click.echo(f"{picture}: the first {len(first)}")
+    if picture != out:
+        write_image(picture, grid(first))
+        click.echo(f"{picture}: the first {len(first)}")
     print_seconds_since(began)
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER...", type=MODEL)
+@click.argument("arguments", nargs=-1, required=True, metavar="[MODEL] IMAGE|FOLDER|ARCHIVE|-...", type=MODEL)
 @click.option(
     "--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes to print for each image."
 )
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: file, class, probability, ..., realness, note.")
 @json_option
 @threads_option
 @variant_option
 @device_option
 def classify(
-    arguments: tuple[str, ...], top: int, as_json: bool, threads: int | None, variant: Any, device: Any
+    arguments: tuple[str, ...], top: int, as_csv: bool, as_json: bool, threads: int | None, variant: Any, device: Any
 ) -> None:
-    """Classify image files, or all in a folder: class, probability, and how real the image looks to D."""
-    from dataclasses import asdict
+    """Classify images: class, probability, and how real the image looks to D.
+
+    Takes image files, folders, archives, files of arrays, and - for an image on standard input.
+    """
+    from dataclasses import asdict, replace
 
     from igan_zoo.api import load
+    from igan_zoo.commands.answers import print_answers, print_answers_as_csv
 
     began = time.perf_counter()
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same answers; give one")
     model, images = _split_model(arguments)
     loaded = load(model, roles=["classifier"], device=device, variant=variant, threads=threads)
     announce(loaded)
-    answers = loaded.classify(images, top=top, errors="return", progress=True)
+    given = [sys.stdin.buffer.read() if str(image) == _STDIN else image for image in images]
+    answers = loaded.classify(given, top=top, errors="return", progress=True)
+    if images == [Path(_STDIN)]:
+        answers = [answer if isinstance(answer, IganZooError) else replace(answer, file=_STDIN) for answer in answers]
     good = [answer for answer in answers if not isinstance(answer, IganZooError)]
     if as_json:
         print_json([asdict(answer) for answer in good])
+    elif as_csv:
+        print_answers_as_csv(good, top)
     elif good:
-        rows = [
-            (answer.file, "  ".join(f"{name} {share:.4f}" for name, share in answer.classes), f"{answer.realness:.4f}")
-            for answer in good
-        ]
-        print_table([("file", "class and probability", "realness"), *rows])
+        print_answers(good)
     print_seconds_since(began)
     bad = [answer for answer in answers if isinstance(answer, IganZooError)]
     for error in bad[:-1]:
@@ -247,7 +259,7 @@ def _split_model(arguments: Sequence[str]) -> tuple[str | None, list[Path]]:
     from igan_zoo.models.spec import CONFIG
 
     first, rest = Path(arguments[0]), [Path(argument) for argument in arguments[1:]]
-    is_image = first.suffix.lower() in SUFFIXES or (first.exists() and first.suffix != ".onnx")
+    is_image = str(first) == _STDIN or first.suffix.lower() in SUFFIXES or (first.exists() and first.suffix != ".onnx")
     if rest and (not is_image or (first / CONFIG).is_file()):
         return arguments[0], rest
     return None, [first, *rest]

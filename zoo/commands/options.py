@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,21 @@ precision_option = click.option(
     help="Arithmetic; bf16 is a faster preview, by OpenVINO, on processors that have it.",
 )
 SEED = click.IntRange(0, 2**64 - 1)
+
+
+class Count(click.IntRange):
+    """A whole number, also as people write large ones: 5k, 50_000, 50,000, 1.5M."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        written = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", re.sub(r"[_,]", "", str(value).strip().lower()))
+        if written is not None:
+            number = Decimal(written[1]) * {"": 1, "k": 1000, "m": 1_000_000}[written[2]]
+            value = int(number) if number == int(number) else value
+        return super().convert(value, param, ctx)
+
+
 # Beyond these, numbers overflow or fill the memory before anything else is wrong.
-IMAGES = click.IntRange(1, 2**31)
+IMAGES = Count(1, 2**31)
 START = click.IntRange(0, 2**62)
 BATCH_SIZE = click.IntRange(1, 2**20)
 THREADS = click.IntRange(1, 2**12)

@@ -78,6 +78,34 @@ class ListedImages(LabeledSource):
         return digest.hexdigest()
 
 
+class JoinedSource(LabeledSource):
+    """Several sources as one, in their order."""
+
+    def __init__(self, sources: Sequence[LabeledSource]) -> None:
+        super().__init__(", ".join(source.reference for source in sources))
+        self.sources = sources
+        self.encoded = any(source.encoded for source in sources)
+        self._starts = np.cumsum([0, *map(len, sources)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def name(self, index: int) -> str:
+        source, inside = self._place(index)
+        return source.name(inside)
+
+    def _contents(self, indices: Sequence[int]) -> Sequence[Content]:
+        return [source.fetch([inside])[0].content for source, inside in map(self._place, indices)]
+
+    def _place(self, index: int) -> tuple[LabeledSource, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.sources[number], int(index - self._starts[number])
+
+    def fingerprint(self) -> str:
+        """Returns the sha256 over those of the sources."""
+        return hashlib.sha256("\n".join(source.fingerprint() for source in self.sources).encode()).hexdigest()
+
+
 def open_memory(images: NDArray[Any] | Iterable[GivenImage]) -> MemorySource | ListedImages:
     """Opens an array, uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an iterable of images, which is kept in memory.
 

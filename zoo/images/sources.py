@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +20,21 @@ from igan_zoo.images.formats.shards import MANIFEST, open_shards
 from igan_zoo.images.formats.svhn import has_svhn_files, open_svhn
 from igan_zoo.images.formats.tars import open_tars
 from igan_zoo.images.formats.zips import open_zip
+from igan_zoo.images.given import stored_images
 from igan_zoo.images.hub_data import hub_files
-from igan_zoo.images.memory import open_memory
+from igan_zoo.images.memory import JoinedSource, ListedImages, open_memory
 from igan_zoo.images.splits import choose_split, files_by_split, shard_names, split_kind
 from igan_zoo.images.stored import LabeledSource
 
 if TYPE_CHECKING:
-    from igan_zoo.images.given import GivenImage
+    from igan_zoo.images.given import GivenImage, GivenImages
 
 _KINDS = (
     "a folder, .npz, .npy, .tar, .zip or .parquet file, shards, SVHN's or MNIST's files, or a Hub id such as "
     "uoft-cs/cifar10"
 )
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_ARCHIVES = (".npz", ".npy", ".tar", ".parquet", ".zip", *_COMPRESSED)
 # Configurations that are meant when none is named.
 _CONFIGURATIONS = {"ufldl-stanford/svhn": "cropped_digits"}
 
@@ -77,6 +81,28 @@ def open_source(
     files, others = hub_files(name, configuration, split, stream=stream)
     title = f"{reference} ({split})" if split else reference
     return open_parquet(files, title, labeled=labeled, labels_file=labels_file, others=others)
+
+
+def open_given(images: GivenImages) -> LabeledSource:
+    """Opens what ``stored_images`` takes, one or several, and archives and files of arrays beside them.
+
+    Raises:
+        ImageError: a folder without images, or something that is none of these.
+        DataError: an archive is damaged.
+    """
+    if isinstance(images, str | PathLike):
+        images = [images]
+    if not isinstance(images, list | tuple) or not any(map(_is_archive, images)):
+        return ListedImages(stored_images(images))
+    parts: list[LabeledSource] = []
+    for archive, group in groupby(images, _is_archive):
+        some = list(group)
+        parts += [open_source(Path(one)) for one in some] if archive else [ListedImages(stored_images(some))]
+    return parts[0] if len(parts) == 1 else JoinedSource(parts)
+
+
+def _is_archive(image: Any) -> bool:
+    return isinstance(image, str | PathLike) and Path(image).is_file() and Path(image).name.lower().endswith(_ARCHIVES)
 
 
 def is_local(reference: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from igan_zoo.errors import ImageError
 from igan_zoo.images.pixels import Shape
 from igan_zoo.images.stored import StoredImage
+from igan_zoo.models.class_words import readable
 from igan_zoo.serving.classifying import Classification, answer
 from igan_zoo.serving.server.models.decoding import Decoder, Pixels
 from igan_zoo.serving.server.models.hosted import HostedGraph
@@ -28,7 +29,7 @@ async def classify_uploads(
         QueueFullError, DeadlineError: as ``HostedGraph.run``.
         UploadError: as ``images``.
     """
-    names, crop = graph.loaded.classes, graph.loaded.crop
+    names, crop = readable(graph.loaded.classes), graph.loaded.crop
     height, width, channels = graph.graph.image_shape
     shape = Shape(channels, height, width, crop)
     answers: list[Answer] = []

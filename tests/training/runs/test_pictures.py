@@ -53,9 +53,28 @@ def test_losses_and_errors_have_a_panel_each(tmp_path: Path, drawing: Drawing) -
         assert (picture.format, picture.size) == ("PNG", (900, 350))
     assert [axes.get_title() for axes in drawing.axes] == ["losses", "share of errors"]
     assert [axes.get_xlabel() for axes in drawing.axes] == ["epoch", "epoch"]
-    assert [axes.get_yscale() for axes in drawing.axes] == ["log", "log"]
+    assert [axes.get_yscale() for axes in drawing.axes] == ["log", "linear"]
+    assert drawing.axes[1].get_ylim()[0] == 0
     assert drawing.curves(0) == {"labelled loss": ([1, 2], [2.0, 1.0]), "feature matching loss": ([1, 2], [5.0, 4.0])}
-    assert drawing.curves(1) == {"test error": ([1, 2], [0.5, 1e-4])}
+    assert drawing.curves(1) == {"test error": ([1, 2], [0.5, 0.0])}
+
+
+def test_errors_that_fall_far_are_on_a_logarithmic_axis_that_ends_below_them(tmp_path: Path, drawing: Drawing) -> None:
+    log = [
+        {"epoch": 1, "labelled_error": 0.5, "validation_error": 0.4},
+        {"epoch": 2, "labelled_error": 0.0, "validation_error": 0.02},
+    ]
+    draw_curves(tmp_path / "curves.png", log)
+    assert drawing.axes[0].get_yscale() == "log"
+    assert drawing.axes[0].get_ylim()[0] == pytest.approx(0.01)
+    assert drawing.curves(0)["labelled error"] == ([1, 2], [0.5, 0.01])
+
+
+def test_a_validation_error_that_stays_high_has_an_axis_from_zero(tmp_path: Path, drawing: Drawing) -> None:
+    log = [{"epoch": at, "labelled_error": 0.5 / at**3, "validation_error": 0.6 - at / 100} for at in (1, 2, 3)]
+    draw_curves(tmp_path / "curves.png", log)
+    assert drawing.axes[0].get_yscale() == "linear"
+    assert all(float(at).is_integer() for at in drawing.axes[0].get_xticks()), "there is no epoch 1.5"
 
 
 def test_without_errors_there_is_one_panel(tmp_path: Path, drawing: Drawing) -> None:

@@ -1,0 +1,23 @@
+"""Words for ImageNet's classes, whose folders are called by the numbers of WordNet's synsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+_SYNSET = re.compile(r"n\d{8}")
+
+
+def readable(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of classes for people: a synset's first word in place of its number, others as they are."""
+    if not any(_SYNSET.fullmatch(name) for name in classes):
+        return tuple(classes)
+    return tuple(_words().get(name, name) for name in classes)
+
+
+@cache
+def _words() -> dict[str, str]:
+    text = files("igan_zoo.models").joinpath("imagenet_words.tsv").read_text(encoding="utf-8")
+    return dict(line.split("\t") for line in text.splitlines())
