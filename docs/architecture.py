@@ -19,7 +19,17 @@ PACKAGES = {
     "igan_zoo.serving": "serving",
     "igan_zoo.export": "export",
 }
-FACE = ("__init__", "__main__", "api", "cli", "diagnosis", "scoring", "scorer_files", "evaluation/testing")
+FACE = (
+    "__init__",
+    "__main__",
+    "api",
+    "cli",
+    "class_scores",
+    "diagnosis",
+    "scoring",
+    "scorer_files",
+    "evaluation/testing",
+)
 # Each room: its folders and files, what it is for, and its column in the picture.
 ROOMS = {
     "commands": (

@@ -70,7 +70,15 @@ COMMANDS = REPOSITORY / "zoo" / "commands"
 # Modules that stand on everything, and on which nothing but the commands stands.
 TOP = {
     REPOSITORY / "zoo" / name
-    for name in ("__init__.py", "api.py", "diagnosis.py", "evaluation/testing.py", "scorer_files.py", "scoring.py")
+    for name in (
+        "__init__.py",
+        "api.py",
+        "class_scores.py",
+        "diagnosis.py",
+        "evaluation/testing.py",
+        "scorer_files.py",
+        "scoring.py",
+    )
 }
 # The operators' faces for torch; those for numpy, and what both share, must do without it.
 TORCH_FACES = {REPOSITORY / "zoo" / "ops" / "minibatch_discrimination.py"}

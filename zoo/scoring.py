@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
+from igan_zoo.class_scores import score_classes
 from igan_zoo.errors import DataError, ScoringError, ShardError
 from igan_zoo.images.given import stored_images
 from igan_zoo.images.memory import ListedImages
@@ -56,6 +57,8 @@ def score_given(
         name = fspath(given)
         return Side(opened, ShardedGathering(workers, name, split, device, options.shard_size, options.replace))
 
+    if options.per_class:
+        return score_classes(images, reference, metrics, scorer, count, device, threads, options)
     theirs: Side | Reference | None = None
     if isinstance(reference, str | PathLike):
         theirs = saved_reference(fspath(reference))

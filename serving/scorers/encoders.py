@@ -95,9 +95,14 @@ def with_preprocessing(content: bytes, settings: EncoderSettings, name: str, fil
             than the preprocessing has.
     """
     try:
-        model = parse_model(content)
+        return _with_preprocessing(parse_model(content), settings, name, file)
     except DecodeError:
         raise InterfaceError(f"{file} is not an ONNX model, or a truncated one.") from None
+    except UnicodeDecodeError:
+        raise InterfaceError(f"{file} has names that are not UTF-8; export it again.") from None
+
+
+def _with_preprocessing(model: Any, settings: EncoderSettings, name: str, file: str) -> bytes:
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions.get("", 0) < _LEAST_OPSET:
         raise InterfaceError(f"{file} has opset {versions.get('', 0)}: export it with opset {_LEAST_OPSET} or later.")

@@ -90,9 +90,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One number, and everything that it depends on; one line of JSON.
 
     ``metric`` is what to call the number, with the scorer's name unless it is the network of 2015; ``quantity`` tells
-    the numbers of one protocol apart. ``standard_error`` is None where none is known; ``deviation`` is the spread over
-    splits or subsets that other tools print. ``skipped`` images of the source do not decode and are not among
-    ``images``.
+    the numbers of one protocol apart, and ``label`` those of single classes. ``standard_error`` is None where none is
+    known; ``deviation`` is the spread over splits or subsets that other tools print. ``skipped`` images of the source
+    do not decode and are not among ``images``.
     """
 
     protocol: str
@@ -113,6 +113,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     reference: str | None = None
     reference_fingerprint: str | None = None
+    label: str | None = None
     provider: str | None = None
     time: str | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)

@@ -36,8 +36,9 @@ MOST_NAMED = 10
 class Scores(Mapping[str, Record]):
     """The numbers of a score by name, such as ``scores["fid50k"].value``.
 
-    ``is50k`` is the first number of its protocol, and ``is50k unsplit`` another quantity of it. ``records`` has all of
-    them in order; ``images`` is how many images were scored, and ``provider`` the execution provider that did it.
+    ``is50k`` is the first number of its protocol, and ``is50k unsplit`` another quantity of it; ``fid5k cat`` is that
+    of a class. ``records`` has all of them in order; ``images`` is how many images were scored, and ``provider`` the
+    execution provider that did it.
     """
 
     records: tuple[Record, ...]
@@ -56,8 +57,8 @@ class Scores(Mapping[str, Record]):
     def _named(self) -> dict[str, Record]:
         named: dict[str, Record] = {}
         for record in self.records:
-            taken = record.protocol in named
-            named[f"{record.protocol} {record.quantity}" if taken else record.protocol] = record
+            name = record.protocol if record.label is None else f"{record.protocol} {record.label}"
+            named[f"{name} {record.quantity}" if name in named else name] = record
         return named
 
 
@@ -87,6 +88,7 @@ class ScoreOptions:
         batch_size: images that run together. None is the scorer's own.
         strict: an image that does not decode is an error, and not left out.
         as_stored: ignores orientation and transparency, as torch-fidelity and others do; this changes the numbers.
+        per_class: scores the images of each class by themselves, against those of the same class.
         cached: looks for earlier statistics of the same images, and keeps these.
         save_every: seconds between saves of what is known so far; a killed call loses no more.
         statistics: a file to keep the statistics in, a reference for later. With the suffix ``.npz`` it has the mean
@@ -111,6 +113,7 @@ class ScoreOptions:
     batch_size: int | None = None
     strict: bool = False
     as_stored: bool = False
+    per_class: bool = False
     cached: bool = True
     save_every: float = DEFAULT_SECONDS_BETWEEN_SAVES
     statistics: Path | None = None

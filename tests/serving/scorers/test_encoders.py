@@ -174,6 +174,18 @@ def test_what_is_no_encoder_is_one_sentence(
     assert not (tmp_path / "made").exists()
 
 
+def test_names_and_files_that_are_none_are_one_sentence(tmp_path: Path) -> None:
+    path = written(tmp_path, encoder())
+    whole = path.read_bytes()
+    for content, message in (
+        (whole.replace(b"embedding", b"embe\xe1ding"), "has names that are not UTF-8"),
+        (whole[:-20], "is not an ONNX model, or a truncated one"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InterfaceError, match=message):
+            encoder_as_scorer(path, tmp_path / "made")
+
+
 def test_without_settings_the_error_says_what_to_write(tmp_path: Path) -> None:
     path = written(tmp_path, encoder())
     path.with_suffix(".json").unlink()

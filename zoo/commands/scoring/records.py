@@ -41,8 +41,10 @@ def refuse_existing(path: Path | None, force: bool) -> None:
 
 
 def _as_table(records: Sequence[Record]) -> str:
+    labeled = any(record.label is not None for record in records)
     rows = [
         (
+            *((record.label or "",) if labeled else ()),
             record.metric,
             record.protocol,
             record.quantity,
@@ -52,7 +54,20 @@ def _as_table(records: Sequence[Record]) -> str:
         )
         for record in records
     ]
-    return table([("metric", "protocol", "quantity", "value", "standard error", "deviation"), *rows])
+    return table(
+        [
+            (
+                *(("class",) if labeled else ()),
+                "metric",
+                "protocol",
+                "quantity",
+                "value",
+                "standard error",
+                "deviation",
+            ),
+            *rows,
+        ]
+    )
 
 
 def _number(value: float | None) -> str:

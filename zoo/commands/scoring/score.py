@@ -105,6 +105,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at the first image that does not decode.")
 @self_check_option
+@click.option("--per-class", is_flag=True, help="Score each class of labeled images by itself.")
 @click.option("--as-stored", is_flag=True, help="Ignore orientation and transparency, as torch-fidelity and others do.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep cached statistics.")
 @click.option(
@@ -149,6 +150,7 @@ def score(
     shard_size: int | None,
     device: Any,
     strict: bool,
+    per_class: bool,
     as_stored: bool,
     no_cache: bool,
     precision: Any,
@@ -178,6 +180,8 @@ def score(
         raise click.UsageError("--executor cuts the work itself; remove --shard, --compare-conventions and --as-stored")
     if executor == "ranks" and reference is not None and Path(reference).suffix not in (".safetensors", ".npz"):
         raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
+    if per_class and (count or executor or workers or shard or save_statistics or compare_conventions):
+        raise click.UsageError("--per-class is of all images, in one process; leave the other options out")
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or executor == "ranks" else out, force)
@@ -194,6 +198,7 @@ def score(
         batch_size=batch_size,
         strict=strict,
         as_stored=as_stored,
+        per_class=per_class,
         cached=not no_cache,
         save_every=save_every,
         statistics=out if shard else save_statistics,
