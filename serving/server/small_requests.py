@@ -112,17 +112,14 @@ class SmallRequests(Connection):
         # What was asked for before is answered first, and read by the client.
         if self.write_paused or not self.idle:
             return None
-        hosts, most = 0, min(AT_ONCE, self.parts.settings.max_body)
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-                if not self.parts.browsers.is_ours(value):
-                    return None
-            if name in _SPECIAL or (name == b"accept-encoding" and chosen(value)):
-                return None
-            if name == b"content-length" and not (value.isdigit() and int(value[:18]) <= most):
-                return None
-        if hosts != 1 or self.parser.get_http_version() != "1.1":
+        headers = dict(self.headers)
+        host, length = headers.get(b"host"), headers.get(b"content-length", b"0")
+        if len(headers) != len(self.headers) or not _SPECIAL.isdisjoint(headers):
+            return None
+        if host is None or not self.parts.browsers.is_ours(host) or chosen(headers.get(b"accept-encoding", b"")):
+            return None
+        most = min(AT_ONCE, self.parts.settings.max_body)
+        if not (length.isdigit() and int(length[:18]) <= most) or self.parser.get_http_version() != "1.1":
             return None
         self._path = url.decode("ascii")
         return inference_target(self.parser.get_method().decode("ascii"), self._path)

@@ -70,7 +70,9 @@ class Connection(asyncio.Protocol):
         self._in_head, self._head_bytes = False, 0
         self._waiting: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
-        self._unused: asyncio.TimerHandle | None = None
+        # When the last answer was written, and the next look at how long that is ago.
+        self._answered_at = self.loop.time()
+        self._look: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -84,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
         self._here = (str(here[0]), int(here[1])) if isinstance(here, tuple) else None
         self._wait()
+        self._look = self.loop.call_later(self.parts.settings.idle_timeout, self._end_if_unused)
         self.address = neighborhood(self._client[0] if self._client else "")
         self.parts.limits.connections.add(self.address, self)
 
@@ -91,7 +94,8 @@ class Connection(asyncio.Protocol):
         self.served.connections.discard(self)
         self.parts.limits.connections.remove(self.address, self)
         self._wait_no_more()
-        self._stop_unused()
+        if self._look is not None:
+            self._look.cancel()
         self.resume_writing()
         if self.current is not None and not self.current.complete:
             self.current.disconnect()
@@ -103,7 +107,6 @@ class Connection(asyncio.Protocol):
         pass
 
     def data_received(self, data: bytes) -> None:
-        self._stop_unused()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -118,8 +121,6 @@ class Connection(asyncio.Protocol):
                 self.refuse("The head of the request is too long.")
             elif self._waiting is None:
                 self._wait()
-        elif self.idle and self._reading is None:
-            self._arm_unused()
 
     # What the parser finds.
 
@@ -196,7 +197,7 @@ class Connection(asyncio.Protocol):
         if self._queue:
             self._run_app(self._queue.popleft())
             return
-        self._arm_unused()
+        self._answered_at = self.loop.time()
         if not current.ended and self._waiting is None:
             self._wait()
 
@@ -285,17 +286,14 @@ class Connection(asyncio.Protocol):
             self._waiting.cancel()
             self._waiting = None
 
-    def _arm_unused(self) -> None:
-        self._stop_unused()
-        self._unused = self.loop.call_later(self.parts.settings.idle_timeout, self._end_unused)
-
-    def _end_unused(self) -> None:
+    def _end_if_unused(self) -> None:
+        """Ends a connection without requests; one timer looks now and then, rather than one for each request."""
+        used = not self.idle or self._in_head or self._reading is not None
+        left = self.parts.settings.idle_timeout - (0.0 if used else self.loop.time() - self._answered_at)
+        if left > 0:
+            self._look = self.loop.call_later(left, self._end_if_unused)
+            return
         # What is closed politely is sent first, and that may be never.
         if self.transport.get_write_buffer_size():
             self.abort()
         self.transport.close()
-
-    def _stop_unused(self) -> None:
-        if self._unused is not None:
-            self._unused.cancel()
-            self._unused = None

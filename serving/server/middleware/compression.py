@@ -51,7 +51,7 @@ class Compression:
 
 def chosen(accepted: bytes) -> bytes | None:
     """Returns the first of our encodings that an Accept-Encoding header names and does not forbid."""
-    for part in accepted.lower().split(b","):
+    for part in accepted.lower().split(b",") if accepted else ():
         name, _, quality = part.partition(b";")
         if name.strip() in _COMPRESSORS and quality.replace(b" ", b"").rstrip(b"0.") != b"q=":
             return name.strip()

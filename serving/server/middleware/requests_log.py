@@ -189,8 +189,12 @@ class RequestsLog:
 
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Returns the id that a request brings, or one of its own."""
-        request_id = next((bytes(value) for name, value in headers if name == b"x-request-id" and _is_id(value)), None)
-        request_id = request_id or self._next_id()
+        for name, value in headers:
+            if name == b"x-request-id" and _ID.fullmatch(value):
+                request_id = bytes(value)
+                break
+        else:
+            request_id = self._next_id()
         return request_id if self._tracing is None else self._tracing.identify(request_id, headers)
 
     def tell(self, request_id: bytes, error: Exception) -> None:
@@ -228,10 +232,6 @@ async def _send_error(error: Exception, scope: Scope, receive: Receive, send: Se
 def _waits_to_send(scope: Scope) -> bool:
     """Returns whether the client asked to be told before it sends the body."""
     return any(name == b"expect" for name, _ in scope["headers"])
-
-
-def _is_id(value: bytes) -> bool:
-    return _ID.fullmatch(value) is not None
 
 
 def _request_ids() -> Callable[[], bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,8 +53,11 @@ def check_shape(shape: Sequence[int]) -> None:
     Raises:
         ProtocolError: it is none.
     """
-    sides = [max(1, size) for size in shape]
-    if len(sides) > MAX_RANK or any(not 0 <= size <= MAX_SIZE for size in shape) or math.prod(sides) > _MOST_ELEMENTS:
+    elements, fits = 1, len(shape) <= MAX_RANK
+    for size in shape:
+        fits = fits and 0 <= size <= MAX_SIZE
+        elements *= size or 1
+    if not fits or elements > _MOST_ELEMENTS:
         raise ProtocolError(f"{list(shape)[: MAX_RANK + 1]} is not a valid shape.")
 
 

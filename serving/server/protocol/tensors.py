@@ -189,8 +189,13 @@ def from_binary(datatype: str, shape: Sequence[int], content: bytes | memoryview
     Raises:
         ProtocolError: the type is unknown, or the bytes are not those of the shape.
     """
-    dtype = dtype_of(datatype)
     check_shape(shape)
+    return _array(datatype, shape, content)
+
+
+def _array(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any]:
+    """Does what :func:`from_binary` does for a shape that has been checked."""
+    dtype = dtype_of(datatype)
     count = math.prod(shape)
     if datatype == "BYTES":
         return _elements(content, count).reshape(shape)
@@ -233,7 +238,7 @@ def _binary_size(tensor: _Input) -> int | None:
 
 def _from_binary(tensor: _Input, content: memoryview) -> NDArray[Any]:
     try:
-        return from_binary(tensor.datatype, tensor.shape, content)
+        return _array(tensor.datatype, tensor.shape, content)
     except ProtocolError as error:
         raise ProtocolError(f"The input {tensor.name} cannot be read: {error}") from None
 
