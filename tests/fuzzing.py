@@ -14,6 +14,7 @@ import gzip
 import io
 import json
 import logging
+import struct
 import sys
 import tarfile
 import tempfile
@@ -30,7 +31,7 @@ from tests.conftest import REPOSITORY
 
 HOSTILE = REPOSITORY / "tests" / "hostile"
 BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl"
-LABELS = [b'file,label\na.png,cat\nb.png,"dog"\n', b"\xef\xbb\xbfpath,class\na.png,\n"]
+LABELS = [b'file,label\na.png,cat\nb.png,"dog"\n', b"\xef\xbb\xbfpath;class\nA;x\nphotos\\\\b.png;NaN\n"]
 FORM = "multipart/form-data; boundary=seam"
 
 
@@ -261,6 +262,18 @@ def jpeg() -> bytes:
     return made(lambda file: Image.fromarray(IMAGES[0]).save(file, "JPEG"))
 
 
+def picture_seeds() -> list[bytes]:
+    """A file of each format, the JPEG also with a camera's notes."""
+    from PIL import Image
+
+    def encoded(kind: str, **options: Any) -> bytes:
+        return made(lambda file: Image.fromarray(IMAGES[0]).save(file, kind, **options))
+
+    notes = Image.Exif()
+    notes.update({0x112: 6, 0x10F: "maker", 0x11A: 72.5})
+    return [png(), jpeg(), encoded("JPEG", exif=notes), *map(encoded, ("WEBP", "TIFF", "BMP", "GIF"))]
+
+
 def hostile(*names: str) -> list[bytes]:
     return [(HOSTILE / name).read_bytes() for name in names]
 
@@ -376,11 +389,11 @@ def tar_seeds() -> list[bytes]:
     return [content.rstrip(b"\0") + bytes(1500) for content in (*whole, *hostile("tar-latin1-name.tar"))]
 
 
-def zip_seeds() -> list[bytes]:
+def zip_seeds(second: bytes = bytes(2000)) -> list[bytes]:
     def write(file: io.BytesIO, compression: int) -> None:
         with zipfile.ZipFile(file, "w", compression) as archive:
             archive.writestr("a.png", png())
-            archive.writestr("folder/b.jpg", bytes(2000))
+            archive.writestr("folder/b.jpg", second)
 
     return [made(lambda file, kind=kind: write(file, kind)) for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
 
@@ -394,6 +407,8 @@ TARGETS: dict[str, Target] = {
     "config": Target(
         "config.json", config, lambda: [(BUNDLED / "config.json").read_bytes(), *hostile("config-nul-name.json")]
     ),
+    "zip": Target("x.zip", source, lambda: zip_seeds(png())),
+    "idx": Target("train-images-idx3-ubyte", source, lambda: [b"\0\0\x08\3" + struct.pack(">3I", 2, 3, 4) + bytes(24)]),
     "labels": Target("labels.csv", labels, lambda: LABELS),
     "graph": Target("graph.onnx", graph, lambda: hostile("onnx-keyerror.onnx", "external-secret.onnx")),
     "matlab": Target("test_32x32.mat", matlab, matlab_seeds),
@@ -405,7 +420,7 @@ TARGETS: dict[str, Target] = {
     "tensors": Target("request", tensors, tensor_seeds),
     "tensors.grpc": Target("request.pb", grpc_tensors, grpc_seeds),
     "latents": Target("latents.json", latents, lambda: [b'{"latents": [[0, 1.5], [-2e3, 4]], "model": "m"}']),
-    "picture": Target("picture", picture, lambda: [png(), jpeg()]),
+    "picture": Target("picture", picture, picture_seeds),
     "body.gzip": Target("body.gz", plain, lambda: [gzip.compress(b"{}" * 100, mtime=0)]),
     "upload.form": Target("upload.form", upload, form_seeds),
     "upload.tar": Target("upload.tar", upload, tar_seeds),

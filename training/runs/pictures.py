@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from igan_zoo.errors import ImageError, first_line
-from igan_zoo.images.pixels import MAX_PIXELS
+from igan_zoo.errors import ImageError
+from igan_zoo.images.files.decoding import read_image
 from igan_zoo.machine.files import atomic_file
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def draw_progress(
         last: how long the last one is shown.
 
     Raises:
-        ImageError: there are no frames, or one of them is missing, no PNG, damaged or too large.
+        ImageError: there are no frames, or one of them is missing, no image, damaged or too large.
         OutputError: ``path`` cannot be written.
     """
     if not frames:
@@ -125,21 +124,10 @@ def draw_progress(
 
 
 def _read_frame(path: Path, size: tuple[int, int] | None, width: int) -> Image.Image:
-    """Reads a PNG as RGB of ``size``, or where that is None of its own, but not wider than ``width``."""
+    """Reads a picture as RGB of ``size``, or where that is None of its own, but not wider than ``width``."""
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns up to twice its own limit; ours below is lower and an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{path} has more than {MAX_PIXELS:,} pixels; make it smaller first.")
-                frame = image.convert("RGB")
-    except FileNotFoundError:
-        raise ImageError(f"There is no file {path}.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} is not a PNG picture that can be read: {first_line(error)}") from error
+    frame = Image.fromarray(read_image(path))
     if size is None:
         size = (min(frame.width, width), max(1, round(frame.height * min(1.0, width / frame.width))))
     return frame if frame.size == size else frame.resize(size, Image.Resampling.LANCZOS)

@@ -30,6 +30,7 @@ MAX_DECODED, MAX_REDUCED = 50_000_000, 200_000_000
 # images below so many pixels are decoded whole.
 # Differs from the 2016 code: its conversion of ImageNet resizes every photo from the whole.
 _SPARE, _WORTH_REDUCING = 2, 2_000_000
+_BYTES_AT_ONCE = 2**20
 # Images above MAX_PIXELS that are decoded whole at the same time: they take 4 bytes a pixel, and a copy.
 _LARGE = threading.BoundedSemaphore(4)
 
@@ -123,9 +124,12 @@ def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uin
         how = None if kind == "TIFF" or shape.as_stored else _turn(image)
         sideways = how is not None and int(how) > 1 and int(how) != 3
         if kind == "JPEG" and not shape.as_stored:
+            # Pillow hands libjpeg 64 KiB at a time otherwise, at each end of which it takes the slow way.
+            image.decodermaxblock = _BYTES_AT_ONCE
             part = _reduction(height, width, shape) if sideways else _reduction(width, height, shape)
             if part > 1:
-                image.draft(None, (width // part, height // part))
+                # Of grey the brightness alone is decoded.
+                image.draft("L" if shape.channels == 1 else None, (width // part, height // part))
         decoded = image.width * image.height
         if decoded > MAX_DECODED:
             raise _too_large(name, image)

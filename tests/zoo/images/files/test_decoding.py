@@ -71,6 +71,8 @@ def test_a_photo_for_a_small_network_is_decoded_at_a_part_of_its_size(monkeypatc
     whole = photo(2400, 1600).resize((32, 32), Image.Resampling.BILINEAR)
     small = decode_image(content, "it", Shape(3, 32, 32))
     assert np.abs(small.astype(int) - np.asarray(whole)).max() <= 2
+    grey = decode_image(content, "it", Shape(1, 32, 32))[..., 0]
+    assert np.abs(grey.astype(int) - np.asarray(whole.convert("L"))).max() <= 3
     square = photo(2400, 1600).crop((400, 0, 2000, 1600)).resize((32, 32), Image.Resampling.BILINEAR)
     cropped = decode_image(with_exif(content, SIDEWAYS), "it", Shape(3, 32, 32, crop=True))
     assert np.abs(cropped.astype(int) - np.asarray(square.transpose(Image.Transpose.ROTATE_270))).max() <= 2

@@ -18,8 +18,7 @@ from PIL import Image
 from igan_zoo.errors import ChecksumError, DataError, ImageError, OutputError
 from igan_zoo.images import stored
 from igan_zoo.images.formats.preparing import prepare_shards
-from igan_zoo.images.formats.sharded_images import ShardedImages
-from igan_zoo.images.formats.shards import open_shards, read_manifest, verify_shard
+from igan_zoo.images.formats.shards import ShardedImages, open_shards, read_manifest, verify_shard
 from igan_zoo.images.loading import load_images
 from igan_zoo.machine.files import alone
 from tests.conftest import igan_zoo_process
