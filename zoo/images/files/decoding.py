@@ -31,6 +31,8 @@ MAX_DECODED, MAX_REDUCED = 50_000_000, 200_000_000
 # Differs from the 2016 code: its conversion of ImageNet resizes every photo from the whole.
 _SPARE, _WORTH_REDUCING = 2, 2_000_000
 _BYTES_AT_ONCE = 2**20
+# A progressive JPEG has some ten scans; each goes over the whole image, however few bytes it has.
+_MOST_SCANS, _SCAN = 64, b"\xff\xda"
 # Images above MAX_PIXELS that are decoded whole at the same time: they take 4 bytes a pixel, and a copy.
 _LARGE = threading.BoundedSemaphore(4)
 
@@ -190,8 +192,20 @@ def _reduction(width: int, height: int, shape: Shape) -> int:
 
 def _refuse_large(image: ImageFile, kind: str, name: str) -> None:
     pixels = image.width * image.height
-    if pixels > MAX_REDUCED or (pixels > MAX_DECODED and (kind != "JPEG" or not _in_rows(image))):
+    in_rows = kind == "JPEG" and _in_rows(image)
+    if pixels > MAX_REDUCED or (pixels > MAX_DECODED and not in_rows):
         raise _too_large(name, image)
+    if kind == "JPEG" and not in_rows and (scans := _scans(image)) > _MOST_SCANS:
+        raise ImageError(f"{name} has {scans} scans, of which a JPEG needs ten; save it again.")
+
+
+def _scans(image: ImageFile) -> int:
+    """Returns about how many scans a JPEG has: entropy-coded data never looks like the marker of one."""
+    file: Any = image.fp
+    behind = file.tell()
+    count = int(file.read(MAX_ENCODED_BYTES).count(_SCAN))
+    file.seek(behind)
+    return count
 
 
 def _too_large(name: str, image: Image) -> ImageError:

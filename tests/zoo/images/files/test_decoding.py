@@ -105,6 +105,14 @@ def test_a_photo_of_200_megapixels_is_read(tmp_path: Path) -> None:
         decode_image(header, "it", Shape(1, 28, 28))
 
 
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    content = encoded(photo(), "JPEG", progressive=True)
+    assert decode_image(content, "it").shape == (40, 60, 3)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="it has 109 scans"):
+        decode_image(content[:-2] + 100 * last + content[-2:], "it")
+
+
 def test_images_below_two_megapixels_are_resized_from_the_whole() -> None:
     content = encoded(photo(1200, 900), "JPEG")
     with Image.open(io.BytesIO(content)) as image:
