@@ -27,6 +27,7 @@ from igan_zoo.export.freeze import (
 from igan_zoo.export.graphs.building import classes_metadata, to_onnx
 from igan_zoo.export.graphs.rewriting import rewritten
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
+from igan_zoo.export.realness import with_realness
 from igan_zoo.export.trained import (
     TrainedNetworks,
     networks_of_ensemble,
@@ -34,9 +35,9 @@ from igan_zoo.export.trained import (
     save_networks,
     with_generator_of,
 )
-from igan_zoo.export.variants import make_variants, variants_report
+from igan_zoo.export.variants import calibration_images, make_variants, variants_report
 from igan_zoo.images.labeled import LabeledImages
-from igan_zoo.images.pixels import grid, write_image
+from igan_zoo.images.pixels import ImageArray, grid, write_image
 from igan_zoo.latents import latents
 from igan_zoo.machine.files import atomic_directory
 from igan_zoo.models import cards
@@ -45,6 +46,7 @@ from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
 from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
 from igan_zoo.models.spec import (
+    CONFIG,
     LABELS,
     PARITY,
     ROLES,
@@ -66,6 +68,11 @@ from igan_zoo.training.recipes.departures import departures, experiment_of
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
 
+_REALNESS = (
+    "No generator played while the classes were learned. `realness` was learned afterwards, by a linear function of "
+    "the features that tells training images from those of this generator; it changes no probability."
+)
+
 
 def export_run(
     path: Path,
@@ -75,7 +82,7 @@ def export_run(
     split: str = "test",
     name: str | None = None,
     variants: Sequence[Variant] = (),
-    calibration: NDArray[np.uint8] | None = None,
+    training_images: ImageArray | None = None,
     overwrite: bool = False,
     options: ExportOptions | None = None,
 ) -> ModelDirectory:
@@ -91,7 +98,8 @@ def export_run(
         test: labeled images that no choice was made on; the errors on them go on the card.
         split: what the card calls these images.
         variants: forms of the graphs to write in addition to the plain ones.
-        calibration: training images uint8 ``[N, H, W, C]`` that int8 is calibrated on.
+        training_images: uint8 ``[N, H, W, C]``. int8 is calibrated on some of them, and a classifier that was trained
+            without a generator gets its realness from them, where there is a generator of another run.
         name: the model's name. None is that of the folder ``out``, or of the recipe where that cannot name a model.
         overwrite: ``out`` may replace a model directory.
         options: everything else.
@@ -105,9 +113,11 @@ def export_run(
     options = options or ExportOptions()
     members = find_members(path)
     networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
-    maker = Run(options.generator_run) if options.generator_run is not None else None
+    maker, notes = options.generator_run, [options.note] if options.note else []
     if maker is not None:
         networks = with_generator_of(networks, maker)
+        if training_images is not None and networks.recipe.labels != "0" and not networks.recipe.generator:
+            networks, notes = with_realness(networks, training_images), [*notes, _REALNESS]
     roles = _roles(networks, path, discriminator=options.discriminator)
     if options.weakness is not None and "generator" not in roles:
         raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
@@ -126,10 +136,11 @@ def export_run(
 
     # The variants of the graphs, each with its own differences and errors.
     affine = _affine_graph(networks, path) if "affine" in variants else None
+    calibration = calibration_images(training_images) if training_images is not None else None
     graphs = make_variants(subjects, variants, calibration, affine)
     parity = structs.replace(plain, variants=variants_report(graphs, images))
     spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
-    spec = structs.replace(spec, weakness=options.weakness, note=options.note)
+    spec = structs.replace(spec, weakness=options.weakness, note=" ".join(notes) or None)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
     files = [*subjects, *faster, *(graph.subject for graph in graphs)]
@@ -297,7 +308,7 @@ def _specification(
     name: str,
     roles: list[str],
     parity: ParityReport,
-    generator_run: Run | None,
+    maker: Path | None,
 ) -> ModelSpec:
     recipe, facts, count = networks.recipe, members[0].facts(), len(members)
     parts = [role for role in ("classifier", "generator") if role in roles]
@@ -313,9 +324,17 @@ def _specification(
         else None,
         classes=networks.classes if "classifier" in roles else None,
         training=_training(members),
-        generator_training=_training([generator_run]) if generator_run is not None else None,
+        generator_training=_training_of(maker) if maker is not None else None,
         results=_results(parity),
     )
+
+
+def _training_of(maker: Path) -> TrainingSpec:
+    """Returns how the generator of a run or of a model directory was made."""
+    if not (maker / CONFIG).is_file():
+        return _training([Run(maker)])
+    spec = ModelDirectory.open(maker).spec
+    return spec.generator_training or spec.training
 
 
 def _training(members: list[Run]) -> TrainingSpec:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from igan_zoo.errors import ModelDirectoryError, TrainingError, first_line
 from igan_zoo.export.freeze import measure_population
+from igan_zoo.models.spec import CONFIG, WEIGHTS
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
@@ -70,19 +71,25 @@ def networks_of_run(run: Run) -> TrainedNetworks:
     return TrainedNetworks(recipe, facts.classes, game.latent_size, game.generator, (game.discriminator,), recipe)
 
 
-def with_generator_of(networks: TrainedNetworks, run: Run) -> TrainedNetworks:
-    """Returns ``networks`` with the generator of another run in place of their own.
+def with_generator_of(networks: TrainedNetworks, path: Path) -> TrainedNetworks:
+    """Returns ``networks`` with the generator of another run, or of a model directory, in place of their own.
 
     Raises:
         TrainingError: that run has no generator, no checkpoint, is not finished, or makes images of another shape.
+        ModelDirectoryError: the model directory has no weights, or they are damaged.
     """
-    other = networks_of_run(run)
+    other = load_networks(path / WEIGHTS) if (path / CONFIG).is_file() else networks_of_run(Run(path))
     if other.generator is None:
-        raise TrainingError(f"{run.path} has no generator; give a run that trained one.")
-    shapes = [(recipe.height, recipe.width, recipe.channels) for recipe in (networks.recipe, other.recipe)]
+        raise TrainingError(f"{path} has no generator; give a run or a model that has one.")
+    shapes = [(recipe.height, recipe.width, recipe.channels) for recipe in (networks.recipe, other.generator_recipe)]
     if shapes[0] != shapes[1]:
-        raise TrainingError(f"{run.path} makes images of {shapes[1]} (H, W, C), but the classifier takes {shapes[0]}.")
-    return replace(networks, generator=other.generator, generator_recipe=other.recipe, latent_size=other.latent_size)
+        raise TrainingError(f"{path} makes images of {shapes[1]} (H, W, C), but the classifier takes {shapes[0]}.")
+    return replace(
+        networks,
+        generator=other.generator,
+        generator_recipe=other.generator_recipe,
+        latent_size=other.latent_size,
+    )
 
 
 def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:

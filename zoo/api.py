@@ -11,13 +11,11 @@ from igan_zoo.errors import DataError, OutputError, missing_extra
 from igan_zoo.machine.progress import showing_progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from igan_zoo.hub.listing import ListedModel
     from igan_zoo.hub.pulling import PulledModel
     from igan_zoo.images.given import GivenImages
     from igan_zoo.images.labeled import LabeledImages
+    from igan_zoo.images.pixels import ImageArray
     from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.export_options import ExportOptions
     from igan_zoo.models.spec import Variant
@@ -275,11 +273,12 @@ def export(
     if "int8" in variants and data is None:
         raise DataError("The variant int8 is calibrated on training images: name them with data.")
     with showing_progress(progress):
-        test, calibration = None, None
+        test, training = None, None
         if data is not None:
             facts = find_members(path)[0].facts()
             labels = None if labels_file is None else Path(labels_file)
-            test, calibration = _images_for_export(facts, fspath(data), split, labels, calibrated="int8" in variants)
+            seen = "int8" in variants or (options is not None and options.generator_run is not None)
+            test, training = _images_for_export(facts, fspath(data), split, labels, training=seen)
         return export_run(
             path,
             Path(out),
@@ -287,23 +286,22 @@ def export(
             split=split or "test",
             name=name,
             variants=variants,
-            calibration=calibration,
+            training_images=training,
             overwrite=replace,
             options=options,
         )
 
 
 def _images_for_export(
-    facts: RunFacts, data: str, split: str | None, labels_file: Path | None, *, calibrated: bool
-) -> tuple[LabeledImages, NDArray[np.uint8] | None]:
-    """Returns the images to test on, and those to calibrate int8 on where it is asked for."""
-    from igan_zoo.export.variants import calibration_images
+    facts: RunFacts, data: str, split: str | None, labels_file: Path | None, *, training: bool
+) -> tuple[LabeledImages, ImageArray | None]:
+    """Returns the images to test on, and those of the training where they are asked for."""
     from igan_zoo.images.sources import is_undivided
     from igan_zoo.serving.evaluating import split_to_test
     from igan_zoo.training.data.training_set import load_for_recipe
 
-    if calibrated and labels_file is None and is_undivided(data):
-        raise DataError(f"The variant int8 is calibrated on the split train of {data}, which has no splits.")
+    if training and labels_file is None and is_undivided(data):
+        raise DataError(f"This looks at the images of the split train of {data}, which has no splits.")
     part = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
     test = load_for_recipe(facts.recipe, data, part, labels_file=labels_file, labeled_only=True)
-    return test, calibration_images(load_for_recipe(facts.recipe, data, "train").images) if calibrated else None
+    return test, load_for_recipe(facts.recipe, data, "train").images if training else None

@@ -52,7 +52,10 @@ SCORERS = ("inception", "efficientnet-lite0")
     help="Add a discriminator with minibatch discrimination, whose answers depend on the batch.",
 )
 @click.option(
-    "--generator-run", type=click.Path(path_type=Path), metavar="RUN2", help="Run to take the generator from."
+    "--generator-run",
+    type=click.Path(path_type=Path),
+    metavar="RUN2|MODEL",
+    help="Run or model directory to take the generator from.",
 )
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Published weights of a scorer: a state dict, .pb or .tgz."

@@ -15,7 +15,7 @@ class ExportOptions:
         note: a sentence for the card: what a reader of the errors must know.
         discriminator: adds a discriminator with minibatch discrimination, whose answer for an image depends on the
             others of its batch.
-        generator_run: another run, whose generator to take.
+        generator_run: another run, or a model directory, whose generator to take.
     """
 
     weakness: str | None = None
