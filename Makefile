@@ -52,13 +52,15 @@ web: $(VENDOR)/$(ORT_WEB).LICENSE
 
 $(VENDOR)/$(ORT_WEB).LICENSE: | $(VENV)/.installed-cpu
 	rm -rf build/web $(VENDOR)
-	mkdir -p build/web $(VENDOR)
+	mkdir -p build/web/vendor
 	npm pack --silent --pack-destination build/web $(subst web-,web@,$(ORT_WEB))
 	echo '$(ORT_WEB_SHA256)  build/web/$(ORT_WEB).tgz' | sha256sum --check --quiet
-	tar --extract --file build/web/$(ORT_WEB).tgz --directory $(VENDOR) --strip-components 2 --touch \
+	tar --extract --file build/web/$(ORT_WEB).tgz --directory build/web/vendor --strip-components 2 --touch \
 		$(patsubst %,package/dist/%,ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm)
+	cp "$$($(BIN)/python -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / "LICENSE")')" \
+		build/web/vendor/$(notdir $@)
+	mv build/web/vendor $(VENDOR)
 	rm -r build/web
-	cp "$$($(BIN)/python -c 'import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / "LICENSE")')" $@
 
 # The gRPC messages of the server, compiled; needs grpcio-tools.
 PROTOCOL := serving/server/protocol

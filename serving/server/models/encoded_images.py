@@ -1,4 +1,4 @@
-"""Encoded images as an input of their own: PNG and JPEG files in a tensor of BYTES, decoded for the graph."""
+"""Encoded images as an input of their own: image files in a tensor of BYTES, decoded for the graph."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _content(element: bytes) -> bytes:
     """Returns the bytes of a file, which may be in base64, with or without ``data:image/png;base64,`` before it."""
     if element.startswith(b"data:image/"):
         element = element.partition(b",")[2]
-    # No image file begins with four letters of base64.
+    # An image file that begins like base64, as a GIF does, has other bytes soon.
     if not _BASE64.issuperset(element[:4]):
         return element
     try:

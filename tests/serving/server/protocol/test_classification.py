@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,24 @@ def test_a_scorer_takes_encoded_images_of_several_sizes(tmp_path: Path, client_o
     assert output["data"] == [2.0, 0, 0, 4.0, 0, 0, 10.0, 0, 0]
 
 
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP"])
+def test_files_that_begin_like_base64_are_files(
+    kind: str, tmp_path: Path, client_of: Callable[..., TestClient]
+) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(tiny_scorer({}))
+    client = client_of(Repository.open([tmp_path / "tiny.onnx"], ServerSettings(threads=1)))
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(content, kind, lossless=True)
+    file = content.getvalue()
+    tensor = {**encoded(file), "parameters": {"binary_data_size": len(file) + 4}}
+    del tensor["data"]
+    head = json.dumps({"inputs": [tensor], "outputs": [{"name": "features"}]}).encode()
+    body = head + len(file).to_bytes(4, "little") + file
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    (output,) = client.post("/v2/models/tiny-scorer/infer", content=body, headers=headers).json()["outputs"]
+    assert output["data"] == [10.0, 0, 0]
+
+
 def test_a_data_address_is_base64_too(client: TestClient) -> None:
     tensor = encoded(DIGITS[0])
     tensor["data"] = [f"data:image/png;base64,{tensor['data'][0]}"]
@@ -99,7 +118,7 @@ def test_a_data_address_is_base64_too(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("tensor", "sentence"),
     [
-        (encoded(b"nothing"), "Image 0 of image_bytes is not a PNG or JPEG image."),
+        (encoded(b"nothing"), "Image 0 of image_bytes is not a PNG"),
         (encoded(DIGITS[0], DIGITS[0][:60]), "Image 1 of image_bytes cannot be decoded"),
         (encoded(*DIGITS, shape=[1, 2]), f"{CLASSIFIER} takes image_bytes of shape [-1, 1], not [1, 2]."),
         (encoded(*DIGITS) | {"name": "other"}, "takes the input images or the input image_bytes and no other"),
