@@ -65,7 +65,7 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
     """Returns which of the files ``names`` are the split that is meant, and which are its folder's others.
 
     A split is the first word of the name of its files (``train-00000-of-00001.parquet``), or one that is known, or the
-    folder that they are in. Where no name is known all files are the split ``train``.
+    folder that they are in. Where none is known, and files are numbered or share a word, all are the split ``train``.
 
     Raises:
         DataError: there is no such split, it has to be given, or several folders have one of that name.
@@ -73,13 +73,8 @@ def files_by_split(reference: str, names: Sequence[str], split: str | None) -> t
     splits: dict[str, list[str]] = {}
     for name in names:
         splits.setdefault(_split_of(PurePosixPath(name)), []).append(name)
-    numbered = not any(name[:1].isalpha() for name in splits)
-    if (
-        split not in splits
-        and not any(map(split_kind, splits))
-        and (numbered if split is None else split_kind(split) == "train")
-    ):
-        # Files that are numbered, or named after what they hold, are one set.
+    one = len(splits) == 1 or not any(name[:1].isalpha() for name in splits)
+    if one and split not in splits and not any(map(split_kind, splits)) and split_kind(split or "train") == "train":
         return list(names), []
     found = choose_split(reference, splits, split)
     chosen = splits[found]

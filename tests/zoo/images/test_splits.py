@@ -25,6 +25,10 @@ def touch(root: Path, *names: str) -> Path:
         (["train.parquet", "test.parquet"], "train", [0]),
         (["train/0000.parquet", "train/0001.parquet", "test/0000.parquet"], "train", [0, 1]),
         (["all.parquet"], None, [0]),
+        (["data-1.parquet", "data-0.parquet"], "train", [1, 0]),
+        (["00001.parquet", "00000.parquet"], None, [1, 0]),
+        (["00000.parquet", "00001.parquet"], "train", [0, 1]),
+        (["set-train-0.parquet", "set-val-0.parquet"], "test", [1]),
         (["plain/train-1.parquet", "plain/train-0.parquet"], None, [1, 0]),
         (["train-0.parquet", "deep/deeper/train-1.parquet"], "train", [0]),
     ],
@@ -42,6 +46,11 @@ def test_a_split_that_is_missing_or_not_clear_is_refused() -> None:
     names = ["a/test-0.parquet", "a/train-0.parquet", "b/train-0.parquet"]
     with pytest.raises(DataError, match="has the splits test, train; say which one"):
         files_by_split("it", names, None)
+    for other in (["de-0.parquet", "en-0.parquet"], ["00000.parquet", "00001.parquet"]):
+        with pytest.raises(DataError, match="no split 'test'; it has"):
+            files_by_split("it", other, "test")
+    with pytest.raises(DataError, match="no split 'train'; it has de, en"):
+        files_by_split("it", ["de-0.parquet", "en-0.parquet"], "train")
     with pytest.raises(DataError, match="no split 'val'; it has test, train"):
         files_by_split("it", names, "val")
     with pytest.raises(DataError, match=r"several folders \(a, b\); name one of them, written it:FOLDER"):
@@ -64,6 +73,9 @@ def test_the_folders_that_the_hub_makes_of_other_formats_are_configurations() ->
         ("train", ["training"], "training"),
         ("val", ["validation"], "validation"),
         ("extra", ["extra", "train"], "extra"),
+        ("train", ["Training_set", "Test"], "Training_set"),
+        ("test", ["TRAIN", "dev-data"], "dev-data"),
+        ("test", ["eval", "val"], "eval"),
         (None, ["extra"], "extra"),
     ],
 )
