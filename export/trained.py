@@ -107,7 +107,7 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
             raise TrainingError(f"{member.path} was made from another recipe than {members[0].path}; remove one.")
         if other.recipe.subset_seed != first.recipe.subset_seed:
             raise TrainingError(
-                f"{member.path} has other labelled images than {members[0].path}, so together they have seen more "
+                f"{member.path} has other labeled images than {members[0].path}, so together they have seen more "
                 "labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
             )
     discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
@@ -149,7 +149,7 @@ def load_networks(path: Path) -> TrainedNetworks:
     live = _tensors(networks)
     saved = _as_named_today(saved, networks.generator)
     if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
-        raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; take it anew.")
+        raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; download it again.")
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(saved[name])

@@ -114,7 +114,7 @@ def pick_photos(answers: Answers, source: LabeledSource, count: int) -> list[Pic
         raise DataError(f"The classifier knows the class {answers.classes[0]} alone and is never in doubt.")
     rows = np.flatnonzero(source.labels(answers.indices) < 0)
     if len(rows) == 0:
-        raise DataError(f"Every photo of {source.reference} has a label; there is none to suggest.")
+        raise DataError(f"Every photo of {source.reference} has a label; nothing is left to suggest.")
     names, picks = source.file_names(), []
     for row in rows[pick(answers.probabilities[rows], answers.points[rows], count)].tolist():
         shares = answers.probabilities[row]

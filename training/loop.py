@@ -125,7 +125,7 @@ class Training:
                         raise KeyboardInterrupt
                     if self.options.deadline is not None and self.world.decide(over):
                         raise OutOfTimeError(
-                            f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can go on."
+                            f"{self.run.path} is out of time in epoch {position.epoch + 1}; it can continue."
                         )
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
 

@@ -170,7 +170,7 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     if not run.recipe_file.exists():
         return None
     if not resume:
-        raise TrainingError(f"{run.path} holds a run already; add --resume to go on, or choose another --out.")
+        raise TrainingError(f"{run.path} holds a run already; add --resume to continue, or choose another --out.")
     started = run.facts()
     check_recipe(run, started.recipe, recipe)
     return started

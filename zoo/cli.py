@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        _fail(f"The system refuses: {error}.", 1)
+        _fail(f"Operating system error: {error}.", 1)
     except Exception as error:
         if os.environ.get(_DEBUG):
             raise

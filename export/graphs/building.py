@@ -105,7 +105,7 @@ def with_levels(content: bytes) -> bytes:
     while node is not None and node.op_type != "Round":
         node = makers.get(node.input[0])
     if node is None:
-        raise ParityError("The generator's images do not come from grey levels that are rounded.")
+        raise ParityError("The generator's images do not come from gray levels that are rounded.")
     model.graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], ["levels"]))
     kind = onnx.helper.make_tensor_value_info("levels", onnx.TensorProto.FLOAT, ["N", None, None, None])
     model.graph.output.append(kind)

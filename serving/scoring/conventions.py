@@ -204,7 +204,7 @@ def decoded_bias(text: str) -> NDArray[np.float32]:
     try:
         return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     except ValueError as error:
-        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer anew.") from error
+        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer again.") from error
 
 
 def describe(comparison: Comparison) -> Sequence[tuple[str, ...]]:
@@ -231,7 +231,7 @@ def _bias_of(metadata: Mapping[str, str], classes: int) -> Array | None:
         return None
     bias = decoded_bias(text).astype(np.float64)
     if bias.shape != (classes,) or not np.isfinite(bias).all():
-        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer anew.")
+        raise InterfaceError(f"The scorer's {LOGIT_BIAS_KEY} is damaged; export the scorer again.")
     return bias
 
 

@@ -59,7 +59,7 @@ def preview_error(
     """
     metadata = [network.engine.graphs["scorer"].metadata for network in (exact, preview)]
     if metadata[0].get(WEIGHTS_KEY) != metadata[1].get(WEIGHTS_KEY) or exact.resize != preview.resize:
-        raise ScoringError(f"{preview.name} is not of the weights of {exact.name}: export it anew from the same file.")
+        raise ScoringError(f"{preview.name} is not of the weights of {exact.name}: export it again from the same file.")
     chosen = choose_images(len(source), min(images, len(source)), seed)
     pairs = [(exact.answer(batch.images), preview.answer(batch.images)) for batch in ImageBatches(source, chosen, 16)]
     ours, theirs = ([np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*pairs, strict=True))

@@ -79,6 +79,6 @@ def _patiently(client: Client, wait: Callable[..., Any]) -> Any:
         except (TimeoutError, queue.Empty):
             if not client.scheduler_info()["workers"]:
                 raise ShardError(
-                    "All workers of Dask were lost: start some, and run the same command again; it goes on from the "
+                    "All workers of Dask were lost: start some, and run the same command again; it continues from the "
                     "shards that are done."
                 ) from None

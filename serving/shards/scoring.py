@@ -65,7 +65,7 @@ class ShardedGathering:
         manner = manner or Manner()
         if manner.partial is None:
             raise ShardError(
-                "Shards lie beside the statistics that are kept: name these with --save-statistics, or leave "
+                "Shards are stored next to the statistics that are kept: name these with --save-statistics, or leave "
                 "--no-cache out."
             )
         if shard is not None:

@@ -211,7 +211,7 @@ def test_runs_with_labelled_images_of_their_own_are_no_ensemble(
         assert igan_zoo(*command, "--seed", seed)[0] == 0
     code, _, errors = igan_zoo("export", tmp_path / "runs", "--out", tmp_path / "model")
     assert code == 1
-    assert re.search("seed2 has other labelled images than .*seed1", errors)
+    assert re.search("seed2 has other labeled images than .*seed1", errors)
     assert not (tmp_path / "model").exists()
 
 

@@ -136,7 +136,7 @@ def test_an_error_that_rounding_hides_is_found(generator: Subject) -> None:
 
 
 def test_levels_are_wanted_only_of_what_rounds_them(classifier: Subject) -> None:
-    with pytest.raises(ParityError, match="do not come from grey levels"):
+    with pytest.raises(ParityError, match="do not come from gray levels"):
         with_levels(classifier.content)
 
 

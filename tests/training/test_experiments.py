@@ -321,7 +321,7 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     [
         (lambda root: (root / "train" / "empty").mkdir(), [], "empty"),
         (lambda root: [path.unlink() for path in (root / "train").rglob("n0[23]*.JPEG")], [], "n02102040"),
-        (lambda root: None, ["--labels", "27-per-class"], "n01440764' has 26 labelled images, but 27"),
+        (lambda root: None, ["--labels", "27-per-class"], "n01440764' has 26 labeled images, but 27"),
         (lambda root: None, ["--size", "33"], "choose one|square images of 28, 32"),
         (lambda root: (root / "train" / "n01440764" / "bad.JPEG").write_bytes(b"no"), ["--strict"], "bad.JPEG"),
         (lambda root: None, ["--data", "/nowhere"], "/nowhere"),

@@ -41,7 +41,7 @@ def labelled_subset(labels: NDArray[np.int64], request: str, classes: Sequence[s
         members = order[labels[order] == label]
         if len(members) < per_class:
             raise DataError(
-                f"Class {name!r} has {len(members)} labelled images, but {per_class} of each class are asked for."
+                f"Class {name!r} has {len(members)} labeled images, but {per_class} of each class are asked for."
             )
         chosen.append(members[:per_class])
     return np.concatenate(chosen)

@@ -126,7 +126,7 @@ class FeatureRun:
             OutputError: the folder cannot be written.
         """
         if (self.path / FACTS).exists() and not resume:
-            raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+            raise TrainingError(f"{self.path} holds a run already; add --resume to continue, or choose another --out.")
         refuse_unwritable(self.path)
 
     def start(self, facts: FeatureFacts, encoder: bytes, *, resume: bool) -> None:

@@ -59,7 +59,7 @@ class SimultaneousGame(Game):
     def step(self, batches: Batches) -> Losses:
         """One step of both players, from gradients that were all taken before either moved."""
         if batches.labelled is None:
-            raise ValueError("this game wants real images with their labels, -1 where none may be seen")
+            raise ValueError("this game needs real images with their labels, -1 where none may be seen")
         real, labels = batches.labelled
         objective, losses = self._losses(real, labels)
         self.optimizers["discriminator"].take_gradients(self._penalized("discriminator", objective))

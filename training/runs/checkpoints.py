@@ -120,6 +120,6 @@ def restore(live: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> No
         TrainingError: names or shapes differ: the checkpoint belongs to another recipe.
     """
     if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
-        raise TrainingError(f"The checkpoint {path} does not fit this recipe; start anew in another --out.")
+        raise TrainingError(f"The checkpoint {path} does not fit this recipe; start again in another --out.")
     for name, tensor in live.items():
         tensor.copy_(saved[name])

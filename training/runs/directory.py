@@ -112,7 +112,7 @@ class Run:
             TrainingError: there is a run already.
         """
         if self.recipe_file.exists():
-            raise TrainingError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+            raise TrainingError(f"{self.path} holds a run already; add --resume to continue, or choose another --out.")
         keep_labels(self.labels_file, labels)
         self.write(facts)
 

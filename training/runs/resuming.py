@@ -42,7 +42,7 @@ def check_recipe(run: Run, before: Recipe, now: Recipe) -> None:
     if changed is not None:
         raise TrainingError(
             f"{run.path} cannot have {now.epochs} epochs: its learning rate falls towards the end of {before.epochs} "
-            f"(decay_from={before.decay_from:g}), and has since epoch {changed + 1}; train anew in another --out."
+            f"(decay_from={before.decay_from:g}), and has since epoch {changed + 1}; train again in another --out."
         )
 
 

@@ -87,7 +87,7 @@ def _torch_candidates(chosen: Any, candidates: list[Any], threads: int | None) -
     from igan_zoo.serving.benchmarking import Candidate
 
     if chosen.directory is None:
-        raise click.UsageError("--torch wants a model directory or a name, not an .onnx file")
+        raise click.UsageError("--torch needs a model directory or a name, not an .onnx file")
     try:
         from igan_zoo.export.torch_engine import TorchEngine
     except ImportError as error:

@@ -108,7 +108,7 @@ def export(
     if any_weights:
         raise click.UsageError("--any-weights goes with --weights")
     if "int8" in variants and data is None:
-        raise click.UsageError("--variant int8 is calibrated on training images, so it wants --data")
+        raise click.UsageError("--variant int8 is calibrated on training images, so it needs --data")
     if labels_file is not None and data is None:
         raise click.UsageError("--labels names images of --data")
     if split is not None and data is None:

@@ -82,12 +82,12 @@ def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> N
 
     if remote:
         if model is None:
-            raise click.UsageError("--remote wants a MODEL")
+            raise click.UsageError("--remote needs a MODEL")
         where, spec = remote_spec(model, token=token)
     else:
         directory = store.resolve(model).directory
         if directory is None:
-            raise click.UsageError("info wants a model directory or a name, not an .onnx file")
+            raise click.UsageError("info needs a model directory or a name, not an .onnx file")
         where, spec = str(directory.path), directory.spec
     if as_json:
         print_json({**msgspec.to_builtins(spec), "path": where})
@@ -130,7 +130,7 @@ def verify(directories: tuple[str, ...], sums_only: bool) -> None:
     for reference in directories:
         directory = store.resolve(reference).directory
         if directory is None:
-            raise click.UsageError(f"verify wants a model directory or a name, not {reference}")
+            raise click.UsageError(f"verify needs a model directory or a name, not {reference}")
         absent = directory.verify()
         matching = len(directory.spec.files) - len(absent)
         click.echo(f"{directory.path}: {matching} files match{_without(absent)}")

@@ -94,7 +94,7 @@ def _answer(error: Any, what: str, file: str | None, token: str | None, endpoint
         text = f"{endpoint} does not know the token for {what}; make a new one and log in with: hf auth login."
     elif status == 401:
         text = (
-            f"There is no public model {what} at {endpoint}: it does not exist, or it is private and wants a token; "
+            f"There is no public model {what} at {endpoint}: it does not exist, or it is private and needs a token; "
             "look at the name, or log in with: hf auth login."
         )
     elif isinstance(error, errors.RepositoryNotFoundError):

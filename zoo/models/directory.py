@@ -78,7 +78,9 @@ class ModelDirectory:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if not path.is_dir() and name not in self.spec.files and name not in (CONFIG, ".gitattributes"):
-                raise ModelDirectoryError(f"{path} is not named in {CONFIG}; remove it or take the directory anew.")
+                raise ModelDirectoryError(
+                    f"{path} is not named in {CONFIG}; remove it or download the directory again."
+                )
         return absent
 
 
@@ -99,7 +101,7 @@ def _compare_size(path: Path, expected: FileSpec, file: IO[bytes]) -> None:
     if size != expected.size:
         raise ChecksumError(
             f"{path} is damaged or was changed: its size is another ({size} bytes), but {CONFIG} promises "
-            f"{expected.size}; take the file anew."
+            f"{expected.size}; download the file again."
         )
 
 
@@ -107,9 +109,9 @@ def _compare(path: Path, expected: FileSpec, sha256: str) -> None:
     if sha256 != expected.sha256:
         raise ChecksumError(
             f"{path} is damaged or was changed: its sha256 is {sha256} ({expected.size} bytes), but {CONFIG} promises "
-            f"{expected.sha256}; take the file anew."
+            f"{expected.sha256}; download the file again."
         )
 
 
 def _missing(path: Path, error: OSError) -> ModelDirectoryError:
-    return ModelDirectoryError(f"{path} cannot be read ({error.strerror}); take the model directory anew.")
+    return ModelDirectoryError(f"{path} cannot be read ({error.strerror}); download the model directory again.")

@@ -199,12 +199,12 @@ def shortfalls(row: Row, group: Group) -> tuple[str, ...]:
         if members < SEEDS:
             found.append(f"ensembles of {members} models and not of {SEEDS}")
         if len(group.measured) < wanted:
-            found.append(f"{_count(len(group.measured), 'ensemble')} and not of {wanted} labelled subsets")
+            found.append(f"{_count(len(group.measured), 'ensemble')} and not of {wanted} labeled subsets")
     elif len(group.measured) < wanted:
         found.append(f"{_count(len(group.measured), 'seed')} of {wanted}")
     subsets = {one.subset for one in group.measured}
     if not row.ensemble and len(group.measured) > 1 and len(subsets) == 1:
-        found.append("all on the same labelled images")
+        found.append("all on the same labeled images")
     return tuple(found)
 
 

@@ -87,8 +87,8 @@ def _legend(report: Report) -> str:
         said.append("† Below the paper's protocol: see the next section.")
     if report.metric in ("errors", "error percent"):
         said.append(
-            "± is the standard deviation: the paper's over ten labelled subsets, ours over the seeds there are "
-            "(divisor n - 1). A seed chooses weights, noise, shuffles and the labelled images."
+            "± is the standard deviation: the paper's over ten labeled subsets, ours over the seeds there are "
+            "(divisor n - 1). A seed chooses weights, noise, shuffles and the labeled images."
         )
     if report.metric == "Inception score":
         said.append(
@@ -172,7 +172,7 @@ def _mixed(report: Report) -> str:
     if not lines:
         return ""
     return (
-        "## Ensembles over different labelled images\n\nTheir members saw different labelled images, so together more "
+        "## Ensembles over different labeled images\n\nTheir members saw different labeled images, so together more "
         "of them than the row names. They are not the paper's ensembles and stand in no cell.\n\n" + "\n".join(lines)
     )
 

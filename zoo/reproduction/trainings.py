@@ -128,16 +128,14 @@ def train_in_order(request: Request, to_do: Sequence[Wanted]) -> Missing:
 
 def _out_of_time(one: Wanted, run: Run, recipe: Recipe, request: Request) -> str:
     """Returns how far a training has come."""
-    goes_on = "the same command with a larger --budget goes on"
+    goes_on = "the same command with a larger --budget continues"
     if not run.recipe_file.exists():
         return f"{request.budget_text} were over before it; {goes_on}"
     log = run.log()
     error = log[-1].get("validation_error") if log else None
     validation = "" if error is None else f", validation error {error:.2%}"
     minutes = run.seconds() / 60
-    return (
-        f"{one.name} stands at {len(log)} of {recipe.epochs} epochs after {minutes:.2g} minutes{validation}; {goes_on}"
-    )
+    return f"{one.name} is at {len(log)} of {recipe.epochs} epochs after {minutes:.2g} minutes{validation}; {goes_on}"
 
 
 def reason_for(row: Row, request: Request, missing: Missing) -> str:
@@ -146,7 +144,7 @@ def reason_for(row: Row, request: Request, missing: Missing) -> str:
     if reasons := dict.fromkeys(missing[one.name].rstrip(".") for one in wanted if one.name in missing):
         return "; ".join(reasons)
     if row.ensemble and request.budget is not None and request.seed_count < 2:
-        return "an ensemble takes at least two models of the same labelled images: --seeds 2 or more"
+        return "an ensemble takes at least two models of the same labeled images: --seeds 2 or more"
     if request.budget is None:
         return "nothing was trained for it: give --budget MINUTES or full, or what there is with --runs or --models"
     return "nothing was trained for it"

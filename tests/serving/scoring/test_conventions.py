@@ -134,7 +134,7 @@ def test_rows_that_a_file_cannot_give_are_named(photos: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("bias", ["%%%", "AAA", encoded_bias(BIAS[:3]), encoded_bias(BIAS * np.float32("nan"))])
 def test_a_damaged_bias_is_refused(photos: Path, tmp_path: Path, bias: str) -> None:
     scorer = network(tmp_path, {**METADATA, "igan_zoo.logit_bias": bias})
-    with pytest.raises(InterfaceError, match=r"igan_zoo.logit_bias is damaged; export the scorer anew"):
+    with pytest.raises(InterfaceError, match=r"igan_zoo.logit_bias is damaged; export the scorer again"):
         compare_conventions(scorer, open_source(str(photos)))
 
 

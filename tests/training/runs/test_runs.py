@@ -108,7 +108,7 @@ def test_a_run_out_of_time_saves_its_state_and_goes_on_to_the_same_log(data_dire
     start_training(recipe, source, whole, threads=1)
     late = Options(deadline=time.monotonic())
     for step in (1, 2):
-        with pytest.raises(OutOfTimeError, match="stopped is out of time in epoch 1; it can go on"):
+        with pytest.raises(OutOfTimeError, match="stopped is out of time in epoch 1; it can continue"):
             start_training(recipe, source, stopped, resume=True, threads=1, options=late)
         assert checkpoint_facts(stopped / "checkpoint.safetensors")["step"] == step
         assert not Run(stopped).is_finished()

@@ -70,7 +70,7 @@ def test_a_run_that_is_over_is_resumed_at_once(igan_zoo: Cli, photos: Path, enco
     assert igan_zoo(*train, "--out", tmp_path / "run")[0] == 0
     before = (tmp_path / "run" / "classifier.safetensors").read_bytes()
     code, _, errors = igan_zoo(*train, "--out", tmp_path / "run")
-    assert (code, "add --resume to go on" in errors) == (1, True)
+    assert (code, "add --resume to continue" in errors) == (1, True)
     assert igan_zoo(*train, "--out", tmp_path / "run", "--resume")[0] == 0
     assert (tmp_path / "run" / "classifier.safetensors").read_bytes() == before
 

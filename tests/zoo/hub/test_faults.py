@@ -121,7 +121,7 @@ def test_a_server_says_how_long_to_wait_and_is_not_waited_for_all_day(
 @pytest.mark.parametrize(
     ("token", "private", "name", "sentence"),
     [
-        (None, False, "org/none", "no public model org/none .*: it does not exist, or it is private and wants a token"),
+        (None, False, "org/none", "no public model org/none .*: it does not exist, or it is private and needs a token"),
         (None, True, "org/tiny", "no public model org/tiny .* log in with: hf auth login"),
         (READ_TOKEN, False, "org/none", "There is no model org/none .* that this token may see"),
         ("hf_expired", False, "org/tiny", "does not know the token for org/tiny; make a new one"),

@@ -304,7 +304,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
 def test_images_beside_class_folders_and_empty_class_folders_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "cat" / "a.png")
     picture(tmp_path / "stray.png")
-    with pytest.raises(DataError, match=r"stray\.png lies beside class folders"):
+    with pytest.raises(DataError, match=r"stray\.png is next to class folders"):
         read(tmp_path)
     (tmp_path / "stray.png").unlink()
     (tmp_path / "dog").mkdir()

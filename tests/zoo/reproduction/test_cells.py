@@ -108,7 +108,7 @@ def test_an_ensemble_is_of_models_that_share_their_labelled_images() -> None:
     (measured,) = found.groups[0].measured
     assert (measured.members, measured.seeds, measured.subset, measured.value) == (3, (1, 2, 3), 1, 57)
     assert "ensembles of 3 models and not of 10" in found.shortfalls
-    assert "1 ensemble and not of 10 labelled subsets" in found.shortfalls
+    assert "1 ensemble and not of 10 labeled subsets" in found.shortfalls
 
 
 def test_single_models_are_one_of_each_labelled_subset() -> None:
@@ -121,7 +121,7 @@ def test_single_models_are_one_of_each_labelled_subset() -> None:
     shared = [training("mnist-ssl", f"seed={seed}", "data_seed=9") for seed in (1, 2)]
     found = cell("100", shared)
     assert len(found.groups[0].measured) == 2
-    assert "all on the same labelled images" in found.shortfalls
+    assert "all on the same labeled images" in found.shortfalls
 
 
 def test_a_model_that_is_an_ensemble_goes_to_the_ensembles_row() -> None:

@@ -57,7 +57,7 @@ def prepare(
             shard_images=shard_images,
         )
     except KeyboardInterrupt:
-        raise DataError(f"Interrupted; the same command goes on in {out}.") from None
+        raise DataError(f"Interrupted; run the same command again to continue in {out}.") from None
     labeled = int((data.labels >= 0).sum())
     left_out = f", {len(data.skipped):,} skipped" if data.skipped else ""
     click.echo(f"{out}: {len(data):,} images, {labeled:,} labeled, {len(data.classes)} classes{left_out}")

@@ -52,7 +52,7 @@ _TABLE_OPTIONS = (
     click.option("--models", type=_FOLDER, multiple=True, help="A folder with models; their ONNX files are tested."),
     click.option("--note", help="A sentence for the report, such as one about the data."),
     click.option("--threads", type=THREADS, help="Threads of PyTorch and onnxruntime."),
-    click.option("--dry-run", is_flag=True, help="Print the train commands that --budget stands for, and stop."),
+    click.option("--dry-run", is_flag=True, help="Print the train commands that --budget would run, and stop."),
     json_option,
 )
 _SCORE_OPTIONS = (
@@ -149,7 +149,7 @@ def _training_stack() -> Iterator[None]:
     except KeyboardInterrupt:
         from igan_zoo.errors import TrainingError
 
-        raise TrainingError("Interrupted; the same command goes on from here.") from None
+        raise TrainingError("Interrupted; run the same command again to continue.") from None
     print_seconds_since(began)
 
 
@@ -164,7 +164,7 @@ def _table(
     **asked: Any,
 ) -> None:
     if dry_run and asked["budget"] is None:
-        raise click.UsageError("--dry-run prints what a --budget stands for; give one")
+        raise click.UsageError("--dry-run prints what a --budget would run; give one")
     with _training_stack():
         from igan_zoo.reproduction.published import TABLES
         from igan_zoo.reproduction.request import IMAGES, Request

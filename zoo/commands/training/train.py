@@ -128,7 +128,7 @@ def train(
         if recipe_name not in ("custom", "custom-features"):
             raise click.UsageError("--features goes with the recipe custom")
         if data is None:
-            raise click.UsageError("The recipe custom-features wants --data, a folder of images or a Hub id")
+            raise click.UsageError("The recipe custom-features needs --data, a folder of images or a Hub id")
         if any((grey, mode, picture_steps, tensorboard, device != "cpu")):
             raise click.UsageError(
                 "--grey, --compile, --picture-steps, --tensorboard and --device cuda go with --features none"
@@ -243,5 +243,5 @@ def _train_on_features(
     try:
         train_on_features(features or "efficientnet-lite0", data, recipe, path, **how)
     except KeyboardInterrupt:
-        raise TrainingError(f"Interrupted; the same command with --resume goes on from {path}.") from None
+        raise TrainingError(f"Interrupted; the same command with --resume continues from {path}.") from None
     click.echo(f"{path}: done; next: igan-zoo export {path} --out models/{path.name}.onnx")

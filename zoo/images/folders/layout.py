@@ -94,7 +94,7 @@ class FolderTree:
         loose = next((file for file in inside if "/" not in file), None)
         if loose is not None:
             raise DataError(
-                f"{where}{loose} lies beside class folders; move such images into a class folder or into one named "
+                f"{where}{loose} is next to class folders; move such images into a class folder or into one named "
                 "unlabeled, or give a CSV file of labels."
             )
         empty = sorted(folders - {file.partition("/")[0] for file in inside})

@@ -67,7 +67,7 @@ def open_idx(path: Path, *, labeled: bool = False) -> MemorySource:
     """
     images = _read(path, 3)
     if images.shape[1] * images.shape[2] > MAX_PIXELS or 0 in images.shape:
-        raise DataError(f"{path} has images of the shape {list(images.shape)}, which is none.")
+        raise DataError(f"{path} has images of the shape {list(images.shape)}, which no image has.")
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if not labeled or beside == path or not beside.is_file():
         return MemorySource(images[..., None], str(path), [path])

@@ -192,7 +192,7 @@ def open_shards(path: Path, split: str | None = None) -> ShardSource:
 def _read_complete(path: Path) -> Manifest:
     manifest = read_manifest(path)
     if not manifest.complete or not manifest.shards:
-        raise DataError(f"{path} holds only {manifest.count} images so far; the same igan-zoo prepare goes on with it.")
+        raise DataError(f"{path} holds only {manifest.count} images so far; the same igan-zoo prepare continues it.")
     return manifest
 
 

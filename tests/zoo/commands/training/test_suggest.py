@@ -168,7 +168,7 @@ def test_what_cannot_be_suggested_is_one_sentence(igan_zoo: Cli, model: Path, ph
     for path in (photos / "unlabeled").iterdir():
         path.rename(photos / "red" / f"more-{path.name}")
     (photos / "unlabeled").rmdir()
-    refuse(igan_zoo, "has a label; there is none to suggest", model, "--data", photos, *out)
+    refuse(igan_zoo, "has a label; nothing is left to suggest", model, "--data", photos, *out)
     assert not (tmp_path / "next").exists()
 
 

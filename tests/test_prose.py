@@ -1,0 +1,59 @@
+"""Idioms that no native engineer writes, and British spellings, kept out of what users read."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+TICS = re.compile(
+    r"\b(anew|for want of|whoever|wants|goes on|stands|is none|mended|"
+    r"colours?|grey|neighbours?|labelled|normalis\w+|behaviour|centred?|licence)\b"
+)
+# Names of the protocol, of settings and of commands.
+ALLOWED = re.compile(r"`[^`]*`|\bcentred-12[78](\.5)?|--grey|\bigan-zoo catalogue\b")
+PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+    page for page in (REPOSITORY / "docs").glob("*.md")
+)
+CODE = sorted(
+    path for folder in ("zoo", "training", "export", "serving") for path in (REPOSITORY / folder).rglob("*.py")
+)
+
+
+def found(text: str) -> list[str]:
+    return [match[0] for match in TICS.finditer(ALLOWED.sub("", text))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_read_as_native_english(page: Path) -> None:
+    text = re.sub(r"```.*?```|^    [^\n]*$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert found(text) == []
+
+
+def messages(tree: ast.AST) -> Iterator[str]:
+    """The text of errors and of the command line's help: strings with a space that are no docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value if " " in node.value else ""
+
+
+def test_messages_read_as_native_english() -> None:
+    tics = {
+        f"{path.relative_to(REPOSITORY)}: {message}": words
+        for path in CODE
+        for message in messages(ast.parse(path.read_text()))
+        if (words := found(message))
+    }
+    assert tics == {}
