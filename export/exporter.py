@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from msgspec import structs, to_builtins
+from msgspec import structs
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,6 +28,7 @@ from igan_zoo.export.graphs.building import classes_metadata, to_onnx
 from igan_zoo.export.graphs.rewriting import rewritten
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
 from igan_zoo.export.realness import with_realness
+from igan_zoo.export.specification import name_of, specification
 from igan_zoo.export.trained import (
     TrainedNetworks,
     networks_of_ensemble,
@@ -44,28 +45,19 @@ from igan_zoo.models import cards
 from igan_zoo.models.directory import ModelDirectory, seal
 from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
-from igan_zoo.models.parity import Agreement, ParityReport, encode_parity
+from igan_zoo.models.parity import ParityReport, encode_parity
 from igan_zoo.models.spec import (
-    CONFIG,
     LABELS,
     PARITY,
     ROLES,
     SAMPLES,
     WEIGHTS,
-    DatasetSpec,
-    ImageSpec,
-    LatentSpec,
     ModelSpec,
-    ResultSpec,
-    TrainingSpec,
     Variant,
     graph_file,
-    is_name,
 )
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.loop import grid_images
-from igan_zoo.training.recipes.departures import departures, experiment_of
-from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
 
 _REALNESS = (
@@ -112,12 +104,7 @@ def export_run(
     """
     options = options or ExportOptions()
     members = find_members(path)
-    networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
-    maker, notes = options.generator_run, [options.note] if options.note else []
-    if maker is not None:
-        networks = with_generator_of(networks, maker)
-        if training_images is not None and networks.recipe.labels != "0" and not networks.recipe.generator:
-            networks, notes = with_realness(networks, training_images), [*notes, _REALNESS]
+    networks, notes = _networks(members, training_images, options)
     roles = _roles(networks, path, discriminator=options.discriminator)
     if options.weakness is not None and "generator" not in roles:
         raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
@@ -139,7 +126,7 @@ def export_run(
     calibration = calibration_images(training_images) if training_images is not None else None
     graphs = make_variants(subjects, variants, calibration, affine)
     parity = structs.replace(plain, variants=variants_report(graphs, images))
-    spec = _specification(members, networks, name or _name_of(out, recipe), roles, parity, maker)
+    spec = specification(members, networks, name or name_of(out, recipe), roles, parity, options.generator_run)
     spec = structs.replace(spec, weakness=options.weakness, note=" ".join(notes) or None)
 
     # Write everything beside the final name, seal it with its checksums, and only then give it the name.
@@ -147,6 +134,20 @@ def export_run(
     with atomic_directory(out, replace=overwrite) as temporary:
         _write(temporary, networks, files, spec, parity, members[0].labels_file)
     return ModelDirectory.open(out)
+
+
+def _networks(
+    members: list[Run], training_images: ImageArray | None, options: ExportOptions
+) -> tuple[TrainedNetworks, list[str]]:
+    """Returns what to export, and the sentences that the card is to say of it."""
+    notes = [options.note] if options.note else []
+    networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
+    if options.generator_run is None:
+        return networks, notes
+    networks = with_generator_of(networks, options.generator_run)
+    if training_images is None or networks.recipe.labels == "0" or networks.recipe.generator:
+        return networks, notes
+    return with_realness(networks, training_images), [*notes, _REALNESS]
 
 
 def _write(
@@ -282,75 +283,3 @@ def _inputs(networks: TrainedNetworks, role: str) -> NDArray[Any]:
         generated = evaluation_module(networks, "generator")(torch.from_numpy(_latents(networks)))
     images: NDArray[np.uint8] = generated.numpy()
     return images
-
-
-def _results(parity: ParityReport) -> tuple[ResultSpec, ...]:
-    """Returns the errors that were counted beside the comparisons."""
-    tested: list[tuple[Variant | None, Agreement | None]] = [(None, file.test) for file in parity.files.values()]
-    tested += [(file.variant, file.test) for file in parity.variants.values()]
-    return tuple(
-        ResultSpec(
-            dataset=test.dataset, split=test.split, wrong=test.wrong.onnxruntime, total=test.images, variant=variant
-        )
-        for variant, test in tested
-        if test is not None
-    )
-
-
-def _name_of(out: Path, recipe: Recipe) -> str:
-    """Returns the folder's name, under which a directory of models finds it."""
-    return out.name if is_name(out.name) else recipe.name
-
-
-def _specification(
-    members: list[Run],
-    networks: TrainedNetworks,
-    name: str,
-    roles: list[str],
-    parity: ParityReport,
-    maker: Path | None,
-) -> ModelSpec:
-    recipe, facts, count = networks.recipe, members[0].facts(), len(members)
-    parts = [role for role in ("classifier", "generator") if role in roles]
-    kind = f"ensemble of {count} semi-supervised classifiers" if count > 1 else f"semi-supervised {' and '.join(parts)}"
-    return ModelSpec(
-        name=name,
-        summary=f"{kind[0].upper()}{kind[1:]} of {recipe.dataset} ({facts.labelled_images} labels)",
-        license="apache-2.0",
-        dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
-        image=ImageSpec(height=recipe.height, width=recipe.width, channels=recipe.channels, crop=recipe.crop),
-        latent=LatentSpec(size=networks.latent_size, distribution=networks.generator_recipe.latent_distribution)
-        if "generator" in roles
-        else None,
-        classes=networks.classes if "classifier" in roles else None,
-        training=_training(members),
-        generator_training=_training_of(maker) if maker is not None else None,
-        results=_results(parity),
-    )
-
-
-def _training_of(maker: Path) -> TrainingSpec:
-    """Returns how the generator of a run or of a model directory was made."""
-    if not (maker / CONFIG).is_file():
-        return _training([Run(maker)])
-    spec = ModelDirectory.open(maker).spec
-    return spec.generator_training or spec.training
-
-
-def _training(members: list[Run]) -> TrainingSpec:
-    """Returns how a run, or an ensemble of runs, was made."""
-    facts, count = members[0].facts(), len(members)
-    experiment = experiment_of(facts.recipe)
-    return TrainingSpec(
-        recipe=facts.recipe.name,
-        command=facts.command() + (f" --ensemble {count}" if count > 1 else ""),
-        labels=facts.labelled_images,
-        seed=facts.recipe.seed,
-        epochs=facts.recipe.epochs,
-        seconds=round(sum(run.seconds() for run in members)),
-        versions=facts.versions,
-        experiment=experiment.name if experiment else None,
-        departures=departures(facts.recipe, experiment) if experiment else (),
-        settings=to_builtins(facts.recipe),
-        members=count,
-    )

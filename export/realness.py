@@ -50,8 +50,8 @@ def with_realness(networks: TrainedNetworks, real: ImageArray) -> TrainedNetwork
         log_z = [discriminator.head[-1](rows).logsumexp(dim=1) for rows in inputs]
     weights, bias = separating_line(torch.cat(inputs), torch.cat(log_z), real=len(inputs[0]))
     with torch.no_grad():
-        discriminator.head[-1].weight += weights
-        discriminator.head[-1].bias += bias
+        discriminator.head[-1].weight.add_(weights)
+        discriminator.head[-1].bias.add_(bias)
     return replace(networks, discriminators=(discriminator,))
 
 
@@ -92,6 +92,6 @@ def separating_line(features: Tensor, log_z: Tensor, *, real: int) -> tuple[Tens
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     weights = line.detach()[:-1] / scale
     return weights.float(), (line.detach()[-1] - weights @ center).float()
