@@ -35,10 +35,10 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How images come to an encoder, and which of its outputs count.
 
     ``resize``: ``bicubic`` and ``bilinear`` are Pillow's and torchvision's, with antialiasing; ``tf1-bilinear`` is
-    Inception's. ``crop`` resizes the shorter side to ``size`` and takes the middle square, as torchvision's ``Resize``
-    and ``CenterCrop``; without it both sides become ``size``. Levels, 0 to 1, come in as ``(level - mean) /
-    deviation``. ``features`` and ``logits`` name outputs ``[N, F]`` and ``[N, K]``; where neither is named, the only
-    output is the features.
+    Inception's. ``crop`` resizes the shorter side to ``shorter_side``, or else ``size``, and takes the middle square,
+    as torchvision's ``Resize`` and ``CenterCrop``; without it both sides become ``size``. Levels, 0 to 1, come in as
+    ``(level - mean) / deviation``. ``features`` and ``logits`` name outputs ``[N, F]`` and ``[N, K]``; where neither is
+    named, the only output is the features.
     """
 
     size: int
@@ -46,12 +46,15 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     deviation: _Three
     resize: Literal["bicubic", "bilinear", "tf1-bilinear"] = "bicubic"
     crop: bool = False
+    shorter_side: int | None = None
     features: str | None = None
     logits: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096 or not all(value > 0 for value in self.deviation):
             raise ValueError("size must lie in 1..4096, and every deviation be above 0")
+        if self.shorter_side is not None and not (self.crop and self.size <= self.shorter_side <= 4096):
+            raise ValueError("shorter_side needs crop, and must lie in size..4096")
         if self.crop and self.resize == "tf1-bilinear":
             raise ValueError("tf1-bilinear does not crop")
 
@@ -118,7 +121,8 @@ def _with_preprocessing(model: Any, settings: EncoderSettings, name: str, file: 
             names[:] = [renamed.get(tensor, tensor) for tensor in names]
     for role, (output, width) in outputs.items():
         graph.output(role, renamed.get(output, output), ["N", width])
-    said = {SCORER_KEY: name, RESIZE_KEY: f"{settings.resize}-{settings.size}", CROP_KEY: json.dumps(settings.crop)}
+    sizes = settings.size if settings.shorter_side is None else f"{settings.shorter_side}-{settings.size}"
+    said = {SCORER_KEY: name, RESIZE_KEY: f"{settings.resize}-{sizes}", CROP_KEY: json.dumps(settings.crop)}
     return graph.around(model, said)
 
 
@@ -173,7 +177,8 @@ def _resized(graph: OnnxGraph, images: str, settings: EncoderSettings) -> str:
     if settings.crop:
         # The longer side as torchvision has it, rounded down.
         extents = graph.node("Shape", images, start=1, end=3)
-        sizes = graph.node("Div", graph.node("Mul", extents, square), graph.node("ReduceMin", extents))
+        shorter = graph.constant([settings.shorter_side or settings.size])
+        sizes = graph.node("Div", graph.node("Mul", extents, shorter), graph.node("ReduceMin", extents))
     levels = pillow_resize(graph, images, sizes, cubic=settings.resize == "bicubic")
     if not settings.crop:
         return levels

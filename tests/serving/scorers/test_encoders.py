@@ -47,13 +47,13 @@ def image(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def by_pillow(pixels: NDArray[np.uint8], resize: str, crop: bool) -> NDArray[np.float64]:
+def by_pillow(pixels: NDArray[np.uint8], resize: str, crop: bool, shorter_side: int = SIZE) -> NDArray[np.float64]:
     """The preprocessing of torchvision's Resize, CenterCrop, ToTensor and Normalize, and the encoder's means."""
     kind = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[resize]
     height, width = pixels.shape[:2]
     if crop:
         short = min(height, width)
-        sizes = int(SIZE * height / short), int(SIZE * width / short)
+        sizes = int(shorter_side * height / short), int(shorter_side * width / short)
         resized = Image.fromarray(pixels).resize((sizes[1], sizes[0]), kind)
         top, left = (round((size - SIZE) / 2) for size in sizes)
         resized = resized.crop((left, top, left + SIZE, top + SIZE))
@@ -83,6 +83,14 @@ def test_images_come_as_pillow_and_torchvision_bring_them(
         assert np.abs(features[0] - by_pillow(pixels, other, crop)).max() > 0.01
     if height != width:
         assert np.abs(features[0] - by_pillow(pixels, resize, not crop)).max() > 0.05
+
+
+def test_more_may_be_cropped_as_torchvisions_classifiers_want_it(tmp_path: Path) -> None:
+    network = open_scorer(str(written(tmp_path, encoder(), resize="bilinear", crop=True, shorter_side=31)))
+    pixels = image(70, 41)
+    np.testing.assert_allclose(network.answer(pixels[None])[0][0], by_pillow(pixels, "bilinear", True, 31), atol=0.005)
+    assert network.resize == "bilinear-31-24"
+    assert network.engine.graphs["scorer"].image_shape == (SIZE, SIZE, 3)
 
 
 @pytest.mark.parametrize(("pixels", "output"), [("pixels", "embedding"), ("images", "features"), ("x", "logits")])
@@ -162,6 +170,7 @@ def of_two_inputs() -> onnx.ModelProto:
         (encoder, {"mean": [1, 2]}, "does not describe an encoder"),
         (encoder, {"deviation": [1, 0, 1]}, "does not describe an encoder"),
         (encoder, {"resize": "nearest"}, "does not describe an encoder"),
+        (encoder, {"shorter_side": 30}, "does not describe an encoder.*shorter_side needs crop"),
         (encoder, {"colour": "bgr"}, "does not describe an encoder"),
     ],
 )
