@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from igan_zoo.errors import DataError
 from igan_zoo.images.findings import Finding, Findings
 from igan_zoo.machine.files import open_regular
 
+_LOG = logging.getLogger(__name__)
 FILE_COLUMNS = (
     *("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_name", "image_path"),
     *("image_id", "id"),
@@ -37,7 +39,7 @@ class LabelLine:
 
 @dataclass(frozen=True)
 class LabelLines:
-    """The lines of a file that name an image, and what was taken in another sense than it is written."""
+    """The lines of a file that name an image, and the rows whose label means none."""
 
     lines: list[LabelLine]
     findings: tuple[Finding, ...]
@@ -53,7 +55,7 @@ def read_lines(path: Path) -> LabelLines:
     findings = Findings()
     try:
         with open_regular(path) as file:
-            text = _text(path, file.read(), findings)
+            text = _text(path, file.read())
         rows = _rows(text, _delimiter(text))
         _, header = next(rows, (0, []))
         file_column, label_column = (_column(path, header, names) for names in (FILE_COLUMNS, LABEL_COLUMNS))
@@ -76,7 +78,7 @@ def _means_label(label: str) -> bool:
     return label != "" and label.lower() not in _NO_LABEL
 
 
-def _text(path: Path, content: bytes, findings: Findings) -> str:
+def _text(path: Path, content: bytes) -> str:
     mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
     try:
         return content.decode("utf-8" if mark is None else _MARKS[mark])
@@ -84,7 +86,7 @@ def _text(path: Path, content: bytes, findings: Findings) -> str:
         if mark is not None or b"\0" in content:
             raise
         text = content.decode("cp1252")
-        findings.add("files of labels that are not UTF-8, read as Windows-1252", path.name)
+        _LOG.warning("%s is not in UTF-8; it is read as Windows-1252.", path)
         return text
 
 

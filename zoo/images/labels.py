@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
-from igan_zoo.images.findings import Finding, Findings
+from igan_zoo.images.findings import Finding
 from igan_zoo.images.image_names import ImageNames
 from igan_zoo.images.label_lines import FILE_COLUMNS, LABEL_COLUMNS, read_lines
 
+_LOG = logging.getLogger(__name__)
 _UNREADABLE = re.compile(r"^\s|\s$|[\r\n\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class FileLabels:
-    """The label of each image by its name, and what was not taken as it is written."""
+    """The label of each image by its name, and the rows whose label means none."""
 
     labels: dict[str, str]
     findings: tuple[Finding, ...]
@@ -43,7 +45,7 @@ def read_labels(path: Path, known: Collection[str], place: str) -> FileLabels:
         DataError: the file is not as ``read_lines`` wants it, names an image that is not known or one of several, gives
             one image two labels, or has classes that differ in case only.
     """
-    found, findings, names = read_lines(path), Findings(), ImageNames(known)
+    found, names = read_lines(path), ImageNames(known)
     labels: dict[str, str] = {}
     written: dict[str, str] = {}
     for line in found.lines:
@@ -54,13 +56,15 @@ def read_labels(path: Path, known: Collection[str], place: str) -> FileLabels:
             raise DataError(f"{where} names {line.name!r} and an earlier one {other!r}, which both mean {file}.")
         if (label := labels.setdefault(file, line.label)) != line.label:
             raise DataError(f"{where} labels {line.name!r} as {line.label!r}, an earlier one as {label!r}.")
-        if file != plain:
-            findings.add(f"names in {path.name} that are written otherwise in {place}", line.name, expected=True)
     labels = {file: label for file, label in labels.items() if label}
     if not labels:
         raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
     refuse_odd_classes(labels.values(), f"The labels of {path}")
-    return FileLabels(labels, (*found.findings, *findings.listed()))
+    if otherwise := [(name, file) for file, name in written.items() if name != file]:
+        _LOG.info(
+            "%s: %d names are written otherwise than in %s: %s is %s.", path, len(otherwise), place, *otherwise[0]
+        )
+    return FileLabels(labels, found.findings)
 
 
 def labeled_lines(path: Path) -> dict[str, str]:
