@@ -134,10 +134,11 @@ def find_or_gather(
     found = find_statistics(out, facts, shard) if out and not replace_out else None
     if out is not None and out.exists() and found is None and not replace_out:
         raise OutputError(f"{out} already exists and is of something else; choose another file, or add --force.")
-    place = out
+    place = out if found is not None else None
     if found is None and kept is not None:
         found, place = find_statistics(kept, facts), kept
     if found is None:
+        place = None
         target = out or kept
         partial = target.with_name(f"{target.name}.{key[:8]}.partial") if target else None
         found = gather(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
@@ -146,9 +147,9 @@ def find_or_gather(
         _LOG.info("%s was scored before: its statistics come from %s.", source.reference, place)
         if plan.manner.strict:
             refuse_skipped(found, source)
-    if out is not None and find_statistics(out, facts, shard) is None:
+    if out is not None and place != out and find_statistics(out, facts, shard) is None:
         save_statistics(found, out)
-    if kept is not None and find_statistics(kept, facts, shard) is None:
+    if kept is not None and place != kept and find_statistics(kept, facts, shard) is None:
         keep_statistics(found, kept)
     if partial is not None:
         partial.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.plan import Plan, find_or_gather, results
 from igan_zoo.serving.scoring.protocols import Record, check_outputs
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Facts, Statistics
-from igan_zoo.serving.scoring.statistics_cache import stamped
+from igan_zoo.serving.scoring.statistics_cache import kept_records, stamped
 from igan_zoo.serving.scoring.statistics_file import save_gaussian
 
 _LOG = logging.getLogger(__name__)
@@ -180,7 +180,16 @@ def score_images(
         _LOG.info("%s: statistics of %s images", options.statistics, f"{statistics.count:,}")
     if options.shard is not None or not computed:
         return Scores((), statistics.count, network.provider)
-    records = results(computed, statistics, saved, subset_size=subset_size, bootstrap=options.bootstrap)
+
+    def compute() -> list[Record]:
+        return results(computed, statistics, saved, subset_size=subset_size, bootstrap=options.bootstrap)
+
+    # A reference from a file may be anything, whatever it says that it is of.
+    if plan.cached and not isinstance(reference, Reference):
+        of = (facts, expected, computed, subset_size, options.bootstrap, network.provider)
+        records = kept_records(of, compute)
+    else:
+        records = compute()
     return Scores(tuple(stamped(records, network.provider)), statistics.count, network.provider)
 
 
