@@ -105,6 +105,7 @@ def export_run(
     options = options or ExportOptions()
     members = find_members(path)
     networks, notes = _networks(members, training_images, options)
+    networks = replace(networks, temperature=options.temperature)
     roles = _roles(networks, path, discriminator=options.discriminator)
     if options.weakness is not None and "generator" not in roles:
         raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
@@ -205,7 +206,7 @@ def _graph(networks: TrainedNetworks, role: str) -> bytes:
     if role == "generator":
         return _generator_graph(networks, _generator(networks))
     return to_onnx(
-        _classifier([ImageClassifier(frozen_discriminator(network), recipe) for network in networks.discriminators]),
+        _classifier(networks, [frozen_discriminator(network) for network in networks.discriminators]),
         torch.zeros(2, recipe.height, recipe.width, recipe.channels, dtype=torch.uint8),
         input_name="images",
         outputs=["logits", "probabilities", "realness"],
@@ -254,11 +255,13 @@ def evaluation_module(networks: TrainedNetworks, role: str) -> nn.Module:
     """Returns the module of a role in evaluation mode, nothing folded."""
     if role == "generator":
         return ImageGenerator(_generator(networks), networks.generator_recipe).eval()
-    return _classifier([ImageClassifier(network, networks.recipe) for network in networks.discriminators]).eval()
+    return _classifier(networks, networks.discriminators).eval()
 
 
-def _classifier(members: list[ImageClassifier]) -> ImageClassifier | ImageEnsemble:
-    return members[0] if len(members) == 1 else ImageEnsemble(members)
+def _classifier(networks: TrainedNetworks, members: Sequence[nn.Module]) -> ImageClassifier | ImageEnsemble:
+    if len(members) == 1:
+        return ImageClassifier(members[0], networks.recipe, networks.temperature)
+    return ImageEnsemble([ImageClassifier(member, networks.recipe) for member in members], networks.temperature)
 
 
 def _generator(networks: TrainedNetworks) -> nn.Module:

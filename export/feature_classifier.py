@@ -14,7 +14,7 @@ from igan_zoo.errors import ParityError
 from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.export.graphs.building import classes_metadata
 from igan_zoo.machine.files import atomic_file
-from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, RESIZE_KEY
+from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, LEAST_REALNESS_KEY, RESIZE_KEY
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.training.features.classifier import LEAST, FeatureClassifier
@@ -35,14 +35,20 @@ def export_feature_run(run: FeatureRun, out: Path) -> dict[str, float]:
         OutputError: ``out`` cannot be written.
     """
     facts, classifier, encoder = run.facts(), run.classifier(), run.encoder_content()
-    content = with_head(encoder, classifier, facts.classes, facts.size)
+    content = with_head(encoder, classifier, facts.classes, facts.size, run.result().least_realness)
     differences = compare(content, encoder, classifier, facts.size)
     with atomic_file(out) as temporary:
         temporary.write_bytes(content)
     return differences
 
 
-def with_head(encoder: bytes, classifier: FeatureClassifier, classes: tuple[str, ...], size: int) -> bytes:
+def with_head(
+    encoder: bytes,
+    classifier: FeatureClassifier,
+    classes: tuple[str, ...],
+    size: int,
+    least_realness: float | None = None,
+) -> bytes:
     """Returns a scorer's graph that goes on from its features to the answers of ``classifier``."""
     model = onnx.load_model_from_string(encoder)
     said = {entry.key: entry.value for entry in model.metadata_props}
@@ -64,6 +70,7 @@ def with_head(encoder: bytes, classifier: FeatureClassifier, classes: tuple[str,
             CLASSES_KEY: classes_metadata(classes),
             CROP_KEY: said.get(CROP_KEY, "false"),
             RESIZE_KEY: said.get(RESIZE_KEY, f"inside-{size}"),
+            **({} if least_realness is None else {LEAST_REALNESS_KEY: repr(least_realness)}),
         },
     )
     onnx.checker.check_model(model)

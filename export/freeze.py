@@ -266,12 +266,17 @@ class ImageGenerator(nn.Module):
 
 
 class ImageClassifier(nn.Module):
-    """Contract 2's classifier: ``images`` uint8 ``[N, H, W, C]`` to logits, probabilities and realness."""
+    """Contract 2's classifier: ``images`` uint8 ``[N, H, W, C]`` to logits, probabilities and realness.
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    A ``temperature`` makes the probabilities less sure and leaves the realness; the logits are those that belong to
+    both.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, temperature: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.recipe = recipe
+        self.temperature = temperature
 
     def logits(self, images: Tensor) -> Tensor:
         """Returns the logits of the real classes ``[N, K]``, beside which "generated" has the logit zero."""
@@ -285,7 +290,10 @@ class ImageClassifier(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = self.logits(images)
         # D(x) = Z / (Z + 1) = sigmoid(log Z), Z the sum of the exponentials.
-        return logits, logits.softmax(dim=1), _log_sum_exp(logits, dim=1).sigmoid()
+        log_z = _log_sum_exp(logits, dim=1)
+        if self.temperature != 1.0:
+            logits = _cooled(logits, self.temperature) + log_z.unsqueeze(1)
+        return logits, logits.softmax(dim=1), log_z.sigmoid()
 
 
 class ImageEnsemble(nn.Module):
@@ -294,8 +302,9 @@ class ImageEnsemble(nn.Module):
     The logits are those that belong to these means: their softmax and their Z / (Z + 1) give them again.
     """
 
-    def __init__(self, members: Sequence[ImageClassifier]) -> None:
+    def __init__(self, members: Sequence[ImageClassifier], temperature: float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.members = nn.ModuleList(members)
         self.softplus = StableSoftplus()
 
@@ -309,8 +318,16 @@ class ImageEnsemble(nn.Module):
             generated.append(-self.softplus(log_z))
         # Of means over equally many members the count cancels in the ratio, and softmax takes it out.
         log_classes = _log_sum_exp(torch.stack(classes), dim=0) - math.log(len(self.members))
+        if self.temperature != 1.0:
+            log_classes = _cooled(log_classes, self.temperature)
         log_z = _log_sum_exp(torch.stack(real), dim=0) - _log_sum_exp(torch.stack(generated), dim=0)
         return log_classes + log_z.unsqueeze(1), log_classes.softmax(dim=1), log_z.sigmoid()
+
+
+def _cooled(logits: Tensor, temperature: float) -> Tensor:
+    """Returns the logarithms of the probabilities at a temperature, ``[N, K]``."""
+    divided = logits / temperature
+    return divided - _log_sum_exp(divided, dim=1).unsqueeze(1)
 
 
 def _log_sum_exp(values: Tensor, dim: int) -> Tensor:

@@ -65,6 +65,11 @@ def specification(
         if "generator" in roles
         else None,
         classes=networks.classes if "classifier" in roles else None,
+        # Of an ensemble's mean it was not measured, and without a generator nothing taught the classifier what is real.
+        least_realness=members[0].least_realness()
+        if "classifier" in roles and count == 1 and recipe.generator
+        else None,
+        temperature=networks.temperature if networks.temperature != 1.0 else None,
         training=_training(members),
         generator_training=_training_of(maker) if maker is not None else None,
         results=_results(parity),

@@ -31,7 +31,8 @@ class TrainedNetworks:
     """Networks in evaluation mode: averaged discriminators, and a generator with its population statistics.
 
     Several ``discriminators`` are an ensemble, which has no generator; ``recipe`` is the first member's.
-    ``generator_recipe`` is that of the generator, which may come from another run.
+    ``generator_recipe`` is that of the generator, which may come from another run. The logits of the classes are
+    divided by ``temperature``.
     """
 
     recipe: Recipe
@@ -40,6 +41,7 @@ class TrainedNetworks:
     generator: nn.Module | None
     discriminators: tuple[nn.Module, ...]
     generator_recipe: Recipe
+    temperature: float = 1.0
 
 
 class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +52,7 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generator: bool
     discriminators: int
     generator_recipe: Recipe | None = None  # where it is not the discriminators'
+    temperature: float = 1.0
 
 
 def networks_of_run(run: Run) -> TrainedNetworks:
@@ -122,6 +125,7 @@ def save_networks(path: Path, networks: TrainedNetworks) -> None:
         networks.generator is not None,
         discriminators=len(networks.discriminators),
         generator_recipe=networks.generator_recipe if networks.generator_recipe != networks.recipe else None,
+        temperature=networks.temperature,
     )
     tensors = {name: tensor.contiguous() for name, tensor in _tensors(networks).items()}
     path.write_bytes(save(tensors, metadata={_FACTS_KEY: msgspec.json.encode(facts).decode()}))
@@ -193,7 +197,10 @@ def _new_networks(facts: _Facts) -> TrainedNetworks:
     if generator is not None:
         maker.set_output(recipe.output_at(recipe.epochs - 1))
         generator.eval()
-    return TrainedNetworks(facts.recipe, facts.classes, maker.latent_size, generator, discriminators, recipe)
+    latent_size = maker.latent_size
+    return TrainedNetworks(
+        facts.recipe, facts.classes, latent_size, generator, discriminators, recipe, facts.temperature
+    )
 
 
 def _tensors(networks: TrainedNetworks) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from igan_zoo.images.sources import open_given
 from igan_zoo.latents import Distribution
 from igan_zoo.machine.progress import Progress, showing_progress
 from igan_zoo.models.class_words import readable
-from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY
+from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, DISTRIBUTION_KEY, LEAST_REALNESS_KEY
 from igan_zoo.models.spec import LatentSpec, ModelSpec, Variant
 from igan_zoo.models.store import Model
 from igan_zoo.serving.classifying import Classification, classify, realness_of
@@ -109,8 +109,10 @@ class LoadedModel:
     @property
     def expected(self) -> Expected:
         """What the images are like that the classifier knows, for notes beside its answers."""
+        if self.spec is None:
+            return Expected(least_realness_in(self._graph("classifier")))
         # MNIST's digits are white on black; whoever photographs paper has them the other way.
-        return Expected(light_on_dark=self.spec is not None and self.spec.dataset.id == "ylecun/mnist")
+        return Expected(self.spec.least_realness, light_on_dark=self.spec.dataset.id == "ylecun/mnist")
 
     def sample(
         self, count: int, *, seed: int = 0, start: int = 0, batch_size: int = 250, progress: bool = False
@@ -313,6 +315,14 @@ def _engine_of_file(
         check_specification(model, engine)
         return engine
     raise InterfaceError(f"{model.path} is neither a generator nor a classifier that onnxruntime loads.")
+
+
+def least_realness_in(graph: Graph) -> float | None:
+    """Returns what nearly all training images exceed in realness, where a classifier's metadata says so."""
+    try:
+        return float(graph.metadata[LEAST_REALNESS_KEY])
+    except (KeyError, ValueError):
+        return None
 
 
 def classes_in(graph: Graph) -> tuple[str, ...] | None:

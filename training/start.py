@@ -23,6 +23,7 @@ from igan_zoo.machine.files import refuse_unwritable
 from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.distributed import World
+from igan_zoo.training.evaluation import least_realness
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
 from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
@@ -130,6 +131,8 @@ def start_training(
                     train(resolved, data, run, resume=resume, options=options, world=world)
                 if world.leads:
                     run.draw_progress()
+                    if recipe.labels != "0" and recipe.minibatch_discrimination is None:
+                        run.keep_least_realness(least_realness(run, data))
             finally:
                 world.leave()
 

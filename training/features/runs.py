@@ -65,6 +65,7 @@ class FeatureResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     linear_errors: int | None
     kept: Literal["game", "linear"]
     temperature: float
+    least_realness: float | None = None  # 99 of 100 photos exceed it
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,7 @@ class FeatureRun:
             linear_errors=linear_errors,
             kept="linear" if made.keeps_linear else "game",
             temperature=float(made.temperature),
+            least_realness=float(np.quantile(made(features)[2].detach().numpy(), 0.01)),
         )
         with atomic_file(self.path / "result.json") as temporary:
             temporary.write_bytes(_json(result))

@@ -153,6 +153,29 @@ class Run:
         """Returns the log's records; a half-written last line is left out."""
         return _read_lines(self.log_file)
 
+    def keep_least_realness(self, least: float) -> None:
+        """Writes down what nearly all training images exceed in realness."""
+        with atomic_file(self._realness_file) as temporary:
+            temporary.write_text(json.dumps({"least_realness": least}) + "\n")
+
+    def least_realness(self) -> float | None:
+        """Returns what nearly all training images exceed in realness; None where that was not measured.
+
+        Raises:
+            TrainingError: the file is damaged.
+        """
+        try:
+            content = json.loads(self._realness_file.read_bytes())
+            return float(content["least_realness"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TrainingError(f"{self._realness_file} is damaged; remove it, or finish the run again.") from error
+
+    @property
+    def _realness_file(self) -> Path:
+        return self.path / "realness.json"
+
     def is_finished(self) -> bool:
         """Returns whether the checkpoint has all epochs of the recipe behind it.
 

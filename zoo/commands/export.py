@@ -41,6 +41,11 @@ SCORERS = ("inception", "efficientnet-lite0")
     type=VARIANTS,
     help="Smaller or faster form of the graphs to write as well; may be given several times.",
 )
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0.05, 20),
+    help="What to divide the logits of the classes by, as evaluate finds it: how sure the probabilities are.",
+)
 @click.option("--name", help="Name of the model.  [default: name of the folder --out]")
 @click.option(
     "--weakness", metavar="SENTENCE", help="Sentence for the card on what is visibly wrong with the generated images."
@@ -73,6 +78,7 @@ def export(
     split: str | None,
     labels_file: Path | None,
     variants: Any,
+    temperature: float | None,
     name: str | None,
     weakness: str | None,
     note: str | None,
@@ -93,7 +99,17 @@ def export(
     files.keep_inputs([out], [run, generator_run, labels_file, weights])
     if weights is not None or (str(run) in SCORERS and not run.exists()):
         of_a_run = any(
-            (name, weakness, note, discriminator, generator_run, labels_file, split, set(variants) - {"int8"})
+            (
+                name,
+                weakness,
+                note,
+                discriminator,
+                generator_run,
+                labels_file,
+                split,
+                temperature,
+                set(variants) - {"int8"},
+            )
         )
         if of_a_run or (data is not None) != bool(variants):
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
@@ -101,7 +117,7 @@ def export(
         return
     if (run / "features.json").is_file():
         others = (data, split, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
-        if any(others):
+        if any((*others, temperature)):
             raise click.UsageError("a run on features takes --out X.onnx and --force, and no other option")
         _export_features(run, out, force=force)
         return
@@ -126,7 +142,13 @@ def export(
         name=name,
         replace=force,
         progress=True,
-        options=ExportOptions(weakness=weakness, note=note, discriminator=discriminator, generator_run=generator_run),
+        options=ExportOptions(
+            weakness=weakness,
+            note=note,
+            discriminator=discriminator,
+            temperature=temperature or 1.0,
+            generator_run=generator_run,
+        ),
     )
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")

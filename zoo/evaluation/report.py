@@ -35,7 +35,8 @@ def calibration_sentence(evaluation: Evaluation) -> str:
     if found.temperature is None or found.error_at_temperature is None:
         return said
     return (
-        f"{said}; at temperature {found.temperature:.2f}, fitted on these images, by {found.error_at_temperature:.2%}"
+        f"{said}; at temperature {found.temperature:.2f}, fitted on these images, by {found.error_at_temperature:.2%} "
+        f"(export --temperature {found.temperature:.2f} makes it the model's own)"
     )
 
 

@@ -232,7 +232,7 @@ def _results(spec: ModelSpec) -> str:
     if spec.classes is None:
         return "A generator without a classifier: there is no test error."
     if not spec.results:
-        return "Not measured: no test data was given at the export."
+        return " ".join(["Not measured: no test data was given at the export.", *_temperature(spec)])
     lines = ["| data | errors | the paper (mean of 10 runs) |", "|---|---|---|"]
     remarks = []
     for result in spec.results:
@@ -245,8 +245,15 @@ def _results(spec: ModelSpec) -> str:
             more = f"{result.wrong - published[0]:g} more errors than the paper's mean"
             close = result.wrong <= sum(published)
             remarks.append(f"This run makes {more}{', which is within its standard deviation' if close else ''}.")
+    remarks += _temperature(spec)
     remarks += [spec.note] if spec.note else []
     return "\n\n".join(["\n".join(lines), *([" ".join(remarks)] if remarks else []), _TESTED])
+
+
+def _temperature(spec: ModelSpec) -> list[str]:
+    if spec.temperature is None:
+        return []
+    return [f"The logits of the classes are divided by {spec.temperature:g}, which changes no answer."]
 
 
 def _published(spec: ModelSpec, result: ResultSpec) -> tuple[float, float] | None:

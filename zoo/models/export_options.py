@@ -15,10 +15,13 @@ class ExportOptions:
         note: a sentence for the card: what a reader of the errors must know.
         discriminator: adds a discriminator with minibatch discrimination, whose answer for an image depends on the
             others of its batch.
+        temperature: what the logits of the classes are divided by, as ``evaluate`` finds it; no answer changes, only
+            how sure it is.
         generator_run: another run, or a model directory, whose generator to take.
     """
 
     weakness: str | None = None
     note: str | None = None
     discriminator: bool = False
+    temperature: float = 1.0
     generator_run: Path | None = None

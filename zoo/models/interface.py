@@ -10,6 +10,7 @@ RESIZE_KEY = "igan_zoo.resize"
 WEIGHTS_KEY = "igan_zoo.weights_sha256"
 LOGIT_BIAS_KEY = "igan_zoo.logit_bias"
 PRECISION_KEY = "igan_zoo.precision"
+LEAST_REALNESS_KEY = "igan_zoo.least_realness"
 
 # Every tensor's type and rank, by role. A discriminator answers as a classifier does, but an answer depends on the
 # others of its batch.

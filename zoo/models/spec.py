@@ -18,6 +18,7 @@ _NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 Name = Annotated[str, Meta(pattern=_NAME)]
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Setting = bool | int | float | str | None
 
 # Forms of a graph beside the plain one: float16 layers, 8-bit layers, and virtual batch normalization without the
@@ -126,8 +127,9 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     """A model directory's ``config.json``.
 
     ``latent`` is there if and only if the model has a generator, ``classes`` if and only if it has a classifier.
-    ``weakness`` is a sentence on what a person sees wrong with the generated images, and ``note`` what a reader of the
-    errors must know, both for the card.
+    ``least_realness`` is what 99 of 100 training images exceed in realness, and ``temperature`` what the logits of the
+    classes were divided by; older directories lack both. ``weakness`` is a sentence on what a person sees wrong with
+    the generated images, and ``note`` what a reader of the errors must know, both for the card.
     """
 
     format: Literal[1] = 1
@@ -138,6 +140,8 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
     image: ImageSpec
     latent: LatentSpec | None = None
     classes: tuple[str, ...] | None = None
+    least_realness: Share | None = None
+    temperature: Annotated[float, Meta(gt=0)] | None = None
     weakness: Text | None = None
     note: Text | None = None
     training: TrainingSpec

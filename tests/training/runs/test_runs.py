@@ -38,7 +38,7 @@ def training(data: Path, out: Path, epochs: int, *more: str) -> list[str]:
 
 def test_a_finished_run_holds_its_records_and_pictures(finished_run: Path) -> None:
     names = {path.name for path in finished_run.iterdir()}
-    records = {"recipe.json", "labels.csv", "log.jsonl", "timing.jsonl", "checkpoint.safetensors"}
+    records = {"recipe.json", "labels.csv", "log.jsonl", "timing.jsonl", "checkpoint.safetensors", "realness.json"}
     assert names == {*records, "samples.png", "curves.png"}
     log = Run(finished_run).log()
     assert [row["epoch"] for row in log] == [1, 2, 3]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from igan_zoo import load
 from tests.serving.tiny_scorer import tiny_scorer
 
 pytest.importorskip("torch")
@@ -52,6 +53,9 @@ def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, enc
     code, out, _ = igan_zoo("export", run, "--out", model)
     assert code == 0
     assert "the file is the classifier alone" in out
+    least = json.loads((run / "result.json").read_text())["least_realness"]
+    assert 0 < least < 1
+    assert load(model).expected.least_realness == least
 
     code, out, _ = igan_zoo("classify", model, photos / "unlabeled", "--json")
     assert code == 0
