@@ -2,8 +2,9 @@
 
     python benchmarks/page.py http://127.0.0.1:8000/ [--rounds 5] [--screenshots docs]
 
-asks a running server (``igan-zoo serve cifar10-ssl mnist-ssl mnist-mbd --real
-uoft-cs/cifar10 --real-split test``), with an empty cache each time. Wants playwright and /usr/bin/chromium.
+asks a running server (``igan-zoo serve cifar10-ssl mnist-ssl --real cifar10-ssl=uoft-cs/cifar10 --real
+mnist-ssl=ylecun/mnist --real-split test``), with an empty cache each time; ``--rounds 0`` only takes
+pictures. Wants playwright and /usr/bin/chromium.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from statistics import median
 from PIL import Image
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
-MODEL = "cifar10-ssl"
-WIDTH, HEIGHT = 1120, 900
-COLOURS = 192
+MODEL, DIGITS = "cifar10-ssl", "mnist-ssl"
+WIDTH, HEIGHT = 1200, 1000
+PHONE = {"width": 390, "height": 844}
+COLORS = 192
 
 
 def measure(browser: Browser, address: str, view: str) -> tuple[float, float, int, int]:
@@ -75,9 +77,18 @@ def take_pictures(browser: Browser, address: str, folder: Path) -> None:
     save(page, folder / "page-turing.png")
 
     show(page, address, "models")
-    page.wait_for_selector("article > img >> nth=2")
+    page.wait_for_selector("article figure img >> nth=1")
     page.wait_for_timeout(500)
     save(page, folder / "page-models.png")
+    context.close()
+
+    context = browser.new_context(viewport=PHONE, color_scheme="dark", device_scale_factor=2)
+    page = context.new_page()
+    show(page, address, f"classify/{DIGITS}")
+    page.click("#classify-examples button >> nth=2")
+    page.wait_for_selector(".bars")
+    page.wait_for_timeout(500)
+    save(page, folder / "page-phone.png")
     context.close()
 
 
@@ -87,11 +98,11 @@ def show(page: Page, address: str, view: str) -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """Writes a picture of what is in view, in few colours: these files belong to the repository."""
+    """Writes a picture of what is in view, in few colors: these files belong to the repository."""
     page.mouse.move(0, 0)
     page.evaluate("window.scrollTo(0, 0)")
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
@@ -103,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        for view in ("play", "classify", "turing", "models"):
+        for view in ("play", "classify", "turing", "models") if options.rounds > 0 else ():
             measured = [measure(browser, options.address, view) for _ in range(options.rounds)]
             loaded, drawn, requests, size = (median(column) for column in zip(*measured, strict=True))
             print(f"{view}: loaded {loaded:.0f} ms, drawn {drawn:.0f} ms, {requests:.0f} requests, {size:,.0f} bytes")

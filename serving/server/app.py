@@ -22,7 +22,7 @@ from igan_zoo.serving.server.middleware.security import SecurityHeaders
 from igan_zoo.serving.server.middleware.tokens import Tokens
 from igan_zoo.serving.server.middleware.tracing import Tracing
 from igan_zoo.serving.server.models.repository import Repository
-from igan_zoo.serving.server.people import latents
+from igan_zoo.serving.server.people import latents, morph
 from igan_zoo.serving.server.people import routes as people
 from igan_zoo.serving.server.processes.channel import Channel
 from igan_zoo.serving.server.processes.together import Together
@@ -80,6 +80,7 @@ def create_app(
         *people.routes(repository, settings),
         *_turing_routes(repository, settings, together),
         *latents.routes(repository, settings),
+        *morph.routes(repository),
         *openapi.routes(settings),
         *page_routes.routes(),
     ]
@@ -121,7 +122,7 @@ def _turing_routes(repository: Repository, settings: ServerSettings, together: T
     """Returns the routes of the Turing test; only the first process of a server has real images, tests and results."""
     if together.is_first:
         return turing.routes(repository, settings)
-    known = turing.routes(repository, replace(settings, real=None, turing_results=None))
+    known = turing.routes(repository, replace(settings, real=(), turing_results=None))
     return [Route(route.path, together.forward, methods=list(route.methods or ())) for route in known]
 
 

@@ -89,6 +89,7 @@ HTTP: Mapping[str, Rule] = {
     "/models/{name}/files/{path:path}": _USER,
     "/latents": _WORK,
     "/directions": _WORK,
+    "/morph": _WORK,
     "/turing": _WORK,
     "/turing/results": _USER,
     "/turing/{test}": _USER,

@@ -66,8 +66,9 @@ class ServerSettings:
     log_requests: bool = True
     # Where spans of requests go, over OTLP with HTTP.
     traces: str | None = None
-    # Of visual Turing tests: a source of real images and its split, the rounds that are proposed, the file of answers.
-    real: str | None = None
+    # Of visual Turing tests: sources of real images, SOURCE for all models or MODEL=SOURCE for one, their split, the
+    # rounds that are proposed, the file of answers.
+    real: tuple[str, ...] = ()
     real_split: str | None = None
     turing_rounds: int = 20
     turing_results: Path | None = None

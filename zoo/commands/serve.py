@@ -119,7 +119,12 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     metavar="NAME",
     help="Name of this server as a proxy passes it on; may be given several times.",
 )
-@click.option("--real", metavar="SOURCE", help="Real images for the page's Turing test and examples.")
+@click.option(
+    "--real",
+    metavar="[MODEL=]SOURCE",
+    multiple=True,
+    help="Real images for the page's Turing test and examples; may be given for each model.",
+)
 @click.option("--real-split", help="Part of the real images to show.")
 @click.option(
     "--turing-results",

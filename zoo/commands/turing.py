@@ -14,7 +14,12 @@ from igan_zoo.errors import missing_extra
 
 
 @click.command()
-@click.option("--real", metavar="SOURCE", help="Real images: any source that igan-zoo score takes.")
+@click.option(
+    "--real",
+    metavar="[MODEL=]SOURCE",
+    multiple=True,
+    help="Real images: any source that igan-zoo score takes; may be given for each model.",
+)
 @click.option("--split", help="Part of the real images to show.")
 @click.option(
     "--model", "models", multiple=True, help="Model whose images are shown among them; may be given several times."
@@ -45,7 +50,7 @@ from igan_zoo.errors import missing_extra
 )
 @json_option
 def turing(
-    real: str | None,
+    real: tuple[str, ...],
     split: str | None,
     models: tuple[str, ...],
     rounds: int,
@@ -61,7 +66,7 @@ def turing(
     if summary is not None:
         _print_summary(summary, as_json)
         return
-    if real is None:
+    if not real:
         raise click.UsageError("Give --real SOURCE, the real images; or --summary FILE.jsonl.")
     try:
         from igan_zoo.serving.server.running import serve

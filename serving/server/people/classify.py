@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from igan_zoo.images.pixels import Shape
 from igan_zoo.images.stored import StoredImage
 from igan_zoo.models.class_words import readable
 from igan_zoo.serving.classifying import Classification, answer
+from igan_zoo.serving.notes import notes_on
 from igan_zoo.serving.server.models.decoding import Decoder, Pixels
 from igan_zoo.serving.server.models.hosted import HostedGraph
 
@@ -38,12 +40,13 @@ async def classify_uploads(
     async def finish() -> None:
         pixels = [image for _, image in batch if not isinstance(image, ImageError)]
         outputs = await graph.run({"images": np.stack(pixels)}) if pixels else {}
+        notes = notes_on(np.stack(pixels), outputs["realness"], graph.loaded.expected) if pixels else []
         row = 0
         for name, image in batch:
             if isinstance(image, ImageError):
                 answers.append((name, image))
             else:
-                answers.append(answer(names, name, outputs, row, top))
+                answers.append(replace(answer(names, name, outputs, row, top), note=notes[row]))
                 row += 1
         batch.clear()
 

@@ -36,7 +36,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
     async def give_latents(request: Request) -> Response:
         """Gives latents by their address (contract 3): as JSON, or as a ``.npy`` file of float32 ``[n, L]``."""
         query = Query(request.query_params.multi_items(), ("model", "seed", "start", "n", "format"))
-        generator = _generator(repository, query)
+        generator = generator_of(repository, query)
         count = query.integer("n", 1, least=1, most=settings.max_images)
         seed = query.integer("seed", 0, least=0, most=MOST_SEED)
         start = query.integer("start", 0, least=0, most=MOST_START)
@@ -49,7 +49,7 @@ def routes(repository: Repository, settings: ServerSettings) -> list[Route]:
 
     async def give_directions(request: Request) -> Response:
         """Gives the directions along which a generator's images change most; found once for each generator."""
-        generator = _generator(repository, Query(request.query_params.multi_items(), ("model",)))
+        generator = generator_of(repository, Query(request.query_params.multi_items(), ("model",)))
         if generator not in found:
             z = await repository.aside(partial(generator.latents, seed=_SEED, start=0, count=_IMAGES))
             images = (await generator.run({"latent": z}))["images"]
@@ -74,7 +74,13 @@ def _as_json(found: Direction) -> dict[str, object]:
     return {"direction": numbers, "spread": found.spread, "explained": found.explained}
 
 
-def _generator(repository: Repository, query: Query) -> HostedGraph:
+def generator_of(repository: Repository, query: Query) -> HostedGraph:
+    """Returns the generator of the model that a query names.
+
+    Raises:
+        ProtocolError: it names none.
+        UnknownNameError: there is no such model, or it has no generator.
+    """
     name = query.text("model")
     if name is None:
         raise ProtocolError("Which model? Add ?model=NAME.")

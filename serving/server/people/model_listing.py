@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
 from igan_zoo.errors import ChecksumError, ModelDirectoryError, ParityError
+from igan_zoo.models.class_words import readable
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import decode_parity
 from igan_zoo.models.spec import PARITY
@@ -24,9 +26,14 @@ def describe(hosted: HostedModel) -> dict[str, Any]:
         "version": hosted.version,
         "summary": spec.summary if spec is not None else _SUMMARY,
         "license": spec.license if spec is not None else None,
+        "dataset": spec.dataset.id if spec is not None else None,
+        "weakness": spec.weakness if spec is not None else None,
+        "note": spec.note if spec is not None else None,
+        "generator_alone": spec is not None and spec.generator_training is not None,
         "roles": list(hosted.graphs),
         "image": _image(hosted),
         "classes": _classes(hosted),
+        "expected": _expected(hosted),
         "latent": _latent(hosted),
         "results": msgspec.to_builtins(spec.results) if spec is not None else [],
         "parity": _parity(directory) if directory is not None else None,
@@ -50,7 +57,12 @@ def _image(hosted: HostedModel) -> dict[str, Any] | None:
 
 def _classes(hosted: HostedModel) -> list[str] | None:
     graph = hosted.graphs.get("classifier")
-    return None if graph is None else list(graph.loaded.classes)
+    return None if graph is None else list(readable(graph.loaded.classes))
+
+
+def _expected(hosted: HostedModel) -> dict[str, Any] | None:
+    graph = hosted.graphs.get("classifier")
+    return None if graph is None else asdict(graph.loaded.expected)
 
 
 def _latent(hosted: HostedModel) -> dict[str, Any] | None:

@@ -258,7 +258,8 @@ def _as_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, tuple):
         return {"file": answer[0], "error": sentence_of(answer[1])}
     classes = [{"name": name, "probability": probability} for name, probability in answer.classes]
-    return {"file": answer.file, "classes": classes, "realness": answer.realness}
+    said = {"file": answer.file, "classes": classes, "realness": answer.realness}
+    return said if answer.note is None else {**said, "note": answer.note}
 
 
 def _picture(content: bytes, graph: HostedGraph) -> Response:

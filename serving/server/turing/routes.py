@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
@@ -19,11 +20,11 @@ from starlette.routing import Route
 
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.images.sources import open_source
-from igan_zoo.models.spec import Strict
+from igan_zoo.models.spec import Strict, is_name
 from igan_zoo.serving.server.errors import RefusedError
 from igan_zoo.serving.server.middleware.answers import json_answer
 from igan_zoo.serving.server.middleware.query import Query, read_json
-from igan_zoo.serving.server.models.hosted import HostedGraph
+from igan_zoo.serving.server.models.hosted import HostedGraph, HostedModel
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.turing.game import (
@@ -81,9 +82,7 @@ class _Room:
 
     def __init__(self, repository: Repository, settings: ServerSettings) -> None:
         self._repository, self._rounds = repository, settings.turing_rounds
-        self._real = (
-            None if settings.real is None else RealImages(open_source(settings.real, split=settings.real_split))
-        )
+        self._real = _sources(settings)
         self._file, self._writing = settings.turing_results, asyncio.Lock()
         self._tests = OpenTests()
         self._sums: WeakKeyDictionary[HostedGraph, str] = WeakKeyDictionary()
@@ -97,23 +96,31 @@ class _Room:
 
     def _facts(self) -> Response:
         """Says what can be tested: models with a generator, real images, limits."""
+        shared = self._real.get(None)
         models = [
             {
                 "name": hosted.name,
-                "dataset": directory.spec.dataset.id if (directory := hosted.model.directory) else None,
+                "dataset": _dataset(hosted),
+                "real_images": 0 if (real := self._real.get(hosted.name, shared)) is None else len(real.for_tests),
             }
             for hosted in self._repository.models()
             if "generator" in hosted.graphs
         ]
-        count = 0 if self._real is None else len(self._real.for_tests)
+        count = max((len(real.for_tests) for real in self._real.values()), default=0)
         most = min(MAX_ROUNDS, 2 * count)
-        facts = {"models": models, "real_images": count, "rounds": min(self._rounds, most), "max_rounds": most}
+        facts = {
+            "models": models,
+            "real_images": count,
+            "rounds": min(self._rounds, most),
+            "max_rounds": most,
+            "saved": self._file is not None,
+        }
         return json_answer(facts)
 
     async def _begin(self, request: Request) -> Response:
         """Opens a test."""
         wish = read_json(await request.body(), Wish, "a test")
-        real, generator = self._real_images(), self._repository.model(wish.model).graph("generator")
+        real, generator = self._real_images(wish.model), self._repository.model(wish.model).graph("generator")
         seed = new_seed()
         rounds = choose_rounds(int(wish.rounds), real=real.for_tests, seed=seed)
         made = sum(shown.kind == "generated" for shown in rounds)
@@ -157,16 +164,23 @@ class _Room:
         found = self._results.summaries(Query(request.query_params.multi_items(), ("model",)).text("model"))
         return json_answer({"results": [asdict(summary) for summary in found]}, headers=_UNCACHED)
 
-    async def examples(self, _: Request) -> Response:
-        """Says how many real images are there as examples."""
-        return json_answer({"examples": 0 if self._real is None else len(self._real.examples)})
+    async def examples(self, request: Request) -> Response:
+        """Says how many real images are there as examples for a model, and whether they are of its own kind."""
+        name = Query(request.query_params.multi_items(), ("model",)).text("model")
+        real = self._real.get(name, self._real.get(None))
+        if real is None:
+            return json_answer({"examples": 0, "own": False})
+        dataset = None if name is None else _dataset(self._repository.model(name))
+        own = (name is not None and name in self._real) or real.reference.partition(" (")[0] == dataset
+        return json_answer({"examples": len(real.examples), "own": own})
 
     async def example(self, request: Request) -> Response:
         """Gives one of them, as the named model takes images."""
-        real, number = self._real_images(), request.path_params["number"]
+        name = Query(request.query_params.multi_items(), ("model",)).text("model") or ""
+        real, number = self._real_images(name), request.path_params["number"]
         if not 1 <= number <= len(real.examples):
             raise UnknownNameError(f"There are examples 1 to {len(real.examples)}, but no example {number}.")
-        hosted = self._repository.model(Query(request.query_params.multi_items(), ("model",)).text("model") or "")
+        hosted = self._repository.model(name)
         graph = next(iter(hosted.graphs.values()))
         shape = graph.graph.output_shape if graph.role == "generator" else graph.graph.input_shape
         if len(shape) != 3:
@@ -175,14 +189,18 @@ class _Room:
         image = await asyncio.to_thread(prepare, stored, shape, crop=_crops(graph))
         return Response(encode_alike(image), media_type="image/png")
 
-    def _real_images(self) -> RealImages:
-        if self._real is None:
-            raise RefusedError("This server has no real images; start it with: igan-zoo turing --real SOURCE.")
-        return self._real
+    def _real_images(self, model: str) -> RealImages:
+        real = self._real.get(model, self._real.get(None))
+        if real is None:
+            whose, option = (f" for {model}", f"{model}=SOURCE") if self._real else ("", "SOURCE")
+            raise RefusedError(
+                f"This server has no real images{whose}; start it with: igan-zoo turing --real {option}."
+            )
+        return real
 
     async def _save(self, test: TuringTest) -> None:
         day = datetime.now(UTC).date().isoformat()
-        real = self._real.reference if self._real else ""
+        real = self._real_images(test.model).reference
         record = last_answer(test, generator=self._sum_of(test.model), real=real, day=day)
         if self._file is not None:
             await asyncio.to_thread(append_answer, self._file, record)
@@ -205,6 +223,21 @@ def _progress(test: TuringTest) -> dict[str, Any]:
         rate = test.errors / answers if answers else None
         content |= {"errors": test.errors, "error_rate": rate, "low": low, "high": high}
     return content
+
+
+def _sources(settings: ServerSettings) -> dict[str | None, RealImages]:
+    """Opens the sources of real images, by the model that each is for; None is for all others."""
+    found: dict[str | None, RealImages] = {}
+    for given in settings.real:
+        model, equals, source = given.partition("=")
+        named = bool(equals) and is_name(model) and not Path(given).exists()
+        images = open_source(source if named else given, split=settings.real_split)
+        found[model if named else None] = RealImages(images)
+    return found
+
+
+def _dataset(hosted: HostedModel) -> str | None:
+    return None if hosted.model.directory is None else hosted.model.directory.spec.dataset.id
 
 
 def _crops(graph: HostedGraph) -> bool:

@@ -1,21 +1,24 @@
 // Classify: an image that was dropped, pasted, chosen, taken by the camera, or an example.
 
 import { available, chosen, place, run } from './device.js';
-import { bars, byId, element, offer } from './dom.js';
+import { bars, byId, element, kindOf, offer, percent } from './dom.js';
 import { clear, drawOn } from './drawing.js';
 import { canvases } from './pictures.js';
-import { ask, askJson, attempt } from './server.js';
+import { Problem, ask, askJson, attempt } from './server.js';
 
 const EXAMPLES = 8;
 const SHOWN = 10;
 const EXAMPLE_SEED = 3;
+// A larger image is a photo, and no longer shown pixel by pixel.
+const PIXELATED = 256;
+const DARK_ON_LIGHT = 'dark on light';
 
-const state = { model: null, file: null, answer: null, examples: [] };
+const state = { model: null, file: null, answer: null, examples: [], drawn: false, original: null };
 
 /** Offers the models that have a classifier, and examples for the chosen one. */
 export async function open(models, wanted) {
   const classifiers = models.filter((model) => model.roles.includes('classifier'));
-  offer(byId('classify-model'), classifiers.map((model) => model.name), wanted);
+  offer(byId('classify-model'), classifiers, wanted);
   if (classifiers.length === 0) {
     byId('classify-answer').replaceChildren(element('p', {}, 'No model of this server has a classifier.'));
     return;
@@ -24,7 +27,7 @@ export async function open(models, wanted) {
 }
 
 /** Classifies again after the switch "run on this device" was used. */
-export const again = () => attempt(async () => { if (state.file) await classify(state.file); });
+export const again = () => attempt(async () => { if (state.file) await classify(state.file, state.drawn); });
 
 /** Lets go of the camera. */
 export function close() {
@@ -42,7 +45,7 @@ export function connect(models, chose) {
     chose(event.target.value);
     attempt(async () => {
       await choose(models().find((model) => model.name === event.target.value));
-      if (state.file) await classify(state.file);
+      if (state.file) await classify(state.file, state.drawn);
     });
   });
   byId('classify-file').addEventListener('change', (event) => {
@@ -62,22 +65,53 @@ export function connect(models, chose) {
   });
   byId('classify-camera').hidden = !navigator.mediaDevices?.getUserMedia;
   byId('classify-camera').addEventListener('click', () => attempt(useCamera));
-  drawOn(byId('classify-pad'), (file) => attempt(() => classify(file)));
-  byId('classify-clear').addEventListener('click', () => clear(byId('classify-pad')));
+  drawOn(byId('classify-pad'), (file) => attempt(() => classify(file, true)));
+  byId('classify-clear').addEventListener('click', forget);
   byId('classify-compare').addEventListener('click', () => attempt(compare));
 }
 
 function take(files) {
-  if (files.length > 0) attempt(() => classify(files[0]));
+  // The list is emptied as soon as this returns.
+  const [given] = files;
+  if (!given) return;
+  attempt(async () => {
+    const { smaller } = await import('./photos.js');
+    await classify(await smaller(given));
+  });
+}
+
+/** Empties the frame: to draw in, where the model knows gray images. */
+function forget() {
+  close();
+  Object.assign(state, { file: null, answer: null, drawn: false, original: null });
+  const draws = state.model.image.channels === 1;
+  clear(byId('classify-pad'));
+  byId('classify-pad').hidden = !draws;
+  byId('classify-picture').hidden = true;
+  byId('classify-clear').hidden = !draws;
+  byId('classify-clear').textContent = 'Clear';
+  byId('classify-invitation').textContent = draws
+    ? 'Draw one here with mouse, pen or finger. Or drop, paste or choose an image.' : 'Drop or paste an image, or choose one.';
+  byId('classify-answer').replaceChildren(element('p', { className: 'note' }, `Nothing yet: ${draws ? 'draw a digit, or choose' : 'choose'} an image.`));
+  byId('classify-compare').disabled = true;
+  mark();
+}
+
+/** Marks the example that is shown, if it is one. */
+function mark() {
+  state.examples.forEach((its, index) => byId('classify-examples').children[index]?.setAttribute('aria-pressed', its === state.file));
 }
 
 async function choose(model) {
   state.model = model;
-  byId('classify-draw').hidden = model.image.channels !== 1;
-  const { examples } = await askJson('examples');
-  const files = examples > 0 ? await realExamples(Math.min(examples, EXAMPLES)) : await generatedExamples();
+  if (!state.file) forget();
+  const { examples, own } = await askJson(`examples?model=${encodeURIComponent(model.name)}`);
+  // Real images of another kind would only mislead, where the model can make some of its own.
+  const real = examples > 0 && (own || !model.roles.includes('generator'));
+  const files = real ? await realExamples(Math.min(examples, EXAMPLES)) : await generatedExamples();
+  if (state.model !== model) return;
   byId('examples-note').textContent = files.length === 0 ? 'This server has no examples for this model.'
-    : `${examples > 0 ? 'Real images of this server' : 'Images that this model generated'}. Choose one.`;
+    : `${real ? 'Real images of this server.' : `Not real: this model generated these ${kindOf(model)} itself (seed ${EXAMPLE_SEED}).`} Choose one.`;
   state.examples = files;
   byId('classify-examples').replaceChildren(...await Promise.all(files.map(example)));
 }
@@ -110,44 +144,108 @@ async function drawFile(canvas, file) {
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext('2d').drawImage(bitmap, 0, 0);
+  canvas.classList.toggle('smooth', Math.max(bitmap.width, bitmap.height) > PIXELATED);
+  bitmap.close();
 }
 
-async function classify(file) {
-  state.file = file;
-  state.examples.forEach((its, index) => byId('classify-examples').children[index]?.setAttribute('aria-pressed', its === file));
+/** Classifies a file; `drawn` is whether it is what stands on the pad, and `original` what it was inverted from. */
+async function classify(file, drawn = false, original = null) {
+  Object.assign(state, { file, answer: null, drawn, original });
+  mark();
   const began = performance.now();
-  const answer = chosen() ? await classifyHere(file) : await classifyThere(file);
-  if (state.file !== file) return;
-  state.answer = answer;
+  try {
+    const answer = chosen() ? await classifyHere(file) : await classifyThere(file);
+    if (state.file !== file) return;
+    state.answer = answer;
+  } catch (problem) {
+    if (state.file === file) forget();
+    throw problem;
+  }
   const took = Math.round(performance.now() - began);
-  await drawFile(byId('classify-picture'), file).catch(() => null);
-  byId('classify-picture').hidden = false;
-  byId('classify-invitation').textContent = 'Drop or paste another, or';
+  if (!drawn) await showPicture(file);
+  showAnswer(state.answer, took);
+}
+
+async function showPicture(file) {
+  const picture = byId('classify-picture');
+  // The server reads formats that browsers do not show.
+  const shown = await drawFile(picture, file).then(() => true, () => false);
+  picture.hidden = !shown;
+  byId('classify-pad').hidden = true;
+  const draws = state.model.image.channels === 1;
+  byId('classify-clear').hidden = !draws;
+  byId('classify-clear').textContent = 'Draw';
+  byId('classify-invitation').textContent = shown ? 'Drop or paste another, or choose one.'
+    : `This browser cannot show ${file.name || 'this image'}; the server can read it.`;
+  // On a phone the examples are below the answer, which is below the picture.
+  if (byId('classify-drop').getBoundingClientRect().top < 0) byId('classify-drop').scrollIntoView();
+}
+
+function showAnswer(answer, took) {
   const entries = answer.classes.slice(0, SHOWN).map(({ name, probability }) => [name, probability]);
   byId('classify-answer').replaceChildren(
+    ...hints(answer),
     bars(entries),
     element('h3', {}, 'Realness'),
     bars([['looks real', answer.realness]]),
-    element('p', { className: 'note' }, `D(x) = Z / (Z + 1) of the paper: near 0 for what the network takes for generated, or has never seen. Answered in ${took} ms ${place()}.`),
+    element('p', { className: 'note' }, 'How sure the network is that this is a real image and not a generated one: D(x) = Z / (Z + 1) of the paper. '
+      + `Answered in ${took} ms ${place()}.`),
+    ...(state.model.note ? [element('p', { className: 'note' }, state.model.note.replaceAll('`', ''))] : []),
   );
   document.querySelector('#classify-view .compare').hidden = !(available() && chosen());
   byId('classify-compare').disabled = false;
   byId('classify-agreement').textContent = 'Sends this image to the server.';
 }
 
+/** What to know before one believes the answer: the image is of another kind, or dark on light. */
+function hints(answer) {
+  const button = (text, action) => {
+    const made = element('button', { type: 'button' }, text);
+    made.addEventListener('click', () => attempt(action));
+    return made;
+  };
+  const hint = (...content) => element('div', { className: 'hint' }, ...content);
+  const kind = kindOf(state.model);
+  const found = [];
+  if (state.original) {
+    const { original } = state;
+    found.push(hint(element('p', {}, 'Black and white were exchanged.'), button('As it was', () => classify(original))));
+  }
+  if (answer.note?.startsWith(DARK_ON_LIGHT) && !state.original) {
+    const { file } = state;
+    found.push(hint(
+      element('p', {}, `This is dark on light; the model knows only ${kind} that are light on dark. Do not trust the answer.`),
+      button('Exchange black and white', async () => {
+        const { inverted } = await import('./photos.js');
+        await classify(await inverted(file), false, file);
+      })));
+  } else if (answer.note) {
+    found.push(hint(element('p', {}, `This does not look like the ${kind} that the model knows (realness ${percent(answer.realness)}). `
+      + 'It must name one of its classes all the same: do not trust the answer.')));
+  }
+  return found;
+}
+
 async function classifyThere(file) {
   const query = new URLSearchParams({ model: state.model.name, top: state.model.classes.length });
-  const [answer] = await askJson(`classify?${query}`, { method: 'POST', body: file });
-  return answer;
+  try {
+    return (await askJson(`classify?${query}`, { method: 'POST', body: file }))[0];
+  } catch (problem) {
+    if (!(problem instanceof Problem) || !problem.message.startsWith('The body is not')) throw problem;
+    throw new Problem(`${file.name || 'This file'} is not an image that can be read; choose a photo or a drawing.`, problem.status);
+  }
 }
 
 async function classifyHere(file) {
-  const { prepare } = await import('./resize.js');
+  const { frame, prepare } = await import('./resize.js');
   const input = await prepare(file, state.model.image);
   const { probabilities, realness } = await run(state.model, 'classifier', input);
   const classes = state.model.classes.map((name, index) => ({ name, probability: probabilities.data[index] }));
   classes.sort((first, second) => second.probability - first.probability);
-  return { classes, realness: realness.data[0] };
+  const expected = state.model.expected;
+  const odd = realness.data[0] < (expected.least_realness ?? -1) ? 'unlike' : undefined;
+  const note = expected.light_on_dark && frame(input) > 127.5 ? DARK_ON_LIGHT : odd;
+  return { classes, realness: realness.data[0], note };
 }
 
 async function compare() {
@@ -169,6 +267,7 @@ async function useCamera() {
     }
     video.hidden = false;
     byId('classify-picture').hidden = true;
+    byId('classify-pad').hidden = true;
     byId('classify-camera').textContent = 'Take the picture';
     await video.play();
     return;
@@ -176,5 +275,6 @@ async function useCamera() {
   const canvas = element('canvas', { width: video.videoWidth, height: video.videoHeight });
   canvas.getContext('2d').drawImage(video, 0, 0);
   close();
-  await classify(await new Promise((done) => canvas.toBlob(done, 'image/png')));
+  const { smaller } = await import('./photos.js');
+  await classify(await smaller(await new Promise((done) => canvas.toBlob(done, 'image/png'))));
 }

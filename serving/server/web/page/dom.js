@@ -16,16 +16,24 @@ export function element(name, properties = {}, ...children) {
 
 /** Returns a table with a row of headings, inside a box that scrolls where it is too wide. */
 export function table(headings, rows) {
-  const row = (cells, kind, properties) => element('tr', {}, ...cells.map((cell) => element(kind, properties, cell)));
-  const head = element('thead', {}, row(headings, 'th', { scope: 'col' }));
-  const body = element('tbody', {}, ...rows.map((cells) => row(cells, 'td')));
-  return element('div', { className: 'scroll', tabIndex: 0 }, element('table', {}, head, body));
+  const head = element('tr', {}, ...headings.map((heading) => element('th', { scope: 'col' }, heading)));
+  // On a narrow screen each cell stands below the other, with its heading before it.
+  const cell = (content, at) => element('td', { 'data-heading': headings[at] ?? '' }, content);
+  const body = element('tbody', {}, ...rows.map((cells) => element('tr', {}, ...cells.map(cell))));
+  return element('div', { className: 'scroll', tabIndex: 0 }, element('table', {}, element('thead', {}, head), body));
 }
 
-/** Fills a select with names; `wanted` is chosen if it is among them. */
-export function offer(select, names, wanted) {
-  select.replaceChildren(...names.map((name) => element('option', { value: name }, name)));
-  if (names.includes(wanted)) select.value = wanted;
+/** What the images of data sets show, in a word. */
+const KINDS = { 'ylecun/mnist': 'digits', 'uoft-cs/cifar10': 'small photos', 'ILSVRC/imagenet-1k': 'photos' };
+
+/** Returns what a model's images show, in a word. */
+export const kindOf = (model) => KINDS[model.dataset] ?? 'images';
+
+/** Fills a select with models; the one that is called `wanted` is chosen if it is among them. */
+export function offer(select, models, wanted) {
+  const named = ({ name, dataset }) => (KINDS[dataset] ? `${name} (${KINDS[dataset]})` : name);
+  select.replaceChildren(...models.map((model) => element('option', { value: model.name }, named(model))));
+  if (models.some(({ name }) => name === wanted)) select.value = wanted;
 }
 
 /** Returns bars: a description list of [name, share] with the share in per cent. */

@@ -55,7 +55,9 @@ async function samples(model, shown) {
       if (problem.status === 404) return null;
       throw problem;
     });
-    if (address) shown.prepend(element('img', { src: address, alt: `Images that ${model.name} generated`, className: 'picture' }));
+    if (address === null) return;
+    const picture = element('img', { src: address, alt: `Images that ${model.name} generated`, className: 'picture' });
+    shown.prepend(element('figure', {}, picture, model.weakness ? element('figcaption', { className: 'note' }, model.weakness) : null));
   });
 }
 

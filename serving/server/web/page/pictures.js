@@ -42,7 +42,12 @@ export async function download(drawn, columns, name) {
     const left = scale + (index % columns) * right;
     context.drawImage(canvas, left, scale + Math.floor(index / columns) * down, width * scale, height * scale);
   });
-  const address = URL.createObjectURL(await new Promise((done) => sheet.toBlob(done, 'image/png')));
+  save(await new Promise((done) => sheet.toBlob(done, 'image/png')), name);
+}
+
+/** Lets the browser save a file under a name. */
+export function save(file, name) {
+  const address = URL.createObjectURL(file);
   element('a', { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }

@@ -2,20 +2,23 @@
 
 import { available, chosen, place, run, runOnServer } from './device.js';
 import { byId, element, offer, percent } from './dom.js';
-import { canvases, difference, download, draw } from './pictures.js';
+import { canvases, difference, download, draw, save } from './pictures.js';
 import { ask, askJson, attempt } from './server.js';
 
 const STRIP = 9;
 // A direction's slider goes as far as this many standard deviations of the latents along it.
 const REACH = 4;
 const CYCLE_MILLISECONDS = 4000;
+const ORDINALS = ['Strongest', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth'];
 
 const state = { model: null, latents: null, images: null, picked: 0, directions: null, ends: null, playing: null };
 
 /** Draws what the form asks for; `models` are those of the server, `wanted` the name of one. */
 export async function open(models, wanted) {
-  const generators = models.filter((model) => model.roles.includes('generator'));
-  offer(byId('play-model'), generators.map((model) => model.name), wanted);
+  // Generators that were trained for their images, and not beside a classifier, come first: theirs look best.
+  const generators = models.filter((model) => model.roles.includes('generator'))
+    .sort((first, second) => second.generator_alone - first.generator_alone);
+  offer(byId('play-model'), generators, wanted);
   if (generators.length === 0) {
     byId('play-status').textContent = 'No model of this server has a generator.';
     return;
@@ -31,6 +34,7 @@ export function close() {
   cancelAnimationFrame(state.playing);
   state.playing = null;
   byId('between-go').setAttribute('aria-pressed', 'false');
+  byId('between-go').textContent = 'Animate';
 }
 
 /** Makes the controls work; `models` gives the models of the server by name, `chose` is told which was chosen. */
@@ -46,7 +50,7 @@ export function connect(models, chose) {
     byId('play-seed').value = crypto.getRandomValues(new Uint32Array(1))[0] % 100000;
     again();
   });
-  byId('play-download').addEventListener('click', () => attempt(save));
+  byId('play-download').addEventListener('click', () => attempt(saveGrid));
   byId('play-compare').addEventListener('click', () => attempt(compare));
   byId('explore-reset').addEventListener('click', () => attempt(resetSliders));
   for (const id of ['between-from', 'between-to']) {
@@ -54,6 +58,9 @@ export function connect(models, chose) {
   }
   byId('between-way').addEventListener('input', showWay);
   byId('between-go').addEventListener('click', toAndFro);
+  for (const button of document.querySelectorAll('[data-morph]')) {
+    button.addEventListener('click', () => attempt(() => saveMorph(button)));
+  }
   byId('explore-sliders').addEventListener('input', showExplored);
 }
 
@@ -62,7 +69,8 @@ async function choose(model) {
   state.model = model;
   state.directions = null;
   byId('explore-sliders').replaceChildren();
-  byId('explore-note').textContent = 'Looking for directions along which the images change.';
+  byId('explore-note').textContent = 'Looking for the ways in which the images change.';
+  byId('play-weakness').textContent = model.weakness ?? '';
   await showSeed();
   await showBetween();
   // The server draws some hundred images for them, once; nobody should wait for that.
@@ -115,13 +123,13 @@ function pick(index) {
 }
 
 function makeSliders() {
-  const sliders = state.directions.map((_, index) => element('label', {}, `${index + 1}`, element('input', {
-    type: 'range', min: -REACH, max: REACH, step: 0.05, value: 0, 'aria-label': `Direction ${index + 1}`,
+  const sliders = state.directions.map(({ explained }, index) => element('label', {}, `${ORDINALS[index] ?? index + 1}`, element('input', {
+    type: 'range', min: -REACH, max: REACH, step: 0.05, value: 0, 'aria-label': `Way ${index + 1}, ${percent(explained, 0)} of the change`,
   })));
   byId('explore-sliders').replaceChildren(...sliders);
   const share = state.directions.reduce((sum, { explained }) => sum + explained, 0);
-  byId('explore-note').textContent = `The ${state.directions.length} principal directions of the latent space: those along `
-    + `which this model's images change most. Together they explain ${percent(share, 0)} of what a straight line can.`;
+  byId('explore-note').textContent = `The strongest way comes first. Of all change that steps straight through the model's latent `
+    + `space can make, these ${state.directions.length} make ${percent(share, 0)}; the rest is spread over ${state.model.latent.size - state.directions.length} more.`;
 }
 
 function resetSliders() {
@@ -187,6 +195,7 @@ function toAndFro() {
     return;
   }
   byId('between-go').setAttribute('aria-pressed', 'true');
+  byId('between-go').textContent = 'Pause';
   const began = performance.now();
   const step = (now) => {
     byId('between-way').value = (1 - Math.cos((2 * Math.PI * (now - began)) / CYCLE_MILLISECONDS)) / 2;
@@ -196,10 +205,25 @@ function toAndFro() {
   state.playing = requestAnimationFrame(step);
 }
 
-async function save() {
+async function saveGrid() {
   const drawn = [...byId('play-grid').querySelectorAll('canvas')];
   if (drawn.length === 0) return;
   await download(drawn, Math.sqrt(drawn.length), `${state.model.name}-seed-${byId('play-seed').value}.png`);
+}
+
+/** Saves the animation that the server makes of the way between the two seeds. */
+async function saveMorph(button) {
+  const [from, to] = ['between-from', 'between-to'].map(byId);
+  if (!state.model || ![from, to].every((end) => end.reportValidity())) return;
+  const format = button.dataset.morph;
+  const query = new URLSearchParams({ model: state.model.name, from: from.value, to: to.value, format });
+  button.disabled = true;
+  try {
+    const file = await (await ask(`morph?${query}`)).blob();
+    save(file, `${state.model.name}-${from.value}-to-${to.value}.${format}`);
+  } finally {
+    button.disabled = false;
+  }
 }
 
 async function compare() {

@@ -22,6 +22,16 @@ export async function prepare(file, { height, width, channels, crop }) {
   return { name: 'images', shape: [1, height, width, channels], data };
 }
 
+/** Returns the mean of the frame, two pixels wide, of a classifier's input: above 127.5 it is dark on light. */
+export function frame({ shape: [, height, width, channels], data }) {
+  const outside = (at, length) => at < 2 || at >= length - 2;
+  const values = data.filter((_, index) => {
+    const at = Math.floor(index / channels);
+    return outside(at % width, width) || outside(Math.floor(at / width), height);
+  });
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 function central(bitmap, width, height) {
   const innerWidth = Math.max(1, Math.min(bitmap.width, Math.floor((bitmap.height * width) / height)));
   const innerHeight = Math.max(1, Math.min(bitmap.height, Math.floor((bitmap.width * height) / width)));

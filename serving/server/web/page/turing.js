@@ -1,6 +1,6 @@
 // The visual Turing test: real or generated?
 
-import { byId, element, offer, percent, table } from './dom.js';
+import { byId, counted, element, kindOf, offer, percent } from './dom.js';
 import { askJson, askPicture, attempt, sendJson } from './server.js';
 
 const KEYS = { r: 'real', ArrowLeft: 'real', g: 'generated', ArrowRight: 'generated' };
@@ -9,25 +9,56 @@ const PAPER = {
   'uoft-cs/cifar10': { rate: 0.213, said: 'the paper, CIFAR-10 on MTurk: 21.3 %' },
   'ylecun/mnist': { rate: 0.476, said: 'the paper, MNIST on MTurk: 47.6 %' },
 };
-const state = { test: null, round: 0, rounds: 0, model: null, models: [], busy: false, next: null, told: null };
+// Seconds for an unhurried answer, and for one whose verdict is read, too.
+const SECONDS = 4;
+const SECONDS_TOLD = 6;
+const MOST_ROUNDS = 200;
+const state = { test: null, round: 0, rounds: 0, proposed: 0, model: null, models: [], busy: false, next: null, told: null };
 
 /** Offers the models that have a generator, and shows the results so far. */
 export async function open(_, wanted) {
   const facts = await askJson('turing');
   state.models = facts.models;
-  offer(byId('turing-model'), facts.models.map((model) => model.name), wanted);
-  Object.assign(byId('turing-rounds'), { max: facts.max_rounds, value: facts.rounds });
-  byId('turing-start').querySelector('.primary').disabled = facts.real_images === 0;
-  if (facts.real_images === 0) {
-    byId('turing-start').querySelector('.note').textContent =
-      'This server has no real images to show. Start it with: igan-zoo turing --real FOLDER --model MODEL';
-  }
+  offer(byId('turing-model'), facts.models, wanted);
+  state.proposed = facts.rounds;
+  byId('turing-saved').textContent = facts.saved ? 'Answers are saved in a file of this server, without anything about you.'
+    : 'Answers are counted until this server stops, and saved nowhere.';
+  prepare();
   await showResults();
+}
+
+const chosenModel = () => state.models.find(({ name }) => name === byId('turing-model').value);
+
+/** Offers as many rounds as there are real images for with the chosen model. */
+function prepare() {
+  const most = Math.min(MOST_ROUNDS, 2 * (chosenModel()?.real_images ?? 0));
+  Object.assign(byId('turing-rounds'), { max: most, value: Math.min(state.proposed, most) });
+  byId('turing-start').querySelector('.primary').disabled = most === 0;
+  sayLength();
+}
+
+/** Says how long the test takes, or why there can be none. */
+function sayLength() {
+  const model = chosenModel();
+  const rounds = Number(byId('turing-rounds').value);
+  const minutes = Math.round((rounds * (byId('turing-feedback').checked ? SECONDS_TOLD : SECONDS)) / 60);
+  const time = minutes === 0 ? 'less than a minute' : `about ${counted(minutes, 'minute')}`;
+  let said = `${counted(rounds, 'image')} (${model && kindOf(model)}): ${time}.`;
+  if (!model) said = 'No model of this server has a generator.';
+  else if (model.real_images === 0) {
+    said = `This server has no real ${kindOf(model)} to show. Start it with: igan-zoo turing --model ${model.name} --real ${model.name}=SOURCE`;
+  }
+  byId('turing-length').textContent = said;
 }
 
 /** Makes the controls work; `chose` is told which model was chosen. */
 export function connect(chose) {
-  byId('turing-model').addEventListener('change', (event) => chose(event.target.value));
+  byId('turing-model').addEventListener('change', (event) => {
+    chose(event.target.value);
+    prepare();
+  });
+  byId('turing-rounds').addEventListener('input', sayLength);
+  byId('turing-feedback').addEventListener('change', sayLength);
   byId('turing-start').addEventListener('submit', (event) => {
     event.preventDefault();
     attempt(begin);
@@ -178,17 +209,39 @@ function scale({ error_rate: its, low, high }, paper) {
     placed('rate', its));
 }
 
+/** Shows the error rate of each model beside those of the paper, on one scale. */
 async function showResults() {
   const { results } = await askJson('turing/results');
-  const rows = results.map((row) => [
-    row.model,
-    row.feedback ? 'told after each answer' : 'not told',
-    `${row.tests}${row.unfinished ? ` (and ${row.unfinished} unfinished)` : ''}`,
-    `${row.answers}`,
-    row.answers ? rate(row) : '-',
-    row.fooled === null ? '-' : percent(row.fooled),
-  ]);
-  byId('turing-results').replaceChildren(rows.length === 0
-    ? element('p', { className: 'note' }, 'No test has been taken yet.')
-    : table(['Model', 'Condition', 'Tests', 'Answers', 'Error rate', 'Generated taken for real'], rows));
+  const trained = new Set(state.models.map((model) => model.dataset));
+  const papers = Object.entries(PAPER).filter(([data]) => trained.has(data)).map(([, { rate: its, said }]) =>
+    line('The paper', said.replace('the paper, ', '').split(':')[0], { error_rate: its }, null, 'paper'));
+  byId('turing-results').replaceChildren(
+    ...(results.length === 0 ? [element('p', { className: 'note' }, 'No test has been taken yet.')] : []),
+    element('ul', { className: 'rates' }, ...results.map(ownLine), ...papers),
+    element('p', { className: 'note' }, 'How often people were wrong. The line in the middle is chance, 50 %; pale bars are 95 % intervals (Wilson). '
+      + "The paper's figures are of its own models and people: an orientation, not a score to beat."),
+  );
+}
+
+function ownLine(row) {
+  const unfinished = row.unfinished ? `, ${row.unfinished} unfinished` : '';
+  const fooled = row.fooled === null ? '' : `; ${percent(row.fooled, 0)} of the generated images were taken for real`;
+  const note = `${counted(row.tests, 'test')}${unfinished}, ${counted(row.answers, 'answer')}${fooled}`;
+  return line(row.model, row.feedback ? 'told after each answer' : 'not told', row.answers ? row : {}, note);
+}
+
+/** Returns a line of the comparison; without an `error_rate` it has no point, without `low` and `high` no interval. */
+function line(name, condition, its, note, className = '') {
+  const placed = (kind, at, to) => {
+    const made = element('i', { className: kind });
+    made.style.setProperty('--at', at);
+    made.style.setProperty('--to', to);
+    return made;
+  };
+  const track = element('span', { className: 'rate-track', 'aria-hidden': 'true' }, placed('chance', 0.5));
+  if (its.low !== undefined) track.append(placed('interval', its.low, its.high));
+  if (its.error_rate !== undefined) track.append(placed('point', its.error_rate));
+  const figure = its.low !== undefined ? rate(its) : its.error_rate === undefined ? '-' : percent(its.error_rate);
+  return element('li', { className }, element('b', {}, name), element('span', { className: 'condition' }, condition), track,
+    element('span', { className: 'figure' }, figure), note ? element('span', { className: 'note' }, note) : null);
 }

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -24,7 +25,7 @@ from igan_zoo.latents import latents
 from igan_zoo.models.store import resolve
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
-from tests.conftest import synthetic_digits
+from tests.conftest import REPOSITORY, synthetic_digits
 from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL
 from tests.serving.server.people.test_uploads import form, tar, zipped
 from tests.serving.tiny_scorer import tiny_scorer
@@ -84,7 +85,8 @@ def test_one_image_is_classified_bit_for_bit_as_by_the_command(
     assert answer.headers["x-igan-zoo-model"] == MODEL
     (expected,) = json.loads(igan_zoo("classify", MODEL, file, "--top", 3, "--json")[1])
     classes = [{"name": name, "probability": share} for name, share in expected["classes"]]
-    assert answer.json() == [{"file": "The image", "classes": classes, "realness": expected["realness"]}]
+    told = {"realness": expected["realness"], "note": expected["note"]}
+    assert answer.json() == [{"file": "The image", "classes": classes, **told}]
 
 
 def test_files_of_forms_and_archives_are_classified_as_by_the_command(
@@ -97,12 +99,26 @@ def test_files_of_forms_and_archives_are_classified_as_by_the_command(
         assert_same_answers(answer.json(), expected)
 
 
+def test_a_note_says_where_an_image_is_of_another_kind(client: TestClient) -> None:
+    with Image.open(REPOSITORY / "docs" / "digits" / "7.png") as file:
+        digit = np.asarray(file.convert("L"))[..., None]
+    # Gray without any stroke is no digit, and not light at its edge.
+    expected = [
+        (digit, None),
+        (255 - digit, "dark on light; the model knows light on dark"),
+        (np.full_like(digit, 60), "unlike the training images"),
+    ]
+    for pixels, note in expected:
+        (answer,) = client.post("/classify", content=encoded(pixels)).json()
+        assert answer.get("note") == note
+
+
 def test_a_bad_image_among_several_has_an_error_in_its_place(client: TestClient) -> None:
     good = digits(2)
     files = [good[0], ("bad.png", b"no image"), ("cut.png", good[1][1][:60]), good[1]]
     answers = client.post("/classify", content=form(files), headers=FORM).json()
     assert [sorted(one) for one in answers] == [
-        ["classes", "file", "realness"],
+        ["classes", "file", "note", "realness"],
         *[["error", "file"]] * 2,
         sorted(answers[0]),
     ]

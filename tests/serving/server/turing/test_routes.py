@@ -31,7 +31,7 @@ def connect(tmp_path: Path, client_of: Connect) -> Connect:
 
     def make(**settings: Any) -> TestClient:
         repository = Repository.open([MODEL])
-        return client_of(repository, real=str(tmp_path / "real.npy"), **settings)
+        return client_of(repository, **{"real": (str(tmp_path / "real.npy"),), **settings})
 
     return make
 
@@ -206,19 +206,43 @@ def test_an_answer_that_cannot_be_saved_counts_nowhere_and_can_be_given_again(co
 
 def test_a_server_without_real_images_says_how_to_start_one(client: TestClient) -> None:
     assert client.get("/turing").json() == {
-        "models": [{"name": MODEL, "dataset": "ylecun/mnist"}],
+        "models": [{"name": MODEL, "dataset": "ylecun/mnist", "real_images": 0}],
         "real_images": 0,
         "rounds": 0,
         "max_rounds": 0,
+        "saved": False,
     }
     response = client.post("/turing", json={"model": MODEL, "rounds": 2})
     assert (response.status_code, "igan-zoo turing --real" in response.json()["error"]) == (403, True)
-    assert client.get("/examples").json() == {"examples": 0}
+    assert client.get("/examples").json() == {"examples": 0, "own": False}
+
+
+def test_each_model_may_have_real_images_of_its_own(tmp_path: Path, connect: Connect) -> None:
+    np.save(tmp_path / "digits.npy", NOISE[:20])
+    digits = f"{MODEL}={tmp_path / 'digits.npy'}"
+    client = connect(real=(str(tmp_path / "real.npy"), digits), turing_results=tmp_path / "answers.jsonl")
+    facts = client.get("/turing").json()
+    assert (facts["models"][0]["real_images"], facts["real_images"], facts["saved"]) == (18, 54, True)
+    assert client.get(f"/examples?model={MODEL}").json() == {"examples": 2, "own": True}
+    assert client.get("/examples").json() == {"examples": 6, "own": False}
+    assert client.post("/turing", json={"model": MODEL, "rounds": 37}).status_code == 400
+    test = begin(client, 2)
+    answer(client, test, 1)
+    assert json.loads((tmp_path / "answers.jsonl").read_text())["real"] == str(tmp_path / "digits.npy")
+
+
+def test_a_model_without_real_images_beside_one_that_has_them_says_which_are_missing(
+    tmp_path: Path, connect: Connect
+) -> None:
+    client = connect(real=(f"another={tmp_path / 'real.npy'}",))
+    response = client.post("/turing", json={"model": MODEL, "rounds": 2})
+    assert response.status_code == 403
+    assert f"no real images for {MODEL}; start it with: igan-zoo turing --real {MODEL}=SOURCE." in response.text
 
 
 def test_examples_are_real_images_in_the_models_form(connect: Connect) -> None:
     client = connect()
-    assert client.get("/examples").json() == {"examples": 6}
+    assert client.get("/examples").json() == {"examples": 6, "own": False}
     for number, index in [(1, 0), (6, 50)]:
         response = client.get(f"/examples/{number}.png?model={MODEL}")
         assert (np.asarray(Image.open(io.BytesIO(response.content))) == NOISE[index, ..., 0]).all()

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The bundled model, and 100 real images: white noise, which anybody can tell from a digit."""
     path = tmp_path_factory.mktemp("page") / "real.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), np.uint8))
-    with running([MODEL], real=str(path), turing_rounds=6) as started:
+    with running([MODEL], real=(str(path),), turing_rounds=6) as started:
         yield started
 
 
@@ -230,6 +230,136 @@ def test_a_digit_can_be_drawn(visit: Visit) -> None:
     )
 
 
+def touching(page: Page, selector: str) -> dict[str, float]:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return dict(box)
+
+
+def test_on_a_phone_the_answer_is_under_the_picture_and_the_pad_stays_where_it_is(
+    browser: Browser, server: RunningServer
+) -> None:
+    with visiting(browser, server.address, viewport={"width": 390, "height": 844}, has_touch=True) as visit:
+        page = visit.open(f"classify/{MODEL}")
+        pad = touching(page, "#classify-pad")
+        page.mouse.move(pad["x"] + 90, pad["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(pad["x"] + 90, pad["y"] + 160)
+        assert touching(page, "#classify-pad") == pad
+        page.mouse.up()
+        page.wait_for_selector(".bars")
+        assert touching(page, "#classify-pad") == pad
+        answer = touching(page, "#classify-answer .bars >> nth=0")
+        assert answer["y"] < 844, "the best class is in view"
+        assert answer["y"] < touching(page, "#classify-examples")["y"]
+        page.locator("#classify-examples button >> nth=0").scroll_into_view_if_needed()
+        page.click("#classify-examples button >> nth=0")
+        page.wait_for_selector("#classify-picture:not([hidden])")
+        assert touching(page, "#classify-picture")["y"] >= 0
+        assert visit.complaints == []
+
+
+def photo(width: int, height: int, orientation: int) -> bytes:
+    """A large JPEG, light above and dark below once it is upright."""
+    upright = Image.new("L", (width, height), 255)
+    upright.paste(0, (0, height // 2, width, height))
+    assert orientation == 6, "turned by a quarter, as phones save what was held upright"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def test_a_photo_of_24_megapixels_is_made_smaller_and_stays_upright(visit: Visit) -> None:
+    page = visit.open(f"classify/{MODEL}")
+    large = photo(4000, 6000, 6)
+    page.set_input_files("#classify-file", {"name": "IMG_1.JPG", "mimeType": "image/jpeg", "buffer": large})
+    page.wait_for_selector(".bars")
+    assert page.evaluate("(({ width, height }) => [width, height])(document.querySelector('#classify-picture'))") == [
+        683,
+        1024,
+    ]
+    small = (DIGITS / "7.png").read_bytes()
+    sent = [
+        bytes(
+            page.evaluate(
+                "async bytes => Array.from(new Uint8Array(await (await (await import('/page/photos.js'))"
+                ".smaller(new File([new Uint8Array(bytes)], 'image'))).arrayBuffer()))",
+                list(content),
+            )
+        )
+        for content in (large, small)
+    ]
+    with Image.open(io.BytesIO(sent[0])) as image:
+        assert image.size == (683, 1024)
+        gray = np.asarray(image.convert("L"))
+    assert (gray[:400] > 200).all()
+    assert (gray[-400:] < 50).all()
+    assert sent[1] == small, "what is small is sent as it is"
+
+
+def test_what_is_dark_on_light_can_be_inverted(visit: Visit) -> None:
+    page = visit.open(f"classify/{MODEL}")
+    with Image.open(DIGITS / "7.png") as digit:
+        pixels = 255 - np.asarray(digit.convert("L"))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    page.set_input_files("#classify-file", {"name": "7.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.wait_for_selector(".hint:has-text('dark on light')")
+    page.click(".hint button")
+    page.wait_for_selector(".hint:has-text('were exchanged')")
+    assert text(page, "#classify-answer dt >> nth=0") == "7"
+    page.click(".hint button")
+    page.wait_for_selector(".hint:has-text('dark on light')")
+
+
+def test_what_the_model_does_not_know_is_said_so(visit: Visit) -> None:
+    page = visit.open(f"classify/{MODEL}")
+    file = io.BytesIO()
+    Image.new("L", (28, 28), 60).save(file, "PNG")
+    page.set_input_files("#classify-file", {"name": "gray.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.wait_for_selector(".hint:has-text('does not look like the digits that the model knows')")
+    page.set_input_files("#classify-file", DIGITS / "7.png")
+    until(page, "!document.querySelector('.hint')")
+
+
+def test_examples_are_of_the_models_kind_and_generated_ones_are_said_to_be(visit: Visit) -> None:
+    # This server's real images are noise, given for no model: the model makes examples itself.
+    page = visit.open(f"classify/{MODEL}")
+    assert "this model generated these digits itself" in text(page, "#examples-note")
+    page.click("#classify-examples button >> nth=0")
+    page.wait_for_selector(".bars")
+    shown = page.evaluate(
+        "[...document.querySelector('#classify-picture').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    content = page.request.get(f"{visit.address}sample?model={MODEL}&n=8&seed=3&format=npz").body()
+    with np.load(io.BytesIO(content)) as archive:
+        assert (np.array(shown, np.uint8).reshape(28, 28, 4)[..., 0] == archive["images"][0, ..., 0]).all()
+
+
+def test_a_morph_is_saved(visit: Visit) -> None:
+    page = visit.open(f"play/{MODEL}")
+    for form in ("webp", "gif"):
+        with page.expect_download() as saved:
+            page.click(f"[data-morph={form}]")
+        assert saved.value.suggested_filename == f"{MODEL}-7-to-8.{form}"
+        with Image.open(saved.value.path()) as picture:
+            assert (picture.format, picture.is_animated) == (form.upper(), True)  # type: ignore[attr-defined]
+
+
+def test_a_turing_test_says_how_long_it_takes_and_whether_answers_are_saved(visit: Visit) -> None:
+    page = visit.open("turing")
+    assert text(page, "#turing-length") == "6 images (digits): less than a minute."
+    page.fill("#turing-rounds", "60")
+    assert text(page, "#turing-length") == "60 images (digits): about 4 minutes."
+    page.check("#turing-feedback")
+    assert text(page, "#turing-length") == "60 images (digits): about 6 minutes."
+    # This server keeps no file.
+    assert "saved nowhere" in text(page, "#turing-saved")
+    assert "47.6 %" in text(page, "#turing-results .paper")
+
+
 def film(path: Path, picture: Path) -> Path:
     """A film for Chromium's pretended camera, of a grey picture that stands still."""
     grey = Image.open(picture).convert("L").resize((280, 280))
@@ -333,8 +463,8 @@ def test_the_models_are_shown_with_their_cards(visit: Visit) -> None:
     page = visit.open("models")
     article = f"article[aria-label={MODEL}]"
     assert "96 of 10000" in text(page, article)
-    page.wait_for_selector(f"{article} > img")
-    assert page.evaluate(f"document.querySelector('{article} > img').naturalWidth") > 100
+    page.wait_for_selector(f"{article} > figure img")
+    assert page.evaluate(f"document.querySelector('{article} > figure img').naturalWidth") > 100
     page.click(f"{article} summary")
     page.wait_for_selector(f"{article} .card pre")
     assert page.locator(f"{article} .card h4").count() >= 4
@@ -405,18 +535,18 @@ def test_when_the_server_dies_the_page_says_so_and_waits_for_it(browser: Browser
 
 
 def test_a_token_is_asked_for_and_kept_for_this_tab_only(browser: Browser) -> None:
-    with running([MODEL], token="open sesame") as server, visiting(browser, server.address) as visit:
+    with running([MODEL], token="open-sesame") as server, visiting(browser, server.address) as visit:
         page = visit.open("play")
         assert "token" in text(page, "#problem")
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
         page.wait_for_selector("#token:not([hidden])")
-        page.fill("#token-field", "open sesame")
+        page.fill("#token-field", "open-sesame")
         page.keyboard.press("Enter")
         page.wait_for_selector("#play-grid canvas")
         page.wait_for_selector("#problem:empty", state="attached")
         assert page.is_hidden("#token")
-        for view, sign in [("models", "article > img"), ("classify", "#classify-examples canvas")]:
+        for view, sign in [("models", "article > figure img"), ("classify", "#classify-examples canvas")]:
             visit.open(view)
             page.wait_for_selector(sign)
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
