@@ -161,7 +161,7 @@ def test_a_variant_that_is_not_there_is_one_sentence_with_those_that_are(
 def test_int8_without_images_or_classifier_is_refused(igan_zoo: Cli, virtual: Subject, tmp_path: Path) -> None:
     code, _, errors = igan_zoo("export", tmp_path, "--out", tmp_path / "out", "--variant", "int8")
     assert code == 2
-    assert "wants --data" in errors
+    assert "needs --data" in errors
     with pytest.raises(TrainingError, match="this run has none"):
         make_variants([virtual], ["int8"], np.zeros((4, 32, 32, 3), np.uint8))
 

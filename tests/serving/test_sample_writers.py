@@ -127,7 +127,9 @@ def test_a_stream_that_breaks_leaves_what_was_there(suffix: str, tmp_path: Path)
 
 
 def test_another_format_is_refused_with_all_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"as \.gif: end --out in one of \.npz, \.tar, \.parquet, or name a folder"):
+    with pytest.raises(
+        OutputError, match=r"as \.gif: end --out in one of \.npz, \.tar, \.parquet, \.png, or name a folder"
+    ):
         write(tmp_path / "a.gif", pictures(1))
 
 

@@ -11,7 +11,7 @@ from igan_zoo.errors import ParityError, PublishingError, first_line
 from igan_zoo.images.files.kinds import PNG
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import FileParity, decode_parity
-from igan_zoo.models.spec import CONFIG, PARITY, ModelSpec
+from igan_zoo.models.spec import CONFIG, LABELS, PARITY, ModelSpec
 
 # Everything else, pickles above all, stays at home.
 _SUFFIXES = (".onnx", ".safetensors", ".json", ".md", ".png", ".yaml")
@@ -93,7 +93,7 @@ def _check_results(path: Path, stated: list[tuple[str, Any]], spec: ModelSpec) -
 def _check_kind(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(8)
-        if path.suffix not in _SUFFIXES:
+        if path.suffix not in _SUFFIXES and path.name != LABELS:
             raise _unfit(path, f"is of a kind that is not published ({', '.join(_SUFFIXES)} are)")
         # The two ways in which torch.save pickles: a stream of its own, or inside a zip file.
         if head.startswith((b"\x80", b"PK\x03\x04")) and path.suffix != ".safetensors":

@@ -275,7 +275,7 @@ def _versions(versions: dict[str, str]) -> str:
 def _parity(parity: ParityReport) -> str:
     differences = (
         "Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: "
-        f"{_differences(list(parity.files.values()))} (images in gray levels of 255, pixels before rounding in "
+        f"{_differences(list(parity.files.values()))} (images in grey levels of 255, pixels before rounding in "
         "the network's units)."
     )
     variants = [f"`{file}`: {_differences([report])}" for file, report in parity.variants.items()]

@@ -167,10 +167,10 @@ class _Room:
     async def examples(self, request: Request) -> Response:
         """Says how many real images are there as examples for a model, and whether they are of its own kind."""
         name = Query(request.query_params.multi_items(), ("model",)).text("model")
+        dataset = None if name is None else _dataset(self._repository.model(name))
         real = self._real.get(name, self._real.get(None))
         if real is None:
             return json_answer({"examples": 0, "own": False})
-        dataset = None if name is None else _dataset(self._repository.model(name))
         own = (name is not None and name in self._real) or real.reference.partition(" (")[0] == dataset
         return json_answer({"examples": len(real.examples), "own": own})
 

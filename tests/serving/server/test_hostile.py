@@ -306,7 +306,7 @@ def test_names_that_are_not_utf_8_are_read_and_told(client: TestClient) -> None:
     good, bad = ("Ä.png", png()), ("Ö.png", b"no image")
     answer = client.post("/classify", content=tar(good, bad))
     assert answer.status_code == 200
-    assert [set(line) for line in answer.json()] == [{"file", "classes", "realness"}, {"file", "error"}]
+    assert [set(line) - {"note"} for line in answer.json()] == [{"file", "classes", "realness"}, {"file", "error"}]
     assert answer.json()[0]["file"] == "\ufffd.png"
     lines = client.post("/score?splits=1&every=1", content=tar(good, good, bad)).text.splitlines()
     assert json.loads(lines[-1])["records"][0]["images"] == 2

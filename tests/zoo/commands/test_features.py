@@ -93,7 +93,7 @@ def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, enco
     ("arguments", "message"),
     [
         (("mnist-ssl", "--features", "x.onnx"), "--features goes with the recipe custom"),
-        (("custom", "--features", "x.onnx"), "wants --data"),
+        (("custom", "--features", "x.onnx"), "needs --data"),
         (("custom", "--features", "x.onnx", "--data", "photos", "--grey"), "go with --features none"),
     ],
 )

@@ -96,7 +96,7 @@ def test_only_what_differs_is_written_and_what_is_gone_is_deleted(standin: Stand
 def test_a_dry_run_changes_nothing(standin: StandIn, igan_zoo: Cli, model: Path, writer: None) -> None:
     code, _, errors = igan_zoo("publish", model, "--repo", "org/tiny", "--dry-run")
     assert code == 0
-    assert "org/tiny: to be made, 8 files to write, 0 to delete" in errors
+    assert "org/tiny: to be made, 9 files to write, 0 to delete" in errors
     assert "  write onnx/generator.onnx" in errors
     assert standin.repositories == {}
     assert not [request for request in standin.requests if not request.startswith(("GET", "HEAD"))]

@@ -225,7 +225,7 @@ def with_variants(model: Path) -> Path:
 def test_a_variant_comes_without_what_it_does_not_need(standin: StandIn, with_variants: Path) -> None:
     standin.add("org/tiny", with_variants)
     directory = pulling.pull("org/tiny", variant="fp16")
-    assert sorted(directory.verify()) == ["model.safetensors", "onnx/classifier.onnx"]
+    assert sorted(directory.verify()) == ["labels.csv", "model.safetensors", "onnx/classifier.onnx"]
     model = store.resolve("org/tiny")
     assert model.graph("classifier", "fp16") == (with_variants / "onnx" / "classifier_fp16.onnx").read_bytes()
     assert model.graph("generator") == (with_variants / "onnx" / "generator.onnx").read_bytes()

@@ -189,7 +189,7 @@ def test_when_the_minutes_are_over_it_reports_what_there_is_and_more_minutes_go_
     )  # fmt: skip
     assert igan_zoo(*arguments, "--budget", "0.00001")[0] == 0
     cells = cells_of(tmp_path)
-    assert cells["50"]["empty_because"].startswith("50/seed1 stands at 0 of 2 epochs"), "50 is worth more than 20"
+    assert cells["50"]["empty_because"].startswith("50/seed1 is at 0 of 2 epochs"), "50 is worth more than 20"
     assert cells["20"]["empty_because"].startswith("1e-05 minutes of training were over before it; the same command")
     assert "--seeds 2" in cells["ensemble-20"]["empty_because"]
     before = Run(tmp_path / "runs" / "50" / "seed1").seconds()

@@ -184,8 +184,8 @@ async function showPicture(file) {
 function showAnswer(answer, took) {
   const entries = answer.classes.slice(0, SHOWN).map(({ name, probability }) => [name, probability]);
   byId('classify-answer').replaceChildren(
-    ...hints(answer),
     bars(entries),
+    ...hints(answer),
     element('h3', {}, 'Realness'),
     bars([['looks real', answer.realness]]),
     element('p', { className: 'note' }, 'How sure the network is that this is a real image and not a generated one: D(x) = Z / (Z + 1) of the paper. '
