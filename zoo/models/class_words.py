@@ -1,4 +1,8 @@
-"""Words for ImageNet's classes, whose folders are called by the numbers of WordNet's synsets."""
+"""Words for ImageNet's classes, whose folders are called by the numbers of WordNet's synsets.
+
+``imagenet_words.tsv`` has the first word of each of the 1,000 synsets in WordNet 3.0, which is copyright 2006 by
+Princeton University and free to use, copy and distribute with that notice.
+"""
 
 from __future__ import annotations
 
