@@ -19,7 +19,7 @@ from igan_zoo.images.stored import ImageSource, LabeledSource, StoredImage, chec
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.model_source import is_model
-from igan_zoo.serving.scorers.opening import open_preview, open_scorer
+from igan_zoo.serving.scorers.opening import open_asked_scorer
 from igan_zoo.serving.scoring.metrics.kernel_distance import DEFAULT_SUBSET_SIZE
 from igan_zoo.serving.scoring.numbers import Metric
 from igan_zoo.serving.scoring.scores import ScoreOptions, Scores, Side, score_images
@@ -52,11 +52,7 @@ def score_classes(
         _open_labeled(images, options.split),
         None if reference is None else _open_labeled(reference, options.reference_split),
     )
-    network = open_scorer(scorer, options.weights, device=device, threads=threads)
-    if options.precision != "fp32":
-        network = open_preview(network, scorer, pairs[0].images, options.precision, device=device, threads=threads)
-    if options.as_stored:
-        network.take_as_stored()
+    network = open_asked_scorer(scorer, options, pairs[0].images, device=device, threads=threads)
     if options.subset_size is None:
         options = replace(options, subset_size=min(DEFAULT_SUBSET_SIZE, *(pair.fewest for pair in pairs)))
     found: dict[str, Scores] = {}

@@ -16,7 +16,7 @@ from igan_zoo.serving import model_source
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.model_source import ModelSource
-from igan_zoo.serving.scorers.opening import open_preview, open_scorer
+from igan_zoo.serving.scorers.opening import open_asked_scorer
 from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.plan import saved_reference
 from igan_zoo.serving.scoring.scores import ScoreOptions, Scores, Side, score_images
@@ -63,11 +63,7 @@ def score_given(
     if isinstance(reference, str | PathLike):
         theirs = saved_reference(fspath(reference))
     ours = side(images, options.split)
-    network = open_scorer(scorer, options.weights, device=device, threads=threads)
-    if options.precision != "fp32":
-        network = open_preview(network, scorer, ours.images, options.precision, device=device, threads=threads)
-    if options.as_stored:
-        network.take_as_stored()
+    network = open_asked_scorer(scorer, options, ours.images, device=device, threads=threads)
     if reference is not None and theirs is None:
         theirs = side(reference, options.reference_split)
     try:

@@ -21,6 +21,7 @@ from igan_zoo.serving.scorers.weights import WeightsFile, open_weights, require_
 from igan_zoo.serving.scoring.network import Network, open_network
 from igan_zoo.serving.scoring.precision import preview_error
 from igan_zoo.serving.scoring.protocols import INCEPTION
+from igan_zoo.serving.scoring.scores import ScoreOptions
 
 # The published file has 95,628,359 bytes.
 _LARGEST_WEIGHTS = 200 * 2**20
@@ -61,6 +62,23 @@ def open_scorer(
         else:
             path = scorers_folder() / f"{reference}.onnx"
     return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
+
+
+def open_asked_scorer(
+    reference: str | None, options: ScoreOptions, source: ImageSource, *, device: Device, threads: int | None
+) -> Network:
+    """Returns the scorer in the precision that ``options`` ask for, taking images as they do; tried on ``source``.
+
+    Raises:
+        ScoringError, ChecksumError, DownloadError, DeviceError, MissingExtraError: as :func:`open_scorer` and
+            :func:`open_preview`.
+    """
+    network = open_scorer(reference, options.weights, device=device, threads=threads)
+    if options.precision != "fp32":
+        network = open_preview(network, reference, source, options.precision, device=device, threads=threads)
+    if options.as_stored:
+        network.take_as_stored()
+    return network
 
 
 def open_preview(
