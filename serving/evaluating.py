@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
 
 
-def split_to_test(data: str, split: str | None, trained_on: str | None = None) -> str:
+def split_to_test(data: str, split: str | None, labels_file: Path | None, trained_on: str | None = None) -> str:
     """Returns the split that is meant: ``test``, unless another is given or ``data`` is one folder without splits.
+
+    With a ``labels_file`` the images that it names are meant, whatever their folder.
 
     Raises:
         DataError: no split is given, and the folder is the one that the classifier was ``trained_on``.
     """
     if split is not None:
         return split
-    if not is_undivided(data):
+    if labels_file is not None or not is_undivided(data):
         return "test"
     if trained_on is not None and Path(trained_on).is_dir() and Path(trained_on).samefile(data):
         raise DataError(
@@ -40,7 +42,7 @@ def evaluate_model(loaded: LoadedModel, data: str, split: str | None, labels_fil
     height, width, channels = loaded.engine.graphs["classifier"].image_shape
     labeled = load_images(
         data,
-        split_to_test(data, split) if labels_file is None else split or "test",
+        split_to_test(data, split, labels_file),
         height=height,
         width=width,
         channels=channels,

@@ -302,6 +302,6 @@ def _images_for_export(
 
     if training and labels_file is None and is_undivided(data):
         raise DataError(f"This looks at the images of the split train of {data}, which has no splits.")
-    part = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
+    part = split_to_test(data, split, labels_file, facts.data)
     test = load_for_recipe(facts.recipe, data, part, labels_file=labels_file, labeled_only=True)
     return test, load_for_recipe(facts.recipe, data, "train").images if training else None

@@ -36,7 +36,7 @@ def evaluate_run(
 
     run = Run(path)
     facts = run.facts()
-    split = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
+    split = split_to_test(data, split, labels_file, facts.data)
     labeled = load_for_recipe(facts.recipe, data, split, labels_file=labels_file, labeled_only=True)
     labeled = labeled.numbered_by(facts.classes, path)
     with torch_threads(threads):
@@ -63,7 +63,7 @@ def evaluate_feature_run(
     run = FeatureRun(path)
     run.result()  # before the features, which may take minutes
     facts = run.facts()
-    split = split_to_test(data, split, facts.data) if labels_file is None else split or "test"
+    split = split_to_test(data, split, labels_file, facts.data)
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
     labeled = np.flatnonzero(source.labels(range(len(source))) >= 0)
     if len(labeled) == 0:
