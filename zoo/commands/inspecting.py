@@ -134,7 +134,7 @@ def _first_usable(source: LabeledSource, indices: NDArray[np.int64]) -> Iterator
     left = _ON_A_ROW
     for index in indices.tolist():
         pixels = source.fetch([index])[0].attempt()
-        if left and not isinstance(pixels, ImageError):
+        if not isinstance(pixels, ImageError):
             left -= 1
             yield source.name(index), pixels
         if not left:
