@@ -2,7 +2,7 @@
 
 Every large transposed convolution gets Winograd's form (:mod:`igan_zoo.export.graphs.winograd`). The weights are stored
 as they are in the plain graph; onnxruntime transforms them when it loads the graph. What pays was measured:
-docs/performance.md.
+docs/lab/performance.md.
 """
 
 from __future__ import annotations

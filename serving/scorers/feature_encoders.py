@@ -53,7 +53,7 @@ class FeatureEncoder:
 def open_encoder(reference: str, size: int) -> FeatureEncoder:
     """Returns ``efficientnet-lite0`` for photos of ``size`` pixels a side, or the encoder in a file.
 
-    A file is a scorer, or a float graph with its settings beside it (``docs/encoders.md``), which say the size.
+    A file is a scorer, or a float graph with its settings beside it (``docs/scorers.md``), which say the size.
 
     Raises:
         UnknownNameError: there is neither that name nor that file.

@@ -181,7 +181,7 @@ TABLE3 = Table(
         _ablation("mbf", "-MBF", 4000, 3.87, 0.03),
     ),
     valuable_first=("ours", "l", "mbf", "vbn-bn", "ls", "l-ha", "real"),
-    remark="The paper gives no code for this table; `docs/recipes.md` says what its rows are taken to be. The "
+    remark="The paper gives no code for this table; `docs/training.md` says what its rows are taken to be. The "
     "deviations of -VBN+BN, -LS, -L and -MBF are as commonly quoted and could not be checked against the paper's page.",
 )
 

@@ -1,4 +1,4 @@
-"""The routes of the visual Turing test; ``docs/turing.md`` says what they take and give.
+"""The routes of the visual Turing test; ``docs/page.md`` says what they take and give.
 
 Whatever is asked, the kind of an image is told only after its answer, and without feedback only after the last.
 """
