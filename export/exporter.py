@@ -29,13 +29,7 @@ from igan_zoo.export.graphs.rewriting import rewritten
 from igan_zoo.export.parity import BATCHES, Subject, TestImages, parity_report
 from igan_zoo.export.realness import with_realness
 from igan_zoo.export.specification import name_of, specification
-from igan_zoo.export.trained import (
-    TrainedNetworks,
-    networks_of_ensemble,
-    networks_of_run,
-    save_networks,
-    with_generator_of,
-)
+from igan_zoo.export.trained import networks_of_ensemble, networks_of_run, with_generator_of
 from igan_zoo.export.variants import calibration_images, make_variants, variants_report
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import ImageArray, grid, write_image
@@ -59,6 +53,7 @@ from igan_zoo.models.spec import (
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.loop import grid_images
 from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.weights import TrainedNetworks, save_networks
 
 _REALNESS = (
     "No generator played while the classes were learned. `realness` was learned afterwards, by a linear function of "

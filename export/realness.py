@@ -21,11 +21,11 @@ from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.errors import TrainingError
 from igan_zoo.export.freeze import ImageGenerator
-from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.images.pixels import ImageArray
 from igan_zoo.latents import latents
 from igan_zoo.training.data.training_set import to_network
 from igan_zoo.training.networks.players import Discriminator
+from igan_zoo.training.weights import TrainedNetworks
 
 IMAGES = 5000  # real ones, and as many generated ones
 _BATCH = 250

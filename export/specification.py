@@ -6,7 +6,6 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import Agreement, ParityReport
 from igan_zoo.models.spec import (
@@ -23,6 +22,7 @@ from igan_zoo.models.spec import (
 from igan_zoo.training.recipes.departures import departures, experiment_of
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.weights import TrainedNetworks
 
 
 def _results(parity: ParityReport) -> tuple[ResultSpec, ...]:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ModelDirectoryError
 from igan_zoo.export.exporter import evaluation_module
-from igan_zoo.export.trained import load_networks
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.interface import OUTPUTS
 from igan_zoo.models.spec import WEIGHTS
 from igan_zoo.serving.engine import Arrays, Graph
+from igan_zoo.training.weights import load_networks
 
 
 class TorchEngine:

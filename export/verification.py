@@ -8,11 +8,11 @@ from msgspec import structs
 
 from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.parity import TestImages, check_same_files, parity_report
-from igan_zoo.export.trained import load_networks
 from igan_zoo.export.variants import VariantGraph, variants_report
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.parity import ParityReport, decode_parity
 from igan_zoo.models.spec import PARITY, WEIGHTS, graph_file
+from igan_zoo.training.weights import load_networks
 
 
 def verify_parity(directory: ModelDirectory, test: TestImages | None = None) -> ParityReport:

@@ -25,13 +25,14 @@ from igan_zoo.training.distributed import World
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.games.game import Game, answer_batches
 from igan_zoo.training.recipes.settings import Recipe
-from igan_zoo.training.runs.checkpoints import load_checkpoint, load_weights, network_tensors, restore, save_checkpoint
+from igan_zoo.training.runs.checkpoints import fits, load_checkpoint, restore, save_checkpoint
 from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.runs.interruption import Interruption
 from igan_zoo.training.runs.position import Position
 from igan_zoo.training.runs.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs.saving import SaveClock
 from igan_zoo.training.runs.tensorboard import TensorBoardLog
+from igan_zoo.training.weights import load_networks
 
 # How often the losses are looked at: on a GPU every look waits for the device.
 _STEPS_BETWEEN_LOOKS = 20
@@ -231,18 +232,20 @@ def start_from(game: Game, reference: str) -> None:
         UnknownNameError, ModelDirectoryError: there is no such model on this machine.
         TrainingError: the model has no weights, or those of other networks.
     """
-    model = resolve(reference)
-    if model.directory is None or WEIGHTS not in model.directory.present():
+    directory = resolve(reference).directory
+    if directory is None or WEIGHTS not in directory.present():
         raise TrainingError(f"start_from={reference} names no model directory with {WEIGHTS}; pull the whole model.")
+    networks = load_networks(directory.path / WEIGHTS)
     for player, network in game.players():
-        live, saved = network_tensors(player, network), load_weights(model.directory.path / WEIGHTS, [f"{player}."])
-        if player == "generator" and not saved:
+        trained = networks.generator if player == "generator" else networks.discriminators[0]
+        if trained is None:
             continue
-        if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
+        saved = trained.state_dict()
+        if not fits(network.state_dict(), saved):
             raise TrainingError(
-                f"The {player} of {model.name} is another network than this recipe's; start from a model of its kind."
+                f"The {player} of {reference} is another network than this recipe's; start from a model of its kind."
             )
-        network.load_state_dict({name.removeprefix(f"{player}."): tensor for name, tensor in saved.items()})
+        network.load_state_dict(saved)
 
 
 def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run) -> None:

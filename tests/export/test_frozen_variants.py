@@ -26,7 +26,6 @@ from igan_zoo.export.freeze import (
 )
 from igan_zoo.export.graphs.building import to_onnx
 from igan_zoo.export.parity import parity_report
-from igan_zoo.export.trained import TrainedNetworks
 from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.export_options import ExportOptions
@@ -35,6 +34,7 @@ from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, Pl
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.recipes.catalogue import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
 from igan_zoo.training.recipes.settings import Recipe
+from igan_zoo.training.weights import TrainedNetworks
 from tests.training.test_experiments import Cli, arguments
 
 SMALL = {

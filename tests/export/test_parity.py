@@ -22,9 +22,9 @@ from igan_zoo.export.exporter import parity_subjects
 from igan_zoo.export.freeze import ImageGenerator
 from igan_zoo.export.graphs.building import with_levels
 from igan_zoo.export.parity import Subject, TestImages, parity_report
-from igan_zoo.export.trained import load_networks
 from igan_zoo.images.loading import load_images
 from igan_zoo.models.parity import Agreement, WrongAnswers
+from igan_zoo.training.weights import load_networks
 
 Change = Callable[[onnx.ModelProto], None]
 

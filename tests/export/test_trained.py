@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 
-from igan_zoo.export.trained import TrainedNetworks, load_networks, save_networks
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
 from igan_zoo.training.recipes.catalogue import IMAGENET128
 from igan_zoo.training.recipes.settings import customize
+from igan_zoo.training.weights import TrainedNetworks, load_networks, save_networks
 
 
 def test_a_file_of_an_earlier_version_loads_to_the_same_function(tmp_path: Path) -> None:

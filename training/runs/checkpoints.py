@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,22 +72,6 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def load_weights(path: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
-    """Returns the tensors of a weights file whose names begin with one of ``prefixes``.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        open_regular(path).close()
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys() if name.startswith(tuple(prefixes))}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"Cannot read the weights {path}: {first_line(error)}.") from error
-
-
 def network_tensors(prefix: str, network: nn.Module) -> dict[str, Tensor]:
     """Returns the state of a network under ``prefix.``."""
     return {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -112,6 +96,11 @@ def history_tensors(prefix: str, history: HistoricalAverage) -> dict[str, Tensor
     return {f"{prefix}.{index}": tensor for index, tensor in enumerate(history.averages)}
 
 
+def fits(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> bool:
+    """Returns whether saved tensors have the names and shapes of the live ones."""
+    return live.keys() == saved.keys() and all(live[name].shape == saved[name].shape for name in live)
+
+
 @torch.no_grad()
 def restore(live: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
     """Copies saved tensors into the live ones of the same names.
@@ -119,7 +108,7 @@ def restore(live: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> No
     Raises:
         TrainingError: names or shapes differ: the checkpoint belongs to another recipe.
     """
-    if live.keys() != saved.keys() or any(live[name].shape != saved[name].shape for name in live):
+    if not fits(live, saved):
         raise TrainingError(f"The checkpoint {path} does not fit this recipe; start again in another --out.")
     for name, tensor in live.items():
         tensor.copy_(saved[name])

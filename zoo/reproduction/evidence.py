@@ -12,7 +12,6 @@ import msgspec
 from msgspec.structs import replace
 
 from igan_zoo.errors import DataError, IganZooError, SpecificationError
-from igan_zoo.export.trained import saved_recipe
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG, WEIGHTS
@@ -20,6 +19,7 @@ from igan_zoo.reproduction.published import Row
 from igan_zoo.training.recipes.catalogue import find_recipe
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
+from igan_zoo.training.weights import saved_recipe
 
 
 @dataclass(frozen=True)
