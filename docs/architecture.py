@@ -27,6 +27,7 @@ FACE = (
     "class_scores",
     "diagnosis",
     "scoring",
+    "feature_training",
     "scorer_files",
     "evaluation/testing",
 )

@@ -76,6 +76,7 @@ TOP = {
         "class_scores.py",
         "diagnosis.py",
         "evaluation/testing.py",
+        "feature_training.py",
         "scorer_files.py",
         "scoring.py",
     )

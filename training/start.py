@@ -24,6 +24,7 @@ from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.distributed import World
 from igan_zoo.training.evaluation import least_realness
+from igan_zoo.training.features.runs import FeatureRun
 from igan_zoo.training.loop import Options, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
 from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
@@ -170,6 +171,8 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     """Returns the facts of the run that is to go on; None of one that starts."""
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("There is no CUDA device for PyTorch; train with --device cpu.")
+    if FeatureRun.is_one(run.path):
+        raise TrainingError(f"{run.path} holds a run on features: leave --features none out, or choose another --out.")
     if not run.recipe_file.exists():
         return None
     if not resume:

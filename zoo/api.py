@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from igan_zoo.serving.model import Role
     from igan_zoo.serving.scoring.numbers import Metric
     from igan_zoo.serving.scoring.scores import ScoreOptions, Scores
+    from igan_zoo.training.features.runs import FeatureRun
     from igan_zoo.training.recipes.requests import TrainOptions
     from igan_zoo.training.runs.directory import Run, RunFacts
 
@@ -181,8 +182,11 @@ def train(
     device: Device = "cpu",
     progress: bool = False,
     options: TrainOptions | None = None,
-) -> Run:
-    """Trains an experiment of the paper, or with the recipe ``"custom"`` the same method on your own images.
+) -> Run | FeatureRun:
+    """Trains an experiment of the paper, or with the recipe ``"custom"`` the same method on your own photos.
+
+    The recipe ``"custom"`` learns from the features of a frozen network, in minutes, or with
+    ``TrainOptions(features="none")`` from pixels. A run on features has a ``result()``, and no ``log()``.
 
     Args:
         recipe: a name, as ``igan-zoo recipes`` lists them, or the ``recipe.json`` of a run, to make that run again.
@@ -197,27 +201,31 @@ def train(
         options: everything else.
 
     Returns:
-        The finished run; of an ensemble, the folder of its runs.
+        The finished run; of an ensemble on pixels, the folder of its runs.
 
     Raises:
         UnknownNameError, SpecificationError: there is no such recipe, or a setting is not possible.
         DataError: the images or labels are missing, or not what the recipe needs.
         TrainingError: a run is there and ``resume`` is false, or it was made of something else.
         DeviceError: the device is not there.
-        MissingExtraError: the train extra is not installed.
+        MissingExtraError: the train extra is not installed, or the package that brings the frozen network.
     """
-    from igan_zoo.training.recipes.requests import TrainOptions, resolve_request
+    from igan_zoo.training.recipes.requests import TrainOptions, learns_from_features, resolve_request
     from igan_zoo.training.runs.directory import Run
 
     options = options or TrainOptions()
+    name, source = fspath(recipe), None if data is None else fspath(data)
+    place = None if out is None else Path(out)
+    if learns_from_features(name, options.features):
+        from igan_zoo.feature_training import resolve_feature_request, start_on_features
+
+        asked = resolve_feature_request(
+            source, labels=labels, seed=seed, settings=settings, out=place, device=device, options=options
+        )
+        with showing_progress(progress):
+            return start_on_features(asked, resume=resume)
     request = resolve_request(
-        fspath(recipe),
-        None if data is None else fspath(data),
-        labels=labels,
-        seed=seed,
-        settings=settings,
-        out=None if out is None else Path(out),
-        ensemble=options.ensemble,
+        name, source, labels=labels, seed=seed, settings=settings, out=place, ensemble=options.ensemble
     )
     try:
         from igan_zoo.training.start import start

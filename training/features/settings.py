@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from igan_zoo.training.recipes.settings import Count, Index, Labels, Rate, Weight
+
+Keep = Literal["game", "linear", "better"]
 
 
 class FeatureRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from igan_zoo.errors import DataError
+from igan_zoo.errors import DataError, SpecificationError
 from igan_zoo.images.labels import is_labels_file
+from igan_zoo.training.features.settings import FeatureRecipe, Keep
 from igan_zoo.training.recipes.catalogue import find_recipe
 from igan_zoo.training.recipes.settings import Recipe, customize
 from igan_zoo.training.runs.directory import read_facts
@@ -28,6 +29,11 @@ class TrainOptions:
         picture_steps: draws samples every so many steps.
         checkpoint_seconds: at most this long between two checkpoints.
         tensorboard: writes TensorBoard events, too.
+        features: what the recipe ``"custom"`` learns from: the name or ``.onnx`` file of a frozen network, or
+            ``"none"``, which means pixels. None is EfficientNet-Lite0.
+        keep: with features, the classifier to keep: the paper's game, logistic regression, or the one that validates
+            better.
+        size: pixels a side of the photos that the frozen network sees. None is what fits the photos.
     """
 
     ensemble: int | None = None
@@ -37,6 +43,9 @@ class TrainOptions:
     picture_steps: int | None = None
     checkpoint_seconds: float = 300.0
     tensorboard: bool = False
+    features: str | None = None
+    keep: Keep = "better"
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +88,33 @@ def resolve_request(
     else:
         base = find_recipe(recipe)
     chosen = {key: value for key, value in given.items() if value is not None or key in (settings or {})}
-    resolved = customize(base, [f"{key}={_text(value)}" for key, value in chosen.items()])
+    for key in chosen if base.name == "custom" else ():
+        if key in FeatureRecipe.__struct_fields__ and key not in Recipe.__struct_fields__:
+            raise SpecificationError(f"The setting {key} is of training from features: leave --features none out.")
+    resolved = customize(base, settings_text(chosen))
     if data is None and resolved.name == "custom":
         raise DataError("The recipe custom needs data: a folder of images or a Hub id.")
     members = f"ensemble{ensemble}" if ensemble else f"seed{resolved.seed}"
     path = out or Path("runs") / f"{resolved.name}-{resolved.labels}-{members}"
     return TrainRequest(resolved, data or resolved.dataset, labels_file, path)
+
+
+def learns_from_features(recipe: str, features: str | None) -> bool:
+    """Returns whether a training of ``recipe`` is one on features: that of ``custom`` is, unless they are ``none``.
+
+    Raises:
+        SpecificationError: features are asked for of a recipe that does not take them.
+    """
+    if recipe in ("custom", "custom-features"):
+        return features != "none"
+    if features not in (None, "none"):
+        raise SpecificationError(f"Features are for the recipe custom, and not for {recipe}; leave --features out.")
+    return False
+
+
+def settings_text(settings: Mapping[str, Any]) -> list[str]:
+    """Returns settings as ``customize`` takes them."""
+    return [f"{key}={_text(value)}" for key, value in settings.items()]
 
 
 def _text(value: object) -> str:

@@ -70,6 +70,7 @@ def train_command(recipe: Recipe, data: str, *, labels: str | None = None, threa
     settings = {key: value for key, value in msgspec.structs.asdict(recipe).items() if value != getattr(base, key)}
     changed = [key for key in settings if key not in ("labels", "seed", last)] + [last] * (last in settings)
     words = ["igan-zoo", "train", recipe.name, "--data", data, "--labels", labels or recipe.labels]
+    words += ["--features", "none"] * (recipe.name == "custom")
     words += ["--seed", str(recipe.seed), *(["--threads", str(threads)] if threads is not None else [])]
     return shlex.join(words) + "".join(f" --set {key}={_setting(settings[key])}" for key in changed)
 

