@@ -8,21 +8,29 @@ PIP := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --only-binary :all: --requirement $(LOCKS)
 OURSELVES := $(BIN)/python $(PIP) --no-deps --no-build-isolation
 
-EXTRAS := cpu train serve grpc dask ray dev
+EXTRAS := cpu train heic serve grpc tracing dask ray dev
 
 # What an installation is made from: it is made again when these change.
 SETUP := pyproject.toml constraints.txt setup.py $(wildcard zoo/ops/csrc/*)
 
-.PHONY: demo web test check wheel test-wheel docs proto locks audit sbom clean
+.PHONY: demo web test test-everything check wheel test-wheel docs proto locks audit sbom clean
 
 # 50,000 samples with a picture, and a few classified digits. Installs no PyTorch and trains nothing.
 demo: $(VENV)/.installed-cpu
 	$(BIN)/igan-zoo sample --n 50000 --out demo/samples.npz --force
 	$(BIN)/igan-zoo classify docs/digits
 
-# Everything that the tests need, and the tests.
+# Everything that the tests need, and the tests. TESTS names some of them.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 $(TESTS)
+
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+	$(PYTEST)
+
+# The tests with programs that we did not write: browsers, clients, other tools. A skip that is not listed is a failure.
+include tests/environments/environments.mk
+
+test-everything: $(VENV)/.installed-dev environments
+	IGAN_ZOO_ENVIRONMENTS=$(abspath $(ENVIRONMENTS)) IGAN_ZOO_ACCEPTED_SKIPS=tests/accepted_skips.toml $(PYTEST)
 
 # Lint, format and types. mypy wants the package laid out as it is imported, so it reads a copy.
 check: $(VENV)/.installed-dev
@@ -90,7 +98,7 @@ NOT_IN_DEV := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addp
 	cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink \
 	nvshmem-cu13 nvtx)
 
-locks: $(TOOLS)/.installed
+locks: $(TOOLS)/.installed environment-locks
 	echo setuptools | $(COMPILE) pyproject.toml - --extra cpu --output-file $(LOCKS)/cpu.txt
 	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,cpu serve) --output-file $(LOCKS)/serve.txt
 	echo setuptools | $(COMPILE) pyproject.toml - $(addprefix --extra ,gpu serve) --output-file $(LOCKS)/cuda.txt

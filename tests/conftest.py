@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import igan_zoo as _before_onnxruntime  # noqa: F401 - tests that import it themselves are to report nothing either
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks of pytest
 
 if TYPE_CHECKING:
     from tests.hub_standin.server import StandIn

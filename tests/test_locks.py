@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -13,12 +14,13 @@ from packaging.utils import canonicalize_name
 from tests.conftest import REPOSITORY
 
 LOCKS = REPOSITORY / "deploy" / "locks"
+ENVIRONMENTS = sorted((REPOSITORY / "tests" / "environments").glob("*.txt"))
 # Which extras a lock is of. PyTorch has locks of its own: the Makefile says why.
 EXTRAS = {
     "cpu": ["cpu"],
     "serve": ["cpu", "serve"],
     "cuda": ["gpu", "serve"],
-    "dev": ["cpu", "train", "serve", "grpc", "dask", "ray", "dev"],
+    "dev": ["cpu", "train", "heic", "serve", "grpc", "tracing", "dask", "ray", "dev"],
 }
 ELSEWHERE = {"torch", "igan-zoo"}
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -43,12 +45,13 @@ def constraints() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-@pytest.mark.parametrize("path", sorted(LOCKS.iterdir()), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*sorted(LOCKS.iterdir()), *ENVIRONMENTS], ids=lambda path: path.stem)
 def test_every_package_has_one_version_and_sums_and_no_address(path: Path) -> None:
     text = path.read_text()
     assert "://" not in text
     assert not re.search(r"^(--|-[a-z])", text, re.MULTILINE)
-    found, pinned = locked(path), constraints()
+    # Other programs need not take what we do.
+    found, pinned = locked(path), {} if path in ENVIRONMENTS else constraints()
     for name, (version, sums) in found.items():
         assert sums, name
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in sums)
@@ -66,6 +69,31 @@ def test_a_lock_has_what_its_extras_ask_for(name: str) -> None:
             version, _ = found[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(version, prereleases=True), requirement
     assert "torch" not in found
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_an_environment_has_what_it_is_made_for(path: Path) -> None:
+    found = locked(path)
+    for requirement in map(Requirement, path.with_suffix(".in").read_text().splitlines()):
+        assert requirement.specifier.contains(found[canonicalize_name(requirement.name)][0]), requirement
+
+
+def test_the_other_scoring_tools_are_installed_beside_our_packages() -> None:
+    """Their lock leaves out what these bring, and torchvision is the one for our PyTorch."""
+    found = locked(LOCKS.parent.parent / "tests" / "environments" / "oracle.txt")
+    assert not found.keys() & (locked(LOCKS / "dev.txt").keys() | locked(LOCKS / "torch.txt").keys())
+    _, torch_minor, _ = constraints()["torch"].split(".")
+    _, vision_minor, _ = found["torchvision"][0].split(".")
+    assert int(vision_minor) == int(torch_minor) + 15
+
+
+def test_packages_from_npm_have_versions_and_sums_and_no_address() -> None:
+    text = (REPOSITORY / "tests" / "environments" / "node" / "package-lock.json").read_text()
+    assert "://" not in re.sub(r'"url": ".*"', "", text)
+    packages = json.loads(text)["packages"]
+    asked = packages.pop("")["dependencies"]
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in asked} == asked
 
 
 @pytest.mark.parametrize("name", ["torch", "torch-cpu"])

@@ -26,7 +26,14 @@ def executable(path: Path, script: str) -> None:
 @pytest.mark.parametrize("works", [True, False])
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_the_runtime_for_browsers_is_there_whole_or_not_at_all(tmp_path: Path, works: bool) -> None:
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "setup.py", "deploy/locks/cpu.txt"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        "setup.py",
+        "deploy/locks/cpu.txt",
+        "tests/environments/environments.mk",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     content = io.BytesIO()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from igan_zoo.training.evaluation import run_logits
 from igan_zoo.training.loop import open_game
 from igan_zoo.training.recipes.catalogue import find_recipe
 from igan_zoo.training.runs.directory import Run
-from tests.export.runtimes import runtimes
+from tests.export.runtimes import check_runtimes, runtimes
 from tests.training.test_experiments import Cli, arguments
 
 KINDS = {
@@ -51,7 +50,7 @@ def test_a_network_is_exported_and_used(name: str, sources: dict[str, Path], iga
     assert (tmp_path / "model" / "samples.png").exists() == ("generator" in roles)
     engine = Engine({role: directory.read(file) for role, file in spec.graphs.items()})
 
-    other_runtimes_agree(directory, tmp_path)
+    check_runtimes(runtimes(), directory, tmp_path)
     if spec.latent is not None:
         z = latents(spec.latent.size, spec.latent.distribution, seed=7, start=0, count=6)
         together = engine.run("generator", {"latent": z})["images"]
@@ -124,26 +123,6 @@ def test_an_answer_is_the_mean_over_an_image_and_its_mirror_image_where_the_reci
         assert np.abs(logits - (one + other) / 2).max() < 1e-4
 
 
-def other_runtimes_agree(directory: ModelDirectory, scratch: Path) -> None:
-    """Every file of the directory, on three inputs: logits within 1e-4, grey levels within 1."""
-    for role in directory.spec.graphs:
-        for file in sorted((directory.path / "onnx").glob(f"{role}*.onnx")):
-            copy = Path(shutil.copy(file, scratch))
-            engine = Engine({role: file.read_bytes()})
-            graph = engine.graphs[role]
-            generator = np.random.default_rng(0)
-            if role == "generator":
-                given = {"latent": generator.random((3, *graph.input_shape), np.float32)}
-            else:
-                given = {"images": generator.integers(0, 256, (3, *graph.input_shape), np.uint8)}
-            expected = engine.run(role, given)
-            for runtime, run in runtimes().items():
-                for name, result in run(copy, given).items():
-                    difference = np.abs(result.astype(np.float64) - expected[name])
-                    assert result.shape == expected[name].shape, (runtime, file)
-                    assert difference.max() <= (1 if name == "images" else 1e-4), (runtime, file, name)
-
-
 def test_a_generator_with_a_faster_graph_has_it_beside_the_plain_one(
     sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +134,7 @@ def test_a_generator_with_a_faster_graph_has_it_beside_the_plain_one(
     assert code == 0, errors
     assert igan_zoo("verify", tmp_path / "model")[0] == 0
     directory = ModelDirectory.open(tmp_path / "model")
-    other_runtimes_agree(directory, tmp_path)
+    check_runtimes(runtimes(), directory, tmp_path)
     parity = json.loads(directory.read("parity.json"))
     for name in ("generator", "generator_cpu"):
         file = f"onnx/{name}.onnx"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,24 +23,16 @@ from igan_zoo.images.stored import read
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.converting import SCORERS
 from tests.conftest import REPOSITORY
+from tests.environments import python_of
 from tests.export.calibrated import calibrate
 from tests.serving.scorers.converted import converted
 
-ORACLE = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")
 DATA = REPOSITORY.parent / "shared" / "data"
 
-pytestmark = [
-    pytest.mark.skipif(
-        ORACLE is None,
-        reason="needs torch-fidelity in an environment of its own: python3 -m venv oracle && "
-        "oracle/bin/pip install torch==2.14.1 torchvision==0.29.1 torch-fidelity==0.4.0, "
-        "then IGAN_ZOO_ORACLE_PYTHON=oracle/bin/python",
-    ),
-    pytest.mark.skipif(
-        not (DATA / "imagenette").is_dir() or not (DATA / "cifar10").is_dir(),
-        reason="needs CIFAR-10 and Imagenette in ../shared/data",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not (DATA / "imagenette").is_dir() or not (DATA / "cifar10").is_dir(),
+    reason="needs CIFAR-10 and Imagenette in ../shared/data",
+)
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -73,7 +63,7 @@ def real_images() -> list[NDArray[np.uint8]]:
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
-    folder = tmp_path_factory.mktemp("oracle")
+    oracle, folder = python_of("oracle"), tmp_path_factory.mktemp("oracle")
     groups = real_images()
     network = Inception()
     calibrate(network, normalized(tf1_bilinear(torch.from_numpy(groups[1]), 299)))
@@ -85,9 +75,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     ours = {name: np.concatenate([part[name] for part in parts]) for name in ("features", "logits")}
     np.savez(folder / "ours.npz", **ours)
     np.savez(folder / "images.npz", **{str(number): group for number, group in enumerate(groups)})
-    assert ORACLE is not None
-    script = Path(__file__).with_name("torch_fidelity_oracle.py")
-    finished = subprocess.run([ORACLE, str(script), str(folder)], capture_output=True, text=True, check=False)
+    command = [oracle, "-m", "tests.export.torch_fidelity_oracle", folder]
+    finished = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     with np.load(folder / "theirs.npz") as arrays:
         theirs = {name: arrays[name] for name in arrays.files}

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
+
+from tests.environments.torchvision_anywhere import load_torchvision
 
 
 def extract(folder: Path) -> dict[str, torch.Tensor]:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
     weights = str(folder / "weights.pth")
     extractor = FeatureExtractorInceptionV3(
         "oracle", ["2048", "logits_unbiased"], feature_extractor_weights_path=weights
@@ -35,6 +35,10 @@ def extract(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def scores(outputs: dict[str, torch.Tensor], first: int) -> dict[str, float]:
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
     features = outputs["features"].double()
     one, other = features[:first], features[first:]
     distance = fid_statistics_to_metric(fid_features_to_statistics(one), fid_features_to_statistics(other), False)
@@ -47,6 +51,7 @@ def scores(outputs: dict[str, torch.Tensor], first: int) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
+    load_torchvision()
     torch.set_num_threads(1)
     theirs = extract(folder)
     np.savez(folder / "theirs.npz", **{name: tensor.numpy() for name, tensor in theirs.items()})

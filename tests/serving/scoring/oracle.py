@@ -1,30 +1,20 @@
 """Runs in another Python: what other packages say of features and logits, torch-fidelity first of all.
 
-python oracle.py INPUT.npz OUTPUT.json
+python -m tests.serving.scoring.oracle INPUT.npz OUTPUT.json
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import warnings
-from importlib.machinery import ModuleSpec
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 
+from tests.environments.torchvision_anywhere import load_torchvision
+
 warnings.simplefilter("ignore")
-
-
-def without_torchvision() -> None:
-    """The packages import torchvision for their networks, which nothing here uses; it need not be installed."""
-    if importlib.util.find_spec("torchvision") is None:
-        for name in ("", ".transforms", ".transforms.functional", ".models", ".datasets"):
-            module = MagicMock(name=f"torchvision{name}")
-            module.__spec__, module.__path__ = ModuleSpec(f"torchvision{name}", None), []
-            sys.modules[f"torchvision{name}"] = module
 
 
 def prdc(real: Any, features: Any) -> dict[str, float]:
@@ -39,7 +29,7 @@ def prdc(real: Any, features: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    without_torchvision()
+    load_torchvision()
     import torch
     from pytorch_fid.fid_score import calculate_frechet_distance
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,9 @@ from igan_zoo.serving.scoring.metrics.kernel_distance import kernel_distance
 from igan_zoo.serving.scoring.metrics.precision_recall import precision_recall
 from igan_zoo.serving.scoring.metrics.vendi_score import vendi_score
 from igan_zoo.serving.scoring.statistics import Statistics
+from tests.conftest import REPOSITORY
+from tests.environments import python_of
 from tests.serving.scoring.examples import some_facts, some_features, some_logits, statistics_of
-
-PYTHON = os.environ.get("IGAN_ZOO_ORACLE_PYTHON")
-
-pytestmark = pytest.mark.skipif(
-    PYTHON is None,
-    reason="needs IGAN_ZOO_ORACLE_PYTHON, the python of an environment of its own: python -m venv oracle; "
-    "oracle/bin/pip install torch-fidelity==0.4.0 pytorch-fid==0.3.0 torchmetrics==1.9.0 "
-    "prdc==0.2 vendi-score==0.0.3 torch scipy scikit-learn",
-)
 
 # Many images for few features; few images for many, where other tools' own solvers are off.
 CASES = {"many images": (700, 600, 96, 100), "few images": (160, 150, 512, 60)}
@@ -45,8 +37,8 @@ class Case:
         self.statistics = self._statistics(self.features, logits)
         self.reference = self._statistics(self.real, some_logits(real_count, 1008, 4))
         np.savez(folder / "in.npz", features=self.features, real=self.real, logits=logits, subset_size=self.subset_size)
-        script = Path(__file__).with_name("oracle.py")
-        subprocess.run([str(PYTHON), str(script), str(folder / "in.npz"), str(folder / "out.json")], check=True)
+        command = [python_of("oracle"), "-m", "tests.serving.scoring.oracle", folder / "in.npz", folder / "out.json"]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
         self.answers: dict[str, Any] = json.loads((folder / "out.json").read_text())
 
     @staticmethod

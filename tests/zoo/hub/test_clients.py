@@ -16,22 +16,12 @@ from huggingface_hub import constants
 
 from igan_zoo.hub import publishing, pulling
 from igan_zoo.models.directory import ModelDirectory
+from tests.environments import environment
 from tests.hub_standin.repositories import WRITE_TOKEN
 from tests.hub_standin.server import StandIn
 
-NODE_CLIENT = os.environ.get("IGAN_ZOO_NODE_CLIENT", "")
-OLAH = os.environ.get("IGAN_ZOO_OLAH", "")
-
 # huggingface_hub's own, when it uploads without Xet.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-needs_node = pytest.mark.skipif(
-    not NODE_CLIENT or shutil.which("node") is None,
-    reason="needs node, and IGAN_ZOO_NODE_CLIENT naming a folder in which `npm install @huggingface/hub` was run",
-)
-needs_olah = pytest.mark.skipif(
-    not OLAH, reason="needs IGAN_ZOO_OLAH naming the olah-cli of an environment with `pip install olah`"
-)
 
 _UPLOAD = """
 import { createRepo, uploadFiles } from "@huggingface/hub";
@@ -65,7 +55,7 @@ for await (const { path, type } of listFiles({ repo, hubUrl, accessToken, recurs
 
 def node(script: str, *arguments: object) -> str:
     """Runs a script beside the installed package, which is how node finds it."""
-    path = Path(NODE_CLIENT) / f"igan-zoo-{os.getpid()}.mjs"
+    path = environment("node") / f"igan-zoo-{os.getpid()}.mjs"
     path.write_text(script)
     try:
         command = ["node", path, *map(str, arguments)]
@@ -81,14 +71,12 @@ def content(path: Path) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name != ".gitattributes"}
 
 
-@needs_node
 def test_what_javascript_publishes_we_pull(standin: StandIn, model: Path) -> None:
     commit = node(_UPLOAD, standin.endpoint, WRITE_TOKEN, model).strip()
     directory = pulling.pull(f"org/tiny@{commit}")
     assert content(directory.path) == content(model)
 
 
-@needs_node
 @pytest.mark.parametrize("xet", [False, True])
 def test_what_we_publish_javascript_reads(
     standin: StandIn, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xet: bool
@@ -117,7 +105,8 @@ def olah(standin: StandIn, tmp_path: Path) -> Iterator[str]:
         "--repos-path": tmp_path / "olah",
         "--log-path": tmp_path / "logs",
     }
-    command = [OLAH, *(str(part) for option in options.items() for part in option)]
+    program = environment("olah") / "bin" / "olah-cli"
+    command = [str(program), *(str(part) for option in options.items() for part in option)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
@@ -132,7 +121,6 @@ def olah(standin: StandIn, tmp_path: Path) -> Iterator[str]:
         process.wait(10)
 
 
-@needs_olah
 def test_a_mirror_in_between_serves_the_same_bytes_and_asks_for_large_files_once(
     standin: StandIn, olah: str, exported_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,15 +17,12 @@ from igan_zoo.latents import latents
 from igan_zoo.models.store import resolve
 from igan_zoo.serving.engine import load_engine
 from tests.conftest import REPOSITORY
+from tests.environments import python_of
 from tests.serving.server.conftest import MODEL
 from tests.serving.server.protocol.triton_matrix import NAMES
 from tests.serving.server.running import Running, serving
 from tests.serving.tiny_scorer import tiny_scorer
 
-# Pythons of other environments, for example:
-#   python3 -m venv triton && triton/bin/pip install 'tritonclient[http,grpc]==2.73.0'
-#   python3 -m venv kserve && kserve/bin/pip install kserve
-OTHER_TRITON, KSERVE = "IGAN_ZOO_TRITON_PYTHON", "IGAN_ZOO_KSERVE_PYTHON"
 HERE = Path(__file__).parent
 
 
@@ -69,9 +65,7 @@ def triton(server: Running, expected: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def other_triton(server: Running, expected: Path) -> dict[str, str]:
-    if OTHER_TRITON not in os.environ:
-        pytest.skip(f"needs another tritonclient: {OTHER_TRITON} names the Python of an environment that has it")
-    return run(os.environ[OTHER_TRITON], "triton_matrix.py", server.http, server.grpc, expected)
+    return run(python_of("triton"), "triton_matrix.py", server.http, server.grpc, expected)
 
 
 @pytest.mark.parametrize("check", NAMES)
@@ -85,9 +79,7 @@ def test_another_tritonclient_is_answered(other_triton: dict[str, str], check: s
 
 
 def test_kserve_is_answered(server: Running, expected: Path) -> None:
-    if KSERVE not in os.environ:
-        pytest.skip(f"needs kserve: {KSERVE} names the Python of an environment that has it")
-    outcomes = run(os.environ[KSERVE], "kserve_matrix.py", server.http, server.grpc, expected)
+    outcomes = run(python_of("kserve"), "kserve_matrix.py", server.http, server.grpc, expected)
     assert set(outcomes.values()) == {"ok"}, outcomes
     assert len(outcomes) > 5
 

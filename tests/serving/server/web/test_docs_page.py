@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
-
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.settings import ServerSettings
 from igan_zoo.serving.server.web.openapi import document
 from tests.serving.server.conftest import MODEL
 from tests.serving.server.live import running
-
-CHROMIUM = "/usr/bin/chromium"
+from tests.serving.server.web.browser import chromium
 
 
 def test_every_operation_is_shown_from_this_server_alone_and_opens_with_the_keyboard() -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"needs {CHROMIUM}")
     operations = [
         operation
         for item in document(ServerSettings())["paths"].values()
         for operation in item.values()
         if isinstance(operation, dict)
     ]
-    with running(Repository.open([MODEL], ServerSettings(threads=1))) as port, playwright.sync_playwright() as driver:
+    with running(Repository.open([MODEL], ServerSettings(threads=1))) as port, chromium() as browser:
         origin = f"http://127.0.0.1:{port}/"
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 360, "height": 700})
         asked: list[str] = []
         wrong: list[str] = []
@@ -45,4 +36,3 @@ def test_every_operation_is_shown_from_this_server_alone_and_opens_with_the_keyb
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert all(url.startswith((origin, "data:")) for url in asked)
         assert wrong == []
-        browser.close()
