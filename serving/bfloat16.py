@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
+from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line, pip_install
 
 if TYPE_CHECKING:
     import openvino
@@ -79,5 +79,5 @@ def _core() -> openvino.Core:
             warnings.simplefilter("ignore")  # its own imports are of what it calls deprecated
             import openvino
     except ImportError:
-        raise MissingExtraError("bfloat16 needs OpenVINO: pip install 'igan-zoo[openvino]'.") from None
+        raise MissingExtraError(f"bfloat16 needs OpenVINO: {pip_install('openvino')}.") from None
     return openvino.Core()

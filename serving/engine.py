@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line
+from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line, pip_install
 from igan_zoo.images.pixels import MAX_PIXELS
 from igan_zoo.machine.cores import cores
 from igan_zoo.models.interface import INPUTS, OUTPUTS, RESIZE_KEY
@@ -210,14 +210,14 @@ def _session(
     try:
         import onnxruntime
     except ImportError:
-        raise MissingExtraError("Running models needs onnxruntime: pip install 'igan-zoo[cpu]' (or [gpu]).") from None
+        raise MissingExtraError(f"Running models needs onnxruntime: {pip_install('cpu')}.") from None
 
     check_onnx_file(content, role)
     provider = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise DeviceError(
-            f"This onnxruntime has no {provider}; for --device {device} install igan-zoo[gpu] in an environment "
-            "without the cpu extra."
+            f"This onnxruntime has no {provider}; for --device {device} install the extra "
+            f"{'gpu' if device == 'cuda' else 'cpu'} in an environment of its own."
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

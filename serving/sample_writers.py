@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import MissingExtraError, OutputError
+from igan_zoo.errors import MissingExtraError, OutputError, pip_install
 from igan_zoo.images.files.decoding import decode_image
 from igan_zoo.images.pixels import Shape, encode_png, grid, write_image
 from igan_zoo.machine.files import atomic_directory, atomic_file, refuse_full, refuse_small_disk
@@ -166,7 +166,7 @@ def _parquet(out: Path, samples: Samples) -> Iterator[Add]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ImportError:
-        raise MissingExtraError("Writing parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
+        raise MissingExtraError(f"Writing parquet files needs the data extra: {pip_install('data')}.") from None
 
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     said = {"huggingface": json.dumps(_FEATURES), "igan_zoo.seed": str(samples.seed)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, pip_install
 from igan_zoo.hub.cache import bytes_of
 from igan_zoo.hub.listing import list_known
 from igan_zoo.machine.versions import installed_versions
@@ -168,14 +168,14 @@ def _runtime_problems(versions: dict[str, str], providers: tuple[Provider, ...])
     if len(installed) == 2:
         yield Problem(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files.",
-            "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'igan-zoo[cpu]' or 'igan-zoo[gpu]', not both",
+            f"pip uninstall onnxruntime onnxruntime-gpu, then {pip_install('cpu')}; or gpu for cpu, not both",
         )
     for provider in providers:
         wanted = provider.device == "cpu" or "onnxruntime-gpu" in installed
         if wanted and not provider.works:
-            advice = "pip install 'igan-zoo[cpu]'"
+            advice = pip_install("cpu")
             if provider.device == "cuda":
-                advice = "look at nvidia-smi, and install 'igan-zoo[gpu]' again, which brings the CUDA libraries"
+                advice = f"check nvidia-smi, and reinstall the CUDA libraries: {pip_install('gpu')}"
             yield Problem(f"The device {provider.device} does not run: {provider.reason}", advice)
 
 

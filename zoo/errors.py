@@ -113,9 +113,12 @@ class MissingExtraError(IganZooError):
 
 def missing_extra(error: ImportError, extra: str) -> MissingExtraError:
     """Returns what to say when a package of an extra is not installed."""
-    return MissingExtraError(
-        f"This needs {error.name or error}, of the {extra} extra: pip install 'igan-zoo[{extra},cpu]'."
-    )
+    return MissingExtraError(f"This needs {error.name or error}, of the {extra} extra: {pip_install(f'{extra},cpu')}.")
+
+
+def pip_install(extras: str) -> str:
+    """Returns the command that adds extras, for a checkout and for a wheel: igan-zoo is on no package index."""
+    return f"pip install '.[{extras}]' in a checkout, or 'igan_zoo-VERSION.whl[{extras}]'"
 
 
 def first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from igan_zoo.errors import MissingExtraError, SpecificationError, first_line
+from igan_zoo.errors import MissingExtraError, SpecificationError, first_line, pip_install
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.server.app import create_app
 from igan_zoo.serving.server.models.origins import find_origin
@@ -57,7 +57,7 @@ def build(options: Mapping[str, Any]) -> Application:
     try:
         from ray import serve
     except ImportError:
-        raise MissingExtraError("Ray Serve needs the ray extra: pip install 'igan-zoo[ray,serve,cpu]'.") from None
+        raise MissingExtraError(f"Ray Serve needs the ray extra: {pip_install('ray,serve,cpu')}.") from None
 
     def app() -> ASGIApp:
         return load_app(settings)

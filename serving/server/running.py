@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from igan_zoo.errors import IganZooError, MissingExtraError
+from igan_zoo.errors import IganZooError, MissingExtraError, pip_install
 from igan_zoo.serving.server.app import App, create_app
 from igan_zoo.serving.server.http1.serving import BACKLOG, HttpServer
 from igan_zoo.serving.server.middleware.browsers import hosts_of
@@ -126,7 +126,7 @@ def _companion(app: App, host: str, port: int) -> GrpcServer:
         from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
     except ImportError as error:
         raise MissingExtraError(
-            f"Serving over gRPC needs {error.name or error}, of the grpc extra: pip install 'igan-zoo[grpc,cpu]'."
+            f"Serving over gRPC needs {error.name or error}, of the grpc extra: {pip_install('grpc,cpu')}."
         ) from error
     return GrpcServer(app, host=host, port=port)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from igan_zoo.errors import MissingExtraError, UnknownNameError
+from igan_zoo.errors import MissingExtraError, UnknownNameError, pip_install
 from igan_zoo.machine.cores import cores
 from igan_zoo.serving.shards.task import Executor
 
@@ -24,7 +24,7 @@ def find_executor(name: str, workers: int | None = None) -> Executor:
     """
     kind, _, address = name.partition("://")
     if kind in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[kind]) is None:
-        raise MissingExtraError(f"--executor {kind} needs the {kind} extra: pip install 'igan-zoo[{kind}]'.")
+        raise MissingExtraError(f"--executor {kind} needs the {kind} extra: {pip_install(kind)}.")
     if name == "ranks":
         from igan_zoo.serving.shards.ranks import find_rank
 

@@ -313,7 +313,7 @@ def test_a_missing_extra_says_what_to_install(igan_zoo: Cli, finished_run: Path,
     for command in (["export", str(finished_run), "--out", "x"], ["train", "mnist-ssl"]):
         code = f"import sys; sys.modules['torch'] = None; from igan_zoo.cli import main; main({command!r})"
         result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-        fails((result.returncode, result.stdout, result.stderr), 1, "pip install 'igan-zoo[train,cpu]'")
+        fails((result.returncode, result.stdout, result.stderr), 1, "pip install '.[train,cpu]'")
 
 
 def test_a_reader_who_leaves_early_is_no_traceback(model: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import MissingExtraError, OutputError
+from igan_zoo.errors import MissingExtraError, OutputError, pip_install
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -32,7 +32,7 @@ class TensorBoardLog:
             import torch.utils.tensorboard  # noqa: F401 - to fail now and not after the first epoch
         except ImportError as error:
             raise MissingExtraError(
-                f"This needs {error.name or error}, of the tensorboard extra: pip install 'igan-zoo[tensorboard]'."
+                f"This needs {error.name or error}, of the tensorboard extra: {pip_install('tensorboard')}."
             ) from error
         self.path = path
         self._writer: SummaryWriter | None = None

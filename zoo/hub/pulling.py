@@ -98,7 +98,7 @@ def _locate(name: str, source: Path | None, variant: Variant | None, token: str 
     if name not in BY_NAME:
         raise unknown(name)
     raise ModelDirectoryError(
-        f"No copy of {name} here is the one of the catalogue, which knows of none on the Hub; name a copy with "
+        f"No copy of {name} on this machine matches the catalogue, and it is not on the Hub; name a copy with "
         "--from DIR or a mirror with IGAN_ZOO_MIRROR."
     )
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from igan_zoo import __version__
-from igan_zoo.errors import MissingExtraError
+from igan_zoo.errors import MissingExtraError, pip_install
 
 TRACEPARENT = b"traceparent"
 
@@ -38,7 +38,7 @@ class Tracing:
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
             raise MissingExtraError(
-                f"Traces need {error.name or error}, of the tracing extra: pip install 'igan-zoo[tracing,cpu]'."
+                f"Traces need {error.name or error}, of the tracing extra: {pip_install('tracing,cpu')}."
             ) from error
         # What the environment says of the service comes after this, and wins.
         resource = Resource.create({SERVICE_NAME: "igan-zoo", SERVICE_VERSION: __version__})

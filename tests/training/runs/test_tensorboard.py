@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igan_zoo.errors import OutputError
+from igan_zoo.errors import OutputError, pip_install
 
 pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
 
@@ -91,5 +91,5 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path: Path) -> None:
         "except MissingExtraError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert result.stdout == ("This needs tensorboard, of the tensorboard extra: pip install 'igan-zoo[tensorboard]'.\n")
+    assert result.stdout == ("This needs tensorboard, of the tensorboard extra: " + pip_install("tensorboard") + ".\n")
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import ImageError, first_line
+from igan_zoo.errors import ImageError, first_line, pip_install
 from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format, why_no_image
 from igan_zoo.images.files.repair import ORIENTATION, noted_orientation, repaired
 from igan_zoo.images.pixels import COLOR, MAX_PIXELS, Shape, central_box, conform, refuse_small
@@ -155,7 +155,7 @@ def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
         opened: ImageFile = getattr(importlib.import_module(module), title)(file)
     except ImportError:
         if kind == "HEIC":
-            raise ImageError(f"{name} is a HEIC photo: pip install 'igan-zoo[heic]', or save it as JPEG.") from None
+            raise ImageError(f"{name} is a HEIC photo: save it as JPEG, or {pip_install('heic')}.") from None
         raise ImageError(f"{name} is a {kind} image, which this Pillow does not read: upgrade it.") from None
     return opened
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line
+from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line, pip_install
 from igan_zoo.images.files.decoding import MAX_ENCODED_BYTES
 from igan_zoo.images.formats.parquet_pages import check_pages
 from igan_zoo.images.hub_data import HubFile
@@ -236,7 +236,7 @@ def _open_file(path: File) -> Any:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise MissingExtraError("Reading parquet files needs the data extra: pip install 'igan-zoo[data]'.") from None
+        raise MissingExtraError(f"Reading parquet files needs the data extra: {pip_install('data')}.") from None
     with _reading(path):
         if isinstance(path, HubFile):
             # Neighboring columns of a row group come in one request.

@@ -111,4 +111,4 @@ def test_wrong_options_are_refused(igan_zoo: Cli, arguments: list[str], sentence
 def test_without_the_training_stack_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['torch'] = None; from igan_zoo.cli import main; main(['reproduce', 'toy-game'])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    fails((result.returncode, result.stdout, result.stderr), 1, "pip install 'igan-zoo[train,cpu]'")
+    fails((result.returncode, result.stdout, result.stderr), 1, "pip install '.[train,cpu]'")
