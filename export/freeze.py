@@ -31,6 +31,7 @@ from igan_zoo.training.networks.weight_norm import (
     WeightNormLinear,
     normalized_weight,
 )
+from igan_zoo.training.networks.whitened import PatchWhitening
 from igan_zoo.training.recipes.settings import PIXEL_RANGES, Recipe
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -149,6 +150,8 @@ def _frozen(layers: Iterable[nn.Module]) -> list[nn.Module]:
                 plain.append(FrozenMinibatchDiscrimination(layer))
             case nn.Softplus():
                 plain.append(StableSoftplus())
+            case PatchWhitening():
+                plain.append(_convolution(layer.kernels.double(), layer.shift.double(), stride=1, padding=0))
             case nn.AdaptiveAvgPool2d():
                 plain.append(SpatialMean())
             case _:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import grid
 from igan_zoo.machine.progress import Progress
-from igan_zoo.models.spec import WEIGHTS
-from igan_zoo.models.store import resolve
 from igan_zoo.training.data.epoch_batches import EpochBatches, epoch_length
 from igan_zoo.training.data.subsets import epoch_order
 from igan_zoo.training.data.training_set import TrainingSet
@@ -32,6 +31,7 @@ from igan_zoo.training.runs.position import Position
 from igan_zoo.training.runs.random_states import random_states, restore_random_states, split_random_states
 from igan_zoo.training.runs.saving import SaveClock
 from igan_zoo.training.runs.tensorboard import TensorBoardLog
+from igan_zoo.training.teaching import model_weights, taught
 from igan_zoo.training.weights import load_networks
 
 # How often the losses are looked at: on a GPU every look waits for the device.
@@ -59,6 +59,9 @@ class Training:
         self.recipe, self.run, self.options = recipe, run, options
         self.world = world or World()
         self.training_set = TrainingSet.create(recipe, data, options.device)
+        if recipe.teacher is not None:
+            answers = taught(self.training_set, data.classes, run.teacher, self.world)
+            self.training_set = replace(self.training_set, taught=answers)
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
         self.position = Position()
         self.clock = SaveClock(options.checkpoint_seconds)
@@ -79,8 +82,9 @@ class Training:
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
-        if recipe.start_from is not None:
-            start_from(self.game, recipe.start_from)
+        weights = model_weights(recipe, "start_from")
+        if weights is not None:
+            start_from(self.game, weights)
         # The passes that initialized them may differ in the last bits where processors do.
         self.world.share_first(self.game.tensors().values())
         # From here on each process has its own noise.
@@ -102,7 +106,8 @@ class Training:
         rate = recipe.learning_rate_at(position.epoch)
         self.game.set_learning_rate(rate)
         self.game.set_output(recipe.output_at(position.epoch))
-        self.game.set_consistency(recipe.consistency_at(position.epoch))
+        answers = recipe.average_answers_at(position.epoch)
+        self.game.set_consistency(recipe.consistency_at(position.epoch), average_answers=answers)
         if position.epoch == recipe.generator_from and position.step == 0:
             self.game.restart_optimizers()
 
@@ -225,17 +230,14 @@ def grid_images(recipe: Recipe) -> int:
     return 100 if recipe.height <= 64 else 36
 
 
-def start_from(game: Game, reference: str) -> None:
+def start_from(game: Game, weights: Path) -> None:
     """Gives the networks of a game the weights of a model, as it is tested; each network that the model has.
 
     Raises:
-        UnknownNameError, ModelDirectoryError: there is no such model on this machine.
-        TrainingError: the model has no weights, or those of other networks.
+        ModelDirectoryError: the file is damaged.
+        TrainingError: it has the weights of other networks.
     """
-    directory = resolve(reference).directory
-    if directory is None or WEIGHTS not in directory.present():
-        raise TrainingError(f"start_from={reference} names no model directory with {WEIGHTS}; pull the whole model.")
-    networks = load_networks(directory.path / WEIGHTS)
+    networks = load_networks(weights)
     for player, network in game.players():
         trained = networks.generator if player == "generator" else networks.discriminators[0]
         if trained is None:
@@ -243,7 +245,8 @@ def start_from(game: Game, reference: str) -> None:
         saved = trained.state_dict()
         if not fits(network.state_dict(), saved):
             raise TrainingError(
-                f"The {player} of {reference} is another network than this recipe's; start from a model of its kind."
+                f"The {player} of {weights.parent} is another network than this recipe's; start from a model of its "
+                "kind."
             )
         network.load_state_dict(saved)
 

@@ -26,7 +26,7 @@ class _Descent(torch.optim.Optimizer):
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         for group in self.param_groups:
-            group["lr"] = value
+            group["lr"] = value * group.get("scale", 1.0)
 
     def take_gradients(self, loss: Tensor) -> None:
         """Takes the gradient of ``loss`` for these parameters alone; the graph stays for other players."""
@@ -114,21 +114,31 @@ class Adam(_Descent, torch.optim.Adam):
 
 
 class NesterovMomentum(_Descent, torch.optim.SGD):
-    """Gradient descent with Nesterov's momentum of 0.9; ``weight_decay`` acts on weights, not on gains and biases."""
+    """Gradient descent with Nesterov's momentum of 0.9; ``weight_decay`` acts on weights, not on gains and biases.
+
+    The shifts of batch normalization, by name, take steps of ``shift_rate`` times the rate.
+    """
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[tuple[str, Tensor]],
         learning_rate: float,
         *,
         weight_decay: float = 0.0,
+        shift_rate: float = 1.0,
         world: World | None = None,
     ) -> None:
-        self.parameters = list(parameters)
-        weights = [parameter for parameter in self.parameters if parameter.ndim > 1]
-        others = [parameter for parameter in self.parameters if parameter.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        named = dict(parameters)
+        self.parameters = list(named.values())
+        shifts = [name for name in named if name.endswith("normalization.shift")]
+        weights = [name for name in named if named[name].ndim > 1]
+        others = named.keys() - weights - set(shifts)
+        groups = [
+            {"params": [named[name] for name in named if name in chosen], "weight_decay": decay, "scale": scale}
+            for chosen, decay, scale in ((weights, weight_decay, 1.0), (others, 0.0, 1.0), (shifts, 0.0, shift_rate))
+        ]
         super().__init__([group for group in groups if group["params"]], learning_rate, momentum=0.9, nesterov=True)
+        self.learning_rate = learning_rate
         self.world = world or World()
         self.restart()
 

@@ -31,6 +31,7 @@ from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 from igan_zoo.training.recipes.settings import Precision, Recipe
 from igan_zoo.training.runs.directory import Run, RunFacts
 from igan_zoo.training.runs.resuming import check_recipe
+from igan_zoo.training.teaching import model_weights
 from igan_zoo.training.timing import estimated_seconds, fastest_threads, seconds_per_step, thread_choices
 
 _LOG = logging.getLogger(__name__)
@@ -101,6 +102,9 @@ def start_training(
     data = loaded
     if data is None:
         refuse_unwritable(path)
+        if started is None:
+            model_weights(recipe, "start_from")
+            model_weights(recipe, "teacher")
         check = partial(_check_labels, recipe, source)
         data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict, check=check)
     _check_labels(recipe, source, data.labels, data.classes)

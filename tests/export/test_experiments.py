@@ -25,6 +25,7 @@ KINDS = {
     "cifar10-ssl": ([], {"generator", "classifier"}),
     "cifar10-ssl-labels-first": ([], {"generator", "classifier"}),
     "cifar10-ssl-consistency": ([], {"classifier"}),
+    "cifar10-ssl-self-trained": ([], {"classifier"}),
     "mnist-mbd": ([], {"generator"}),
     "cifar10-table3-mbf": ([], {"generator", "classifier"}),
     "cifar10-table3-l-ha": ([], {"generator"}),

@@ -28,6 +28,8 @@ def arguments(recipe: Recipe, sources: dict[str, Path], out: Path, *more: str) -
     later = ["generator_from=1"] if recipe.generator_from else []
     if recipe.consistency_weight:
         later += ["consistency_from=1", "consistency_images=8", "consistency_confidence=0.1"]
+    if recipe.teacher:
+        later += ["teacher=none"]  # see test_teaching.py
     settings = [*TINY, *later, *([] if recipe.network == "mnist-dense" else ["network_width=0.0625"]), *more]
     size = ["--size", "32"] if recipe.network == "multi-scale" else []
     labels = {"0": "0", "all": "all", "25-per-class": "2-per-class"}.get(recipe.labels, "20")

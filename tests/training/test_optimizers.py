@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from igan_zoo.training.optimizers import Adam, ParameterAverage
+from igan_zoo.training.optimizers import Adam, NesterovMomentum, ParameterAverage
 
 
 def adam_reference(start: float, gradients: list[float], rate: float) -> float:
@@ -120,3 +120,18 @@ def test_the_average_weighs_the_past_as_stated() -> None:
 def test_before_any_update_the_average_is_the_parameters() -> None:
     network = nn.Linear(2, 1)
     torch.testing.assert_close(ParameterAverage(network, 0.1).value()["weight"], network.weight.detach())
+
+
+def test_shifts_of_normalizations_take_longer_steps_and_no_decay() -> None:
+    network = nn.ModuleDict({"convolution": nn.Linear(1, 1), "normalization": nn.Module()})
+    network["normalization"].shift = nn.Parameter(torch.zeros(1))
+    for parameter in network.parameters():
+        nn.init.ones_(parameter)
+    optimizer = NesterovMomentum(network.named_parameters(), 0.1, weight_decay=0.5, shift_rate=8.0)
+    optimizer.learning_rate = 0.01
+    sum(parameter.sum() for parameter in network.parameters()).backward()
+    optimizer.descend()
+    # The first step of Nesterov's momentum is 1.9 gradients long.
+    expected = {"convolution.weight": 1.9 * 1.5, "convolution.bias": 1.9, "normalization.shift": 1.9 * 8}
+    moved = {name: (1 - parameter.item()) / 0.01 for name, parameter in network.named_parameters()}
+    assert moved == pytest.approx(expected, rel=1e-4)

@@ -75,7 +75,13 @@ class EpochBatches:
             known = images["labelled"], self._set.labels_at(self._orders["labelled"].device[step])
         plays = "discriminator" in images
         unlabelled = (images["discriminator"], images.get("generator")) if plays else None
-        return Batches(known, unlabelled, images.get("consistency"))
+        return Batches(known, unlabelled, self._consistency(images, step))
+
+    def _consistency(self, images: dict[str, Tensor], step: int) -> tuple[Tensor, Tensor | None] | None:
+        if "consistency" not in images:
+            return None
+        taught = self._set.taught
+        return images["consistency"], None if taught is None else taught[self._orders["consistency"].device[step]]
 
     def _pixels(self, step: int) -> dict[str, Tensor]:
         """Returns uint8 images by the name of their order."""

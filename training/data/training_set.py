@@ -28,7 +28,8 @@ class TrainingSet:
 
     # Differs from the 2016 code: that keeps floats, four times the memory.
 
-    ``labelled`` and ``validation`` are indices; training sees the labels of the first only.
+    ``labelled`` and ``validation`` are indices; training sees the labels of the first only. ``taught`` are the logits
+    of a teacher, float32 ``[N, K]`` on the device, where the recipe has one.
     """
 
     recipe: Recipe
@@ -38,6 +39,7 @@ class TrainingSet:
     labelled: NDArray[np.int64]
     validation: NDArray[np.int64]
     device: str
+    taught: Tensor | None = None
 
     @staticmethod
     def create(recipe: Recipe, data: LabeledImages, device: str = "cpu") -> TrainingSet:

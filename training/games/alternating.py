@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from igan_zoo.training.data.augmentation import strong_view, weak_view
 from igan_zoo.training.distributed import World
-from igan_zoo.training.games.consistency import PseudoLabels, consistency_loss, pseudo_labels
+from igan_zoo.training.games.consistency import PseudoLabels, consistency_loss, pseudo_labels, taught_labels
 from igan_zoo.training.games.game import Batches, Game, Losses, kept
 from igan_zoo.training.games.losses import (
     absolute_feature_matching_loss,
@@ -52,6 +52,7 @@ class AlternatingGame(Game):
             world=world,
         )
         self._consistency_weight = torch.zeros((), device=device)
+        self._average_answers = True
 
     def initialize(self, images: Tensor) -> None:
         """Data-dependent initialization: the discriminator on ``images``, the generator on as many latents."""
@@ -71,9 +72,10 @@ class AlternatingGame(Game):
         self._discriminator_losses = torch.compile(self._discriminator_losses, mode=mode)  # type: ignore[method-assign]
         self._generator_loss = torch.compile(self._generator_loss, mode=mode)  # type: ignore[method-assign]
 
-    def set_consistency(self, weight: float) -> None:
-        """Sets the weight of the consistency loss in the next steps."""
+    def set_consistency(self, weight: float, *, average_answers: bool) -> None:
+        """Sets the weight of the consistency loss in the next steps, and whether the average joins a teacher."""
         self._consistency_weight.fill_(weight)
+        self._average_answers = average_answers
 
     @property
     def measured_images(self) -> int:
@@ -102,18 +104,22 @@ class AlternatingGame(Game):
         return held_weights(self.discriminator, torch.bfloat16 if self.precision == "bfloat16" else None)
 
     def discriminator_step(
-        self, labelled: tuple[Tensor, Tensor] | None, unlabelled: Tensor | None, consistency: Tensor | None = None
+        self,
+        labelled: tuple[Tensor, Tensor] | None,
+        unlabelled: Tensor | None,
+        consistency: tuple[Tensor, Tensor | None] | None = None,
     ) -> Losses:
         """One step of the discriminator on the batches that there are.
 
         ``labelled`` are images and labels, ``unlabelled`` is None where no generator plays, and on ``consistency`` the
-        discriminator is to agree with its average.
+        discriminator is to agree with its average, or with a teacher.
         """
         images, labels = labelled or (None, None)
         strong, pseudo = None, None
         if consistency is not None:
-            weak = weak_view(consistency, self.recipe)
-            strong, pseudo = strong_view(weak, self.recipe), self._pseudo_labels(weak)
+            weak = weak_view(consistency[0], self.recipe)
+            strong = self._partly_strong(weak, self.recipe.strong_images)
+            pseudo = self._pseudo_labels(weak, consistency[1])
         objective, losses = self._discriminator_losses(images, labels, unlabelled, strong, pseudo)
         self._penalized("discriminator", objective).backward()  # type: ignore[no-untyped-call]
         self._descend("discriminator")
@@ -123,18 +129,24 @@ class AlternatingGame(Game):
         """Draws a minibatch of generated images, changed as real ones are."""
         return weak_view(self.generate(), self.recipe)
 
-    def _labelled_views(self, images: Tensor) -> Tensor:
-        """Returns ``images`` in weak views, the recipe's share of them in strong ones, first in the batch."""
-        weak = weak_view(images, self.recipe)
-        strong = round(self.recipe.strong_labels * len(images))
+    def _partly_strong(self, weak: Tensor, share: float) -> Tensor:
+        """Returns the weak views, ``share`` of them, first in the batch, made strong ones."""
+        strong = round(share * len(weak))
         return torch.cat([strong_view(weak[:strong], self.recipe), weak[strong:]]) if strong else weak
 
     @torch.no_grad()
-    def _pseudo_labels(self, images: Tensor) -> PseudoLabels:
-        """Returns what the averaged discriminator, by the statistics of this batch, answers."""
+    def _pseudo_labels(self, images: Tensor, teacher: Tensor | None) -> PseudoLabels:
+        """Returns what the ``teacher``'s logits and the averaged discriminator say of ``images``."""
+        temperature, sure = self.recipe.teacher_temperature, self.recipe.consistency_confidence
+        if teacher is not None and not self._average_answers:
+            return taught_labels(teacher, None, temperature=temperature, sure=sure)
+        # By the statistics of this batch.
         with self._precision():
-            logits = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
-        return pseudo_labels(full_precision(logits), self.recipe.consistency_confidence)
+            average = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
+        average = full_precision(average)
+        if teacher is None:
+            return pseudo_labels(average, sure)
+        return taught_labels(teacher, average, temperature=temperature, sure=sure)
 
     def _discriminator_losses(
         self,
@@ -146,7 +158,7 @@ class AlternatingGame(Game):
     ) -> tuple[Tensor, Losses]:
         groups = {"consistency": strong} if strong is not None else {}
         if labelled is not None:
-            groups["labelled"] = self._labelled_views(labelled)
+            groups["labelled"] = self._partly_strong(weak_view(labelled, self.recipe), self.recipe.strong_labels)
         if unlabelled is not None:
             groups["real"] = weak_view(unlabelled, self.recipe)
             with torch.no_grad(), self._precision():

@@ -35,12 +35,12 @@ class Batches:
 
     ``labelled`` is None without labels. ``unlabelled`` has one batch for each player; it is None where no generator
     plays, and the generator's batch is None where its objective compares with no real images. ``consistency`` is None
-    where no consistency is asked for.
+    where no consistency is asked for, and has a teacher's logits ``[N, K]`` beside the images, or None without one.
     """
 
     labelled: tuple[Tensor, Tensor] | None
     unlabelled: tuple[Tensor, Tensor | None] | None
-    consistency: Tensor | None = None
+    consistency: tuple[Tensor, Tensor | None] | None = None
 
 
 class Game:
@@ -78,13 +78,17 @@ class Game:
         self.average = ParameterAverage(self.discriminator, rate) if rate is not None else None
 
     def _optimizer(self, player: str, network: nn.Module) -> Adam | NesterovMomentum:
-        recipe, parameters = self.recipe, network.parameters()
+        recipe = self.recipe
         if player == "discriminator" and recipe.optimizer == "sgd":
             return NesterovMomentum(
-                parameters, recipe.learning_rate, weight_decay=recipe.weight_decay, world=self.world
+                network.named_parameters(),
+                recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                shift_rate=recipe.shift_rate,
+                world=self.world,
             )
         outside = recipe.adam_epsilon == "outside"
-        return Adam(parameters, recipe.learning_rate, epsilon_outside=outside, world=self.world)
+        return Adam(network.parameters(), recipe.learning_rate, epsilon_outside=outside, world=self.world)
 
     def players(self) -> Iterator[tuple[str, nn.Module]]:
         """Yields the networks by name, the generator first if there is one."""
@@ -118,8 +122,8 @@ class Game:
         for player, optimizer in self.optimizers.items():
             optimizer.learning_rate = generator_rate if player == "generator" else rate
 
-    def set_consistency(self, weight: float) -> None:
-        """Sets the weight of the consistency loss in the next steps, where the game has one."""
+    def set_consistency(self, weight: float, *, average_answers: bool) -> None:
+        """Sets the weight of the consistency loss in the next steps, where the game has one, and who answers."""
 
     def restart_optimizers(self) -> None:
         """Prepares both players for another objective than that of the steps so far."""

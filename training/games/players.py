@@ -9,6 +9,7 @@ from igan_zoo.latents import REFERENCE_SEED, latents
 from igan_zoo.training.networks.convolutional import convolutional_discriminator, convolutional_generator
 from igan_zoo.training.networks.players import Discriminator, Generator, mnist_discriminator, mnist_generator, scaled
 from igan_zoo.training.networks.residual import residual_discriminator
+from igan_zoo.training.networks.whitened import whitened_discriminator
 from igan_zoo.training.recipes.settings import Recipe
 
 # Of the first layer of the 2016 CIFAR-10 generator.
@@ -35,6 +36,10 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
         return mnist_discriminator(recipe.height * recipe.width * recipe.channels, classes)
     if recipe.network == "residual":
         return residual_discriminator(
+            size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width
+        )
+    if recipe.network == "whitened":
+        return whitened_discriminator(
             size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width
         )
     return convolutional_discriminator(

@@ -256,16 +256,22 @@ class RealBatchNorm(nn.Module):
     In training, rows are normalized by their own statistics, which are kept (the variance unbiased). While
     ``borrowing`` is true, and in evaluation, the kept statistics are used: generated images are seen as real ones would
     be, and cannot change how these are seen. Before evaluation, one large pass in training mode measures them.
+    ``gain=False`` leaves a trainable shift only.
     """
 
+    gain: Tensor
     population_mean: Tensor
     population_variance: Tensor
 
-    def __init__(self, channels: int, *, epsilon: float = 1e-5) -> None:
+    def __init__(self, channels: int, *, epsilon: float = 1e-5, gain: bool = True) -> None:
         super().__init__()
         self.epsilon = epsilon
         self.borrowing = False
-        self.gain = nn.Parameter(torch.ones(channels))
+        ones = torch.ones(channels)
+        if gain:
+            self.gain = nn.Parameter(ones)
+        else:
+            self.register_buffer("gain", ones, persistent=False)
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("population_mean", torch.zeros(channels))
         self.register_buffer("population_variance", torch.ones(channels))

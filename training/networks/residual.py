@@ -34,18 +34,17 @@ def halved_convolution(x: Tensor, kernels: Tensor) -> Tensor:
 class NormalizedConvolution(nn.Module):
     """A 3x3 convolution, the mean over 2x2 pixels where ``halves``, batch normalization and SiLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, halves: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, halves: bool = False, gain: bool = True) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.pool: nn.Module = nn.AvgPool2d(2) if halves else nn.Identity()
-        self.normalization = RealBatchNorm(outputs)
+        self.normalization = RealBatchNorm(outputs, gain=gain)
         self.activation = nn.SiLU()
         self.halves = halves
 
     def forward(self, x: Tensor) -> Tensor:
         # Exported graphs keep the plain form, whose kernels are smaller.
-        fast = self.halves and x.shape[2] % 2 == x.shape[3] % 2 == 0
-        convolved = halved_convolution(x, self.convolution.weight) if fast else self.pool(self.convolution(x))
+        convolved = halved_convolution(x, self.convolution.weight) if self.halves else self.convolution(x)
         activated: Tensor = self.activation(self.normalization(convolved))
         return activated
 

@@ -13,6 +13,7 @@ SENTENCES = {
     "cifar10-ssl-half-width": "cifar10-ssl with half the filters, in an hour of a CPU.",
     "cifar10-ssl-labels-first": "cifar10-ssl-half-width with augmented images, where the labels alone come first.",
     "cifar10-ssl-consistency": "CIFAR-10 classifier alone: a residual network and an averaged teacher.",
+    "cifar10-ssl-self-trained": "CIFAR-10 classifier alone: a fast network that an earlier model teaches.",
     "cifar10-mbd": "CIFAR-10 samples: minibatch discrimination (Table 2).",
     "cifar10-mbd-equilibrium": "cifar10-mbd in half an hour of a CPU: half the filters, another objective.",
     "svhn-ssl": "SVHN with 1,000 labels: convolutional networks, feature matching (Figure 5).",

@@ -22,7 +22,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 Labels = Annotated[str, Meta(pattern=r"^(all|[0-9]{1,9}|[1-9][0-9]{0,8}-per-class)$")]
 
-Network = Literal["mnist-dense", "convolutional", "residual", "multi-scale"]
+Network = Literal["mnist-dense", "convolutional", "residual", "whitened", "multi-scale"]
 Output = Literal["sigmoid", "softplus"]
 PixelRange = Literal["unit", "centred-128", "centred-127.5"]
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -39,6 +39,7 @@ _CONVOLUTIONAL_SIZES = (28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 SIZES: dict[Network, tuple[int, ...]] = {
     "convolutional": _CONVOLUTIONAL_SIZES,
     "residual": _CONVOLUTIONAL_SIZES,
+    "whitened": _CONVOLUTIONAL_SIZES,
     "multi-scale": (32, 64, 128),
 }
 
@@ -98,6 +99,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     consistency_cutout: Index = 16  # side of the square that the strong view blanks
     consistency_colors: bool = True  # the strong view changes brightness, contrast and colors
     strong_labels: Share = 0.0  # share of the labelled images of a step that are shown in the strong view
+    strong_images: Share = 1.0  # and of the unlabeled ones that consistency is asked on; the rest keeps the weak view
+    teacher: str | None = None  # a model, by name or directory, whose answers they get; training/teaching.py
+    teacher_temperature: Annotated[float, Meta(gt=0)] = 1.0  # above 1: its answers count as less sure
+    teacher_until: Share = 1.0  # share of the run after which the average answers where the teacher was unsure
 
     # The optimization.
     batch_size: Count = 100  # of each of: labelled, unlabelled, generated; for each process
@@ -108,6 +113,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     optimizer: Literal["adam", "sgd"] = "adam"  # of the discriminator; sgd has Nesterov's momentum 0.9
     weight_decay: Weight = 0.0  # of the discriminator's weights, with sgd
     learning_rate: Rate = 0.003
+    shift_rate: Annotated[float, Meta(gt=0)] = 1.0  # times it: of the shifts of batch normalization, with sgd
+    warmup: Share = 0.0  # share of the run in which the rate rises, from a fifth
     generator_learning_rate: Rate | None = None  # the same where not given
     decay_from: Share = 1.0  # share of the run after which the rate falls linearly to 0
     adam_epsilon: Literal["inside", "outside"] = "inside"  # of the square root
@@ -147,6 +154,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ),
             (self.consistency_weight > 0 and self.averaging_rate is None, "consistency_weight needs an averaging_rate"),
             (self.consistency_weight > 0 and self.labels == "0", "consistency_weight needs labels"),
+            (self.teacher is not None and self.consistency_weight == 0, "teacher needs a consistency_weight"),
+            (self.optimizer == "adam" and self.shift_rate != 1, "shift_rate needs optimizer=sgd"),
             (
                 self.mirrored_answers and self.network == "mnist-dense",
                 "mirrored_answers=true needs a network of convolutions",
@@ -169,6 +178,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def learning_rate_at(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0."""
+        rising = self.warmup * self.epochs
+        if epoch < rising:
+            return self.learning_rate * (0.2 + 0.8 * epoch / rising)
         start = self.decay_from * self.epochs
         if epoch < start:
             return self.learning_rate
@@ -180,6 +192,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if since < 0:
             return 0.0
         return self.consistency_weight * min(1.0, (since + 1) / (self.consistency_ramp + 1))
+
+    def average_answers_at(self, epoch: int) -> bool:
+        """Returns whether the averaged network answers for unlabeled images in an epoch, counted from 0."""
+        return self.teacher is None or epoch >= self.teacher_until * self.epochs
 
     def generator_plays_at(self, epoch: int) -> bool:
         """Returns whether the generator and the unlabelled images take part in an epoch, counted from 0."""

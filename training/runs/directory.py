@@ -92,6 +92,11 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def teacher(self) -> Path:
+        """What the recipe's teacher answers."""
+        return self.path / "teacher.safetensors"
+
+    @property
     def recipe_file(self) -> Path:
         """The resolved recipe and what it was run on."""
         return self.path / "recipe.json"

@@ -151,3 +151,21 @@ def test_a_recipe_is_named_after_the_papers_experiment_and_its_own_idea() -> Non
 )
 def test_a_recipe_is_found_under_its_former_name(former: str, name: str) -> None:
     assert find_recipe(former) is RECIPES[name]
+
+
+def test_a_warmed_rate_rises_from_a_fifth_and_then_falls() -> None:
+    recipe = customize(find_recipe("cifar10-ssl-self-trained"), ["epochs=10", "learning_rate=0.05"])
+    rates = [recipe.learning_rate_at(epoch) for epoch in range(10)]
+    assert rates == pytest.approx([0.01, 0.03, 0.05, *(0.05 * left / 8 for left in range(7, 0, -1))])
+
+
+def test_the_average_answers_beside_a_teacher_in_the_second_part() -> None:
+    recipe = customize(find_recipe("cifar10-ssl-self-trained"), ["epochs=10", "teacher_until=0.6"])
+    assert [epoch for epoch in range(10) if recipe.average_answers_at(epoch)] == [6, 7, 8, 9]
+    assert customize(recipe, ["teacher=none"]).average_answers_at(0)
+
+
+@pytest.mark.parametrize("setting", ["consistency_weight=0", "optimizer=adam"])
+def test_settings_that_need_another_one_say_so(setting: str) -> None:
+    with pytest.raises(SpecificationError, match="needs"):
+        customize(find_recipe("cifar10-ssl-self-trained"), [setting, "weight_decay=0"])

@@ -1,0 +1,64 @@
+"""A run whose unlabeled images get the answers of an earlier model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from igan_zoo.images.loading import load_images
+from igan_zoo.models.directory import ModelDirectory
+from igan_zoo.serving.engine import Engine
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.runs.directory import Run
+from tests.training.test_experiments import Cli, arguments
+
+
+@pytest.fixture
+def teacher(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> Path:
+    recipe = find_recipe("cifar10-ssl-consistency")
+    data = sources[recipe.dataset]
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "first"))[0] == 0
+    code, _, errors = igan_zoo("export", tmp_path / "first", "--out", tmp_path / "teacher", "--data", data)
+    assert code == 0, errors
+    return tmp_path / "teacher"
+
+
+def test_the_answers_are_those_of_the_model_and_stay_with_the_run(
+    teacher: Path, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    recipe = find_recipe("cifar10-ssl-self-trained")
+    run = tmp_path / "run"
+    code, _, errors = igan_zoo(*arguments(recipe, sources, run, f"teacher={teacher}", "teacher_until=0.5"))
+    assert code == 0, errors
+    answers = load_file(run / "teacher.safetensors")["logits"]
+    data = load_images(str(sources[recipe.dataset]), "train", height=32, width=32, channels=3)
+    directory = ModelDirectory.open(teacher)
+    engine = Engine({"classifier": directory.read(directory.spec.graphs["classifier"])})
+    expected = engine.run("classifier", {"images": data.images[np.arange(len(data))]})["logits"]
+    np.testing.assert_allclose(answers, expected, atol=1e-4)
+    assert [row["confident_share"] for row in Run(run).log()[1:]] == [1.0]
+
+    # The teacher may be gone by the time the run goes on.
+    teacher.rename(tmp_path / "elsewhere")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, run, f"teacher={teacher}", "teacher_until=0.5"), "--resume")
+    assert code == 0, errors
+
+
+def test_a_teacher_that_is_not_there_is_missed_before_any_image_is_read(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("igan_zoo.training.start.load_for_recipe", None)
+    recipe = find_recipe("cifar10-ssl-self-trained")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", "teacher=nobody"))
+    assert code == 1
+    assert "There is no model 'nobody'" in errors
+
+
+def test_a_teacher_of_other_classes_is_refused(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+    recipe = find_recipe("cifar10-ssl-self-trained")
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", "teacher=cifar10-ssl"))
+    assert code == 1
+    assert "The teacher cifar10-ssl knows other classes than the data has" in errors
