@@ -102,9 +102,6 @@ def start_training(
     data = loaded
     if data is None:
         refuse_unwritable(path)
-        if started is None:
-            model_weights(recipe, "start_from")
-            model_weights(recipe, "teacher")
         check = partial(_check_labels, recipe, source)
         data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict, check=check)
     _check_labels(recipe, source, data.labels, data.classes)
@@ -178,6 +175,8 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     if FeatureRun.is_one(run.path):
         raise TrainingError(f"{run.path} holds a run on features: leave --features none out, or choose another --out.")
     if not run.recipe_file.exists():
+        model_weights(recipe, "start_from")
+        model_weights(recipe, "teacher")
         return None
     if not resume:
         raise TrainingError(f"{run.path} holds a run already; add --resume to continue, or choose another --out.")

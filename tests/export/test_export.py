@@ -30,7 +30,7 @@ from igan_zoo.latents import latents
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.serving.engine import Engine
 from igan_zoo.training.networks.players import mnist_discriminator, mnist_generator
-from igan_zoo.training.recipes.catalogue import MNIST_SSL
+from igan_zoo.training.recipes.experiments import MNIST_SSL
 
 PLAIN = {nn.Linear, nn.ReLU, nn.Sigmoid, StableSoftplus}
 

@@ -32,7 +32,8 @@ from igan_zoo.models.export_options import ExportOptions
 from igan_zoo.training.games.players import build_generator
 from igan_zoo.training.networks.minibatch import MinibatchDiscrimination2016, PlainMinibatchDiscrimination
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
-from igan_zoo.training.recipes.catalogue import IMAGENET128, MNIST_SSL, TABLE3_OURS, find_recipe
+from igan_zoo.training.recipes.catalogue import find_recipe
+from igan_zoo.training.recipes.experiments import IMAGENET128, MNIST_SSL, TABLE3_OURS
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.weights import TrainedNetworks
 from tests.training.test_experiments import Cli, arguments

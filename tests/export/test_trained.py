@@ -9,7 +9,7 @@ from safetensors.torch import load_file, safe_open, save_file
 
 from igan_zoo.training.games.choice import new_game
 from igan_zoo.training.networks.multi_scale import MultiScaleGenerator
-from igan_zoo.training.recipes.catalogue import IMAGENET128
+from igan_zoo.training.recipes.experiments import IMAGENET128
 from igan_zoo.training.recipes.settings import customize
 from igan_zoo.training.weights import TrainedNetworks, load_networks, save_networks
 

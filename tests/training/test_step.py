@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.training.games.alternating import AlternatingGame
 from igan_zoo.training.networks.layers import GaussianNoise
-from igan_zoo.training.recipes.catalogue import MNIST_SSL, MNIST_SSL_SOFTPLUS
+from igan_zoo.training.recipes.experiments import MNIST_SSL, MNIST_SSL_SOFTPLUS
 from igan_zoo.training.recipes.settings import Recipe, customize
 
 Parameters = dict[str, NDArray[np.float64]]

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.names import nearest
 from igan_zoo.paper import BENCHMARKS, Benchmark, Published
-from igan_zoo.training.recipes.catalogue import (
+from igan_zoo.training.recipes.experiments import (
     CIFAR10_MBD,
     CIFAR10_MBD_EQUILIBRIUM,
     CIFAR10_SSL,
@@ -102,6 +102,7 @@ _SHORT_GENERATOR = _differences(
 _MNIST = (Variant("mnist-ssl"), Variant("mnist-ssl-softplus"), Variant("mnist-ssl-softplus-then-sigmoid"))
 _CIFAR10 = (
     Variant("cifar10-ssl"),
+    Variant("cifar10-ssl-self-trained"),
     Variant("cifar10-ssl-consistency"),
     Variant("cifar10-ssl-labels-first"),
     Variant("cifar10-ssl-half-width"),

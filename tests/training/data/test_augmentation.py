@@ -13,7 +13,7 @@ from torch import Tensor
 from igan_zoo.training.data.augmentation import cut_out, mirrored, recolored, shifted, strong_view, warped, weak_view
 from igan_zoo.training.games.alternating import AlternatingGame
 from igan_zoo.training.games.game import Batches
-from igan_zoo.training.recipes.catalogue import CIFAR10_SSL, CIFAR10_SSL_CONSISTENCY, MNIST_SSL
+from igan_zoo.training.recipes.experiments import CIFAR10_SSL, CIFAR10_SSL_CONSISTENCY, MNIST_SSL
 from igan_zoo.training.recipes.settings import Recipe
 
 

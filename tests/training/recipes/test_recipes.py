@@ -8,7 +8,8 @@ import torch
 
 from igan_zoo.errors import SpecificationError, UnknownNameError
 from igan_zoo.training.games.players import build_discriminator, build_generator
-from igan_zoo.training.recipes.catalogue import (
+from igan_zoo.training.recipes.catalogue import RECIPES, find_recipe
+from igan_zoo.training.recipes.experiments import (
     CIFAR10_SSL,
     CIFAR10_SSL_HALF_WIDTH,
     CIFAR10_SSL_LABELS_FIRST,
@@ -16,8 +17,6 @@ from igan_zoo.training.recipes.catalogue import (
     MNIST_SSL,
     MNIST_SSL_SOFTPLUS,
     MNIST_SSL_SOFTPLUS_THEN_SIGMOID,
-    RECIPES,
-    find_recipe,
 )
 from igan_zoo.training.recipes.settings import Recipe, customize
 

@@ -73,10 +73,10 @@ def test_every_recipe_has_a_sentence(igan_zoo: Cli) -> None:
     from igan_zoo.training.recipes.catalogue import RECIPES
     from igan_zoo.training.recipes.sentences import SENTENCES
 
-    assert list(SENTENCES) == list(RECIPES)
+    assert SENTENCES.keys() == RECIPES.keys()
     header, *rows = igan_zoo("recipes")[1].splitlines()
     assert header.split() == ["recipe", "trains"]
-    assert [row.split()[0] for row in rows] == list(RECIPES)
+    assert [row.split()[0] for row in rows] == list(SENTENCES)
     assert json.loads(igan_zoo("recipes", "--json")[1])[0]["name"] == "mnist-ssl"
 
 
