@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError, InterfaceError, ModelDirectoryError
-from igan_zoo.images.sources import open_given
+from igan_zoo.images.sources import names_several, open_given
+from igan_zoo.images.stored import LabeledSource
+from igan_zoo.images.summary import log_summary
 from igan_zoo.latents import Distribution
 from igan_zoo.machine.progress import Progress, showing_progress
 from igan_zoo.models.class_words import readable
@@ -210,7 +212,7 @@ class LoadedModel:
             ImageError: an image cannot be used; the message names it.
             ModelDirectoryError: the model was loaded without a classifier.
         """
-        names, source, crop = readable(self.classes), open_given(images), self.crop
+        names, source, crop = readable(self.classes), _opened(images), self.crop
         with showing_progress(progress):
             found = classify(
                 self.engine, names, source, top=top, crop=crop, batch_size=batch_size, expected=self.expected
@@ -234,7 +236,7 @@ class LoadedModel:
         """
         self._graph("classifier")
         with showing_progress(progress):
-            return realness_of(self.engine, open_given(images), crop=self.crop, batch_size=batch_size)
+            return realness_of(self.engine, _opened(images), crop=self.crop, batch_size=batch_size)
 
     def evaluate(
         self,
@@ -315,6 +317,14 @@ def _engine_of_file(
         check_specification(model, engine)
         return engine
     raise InterfaceError(f"{model.path} is neither a generator nor a classifier that onnxruntime loads.")
+
+
+def _opened(images: GivenImages) -> LabeledSource:
+    """Opens images, and logs what is in folders and archives among them."""
+    source = open_given(images)
+    if names_several(images):
+        log_summary(source, source.reference)
+    return source
 
 
 def least_realness_in(graph: Graph) -> float | None:

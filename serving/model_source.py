@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DataError, UnknownNameError
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import ImageSource, StoredImage, check_indices
+from igan_zoo.images.summary import log_summary
 from igan_zoo.latents import Distribution, latents
 from igan_zoo.models import store
 from igan_zoo.models.spec import CONFIG
@@ -88,13 +89,17 @@ def open_images(
 ) -> ImageSource:
     """Opens stored images as ``open_source`` does, or a model that draws ``count`` images of ``seed`` on ``device``.
 
+    What stored images there are is logged.
+
     Raises:
         DataError, MissingExtraError: as ``open_source``; or nothing says how many images a model is to draw.
         UnknownNameError: there is no model of that name, nor a file.
         ModelDirectoryError, InterfaceError, DeviceError: the model cannot be used.
     """
     if not is_model(reference):
-        return open_source(reference, split=split)
+        source = open_source(reference, split=split)
+        log_summary(source, source.reference)
+        return source
     try:
         model = store.resolve(reference)
     except UnknownNameError as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from igan_zoo.errors import DataError, ScoringError
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import ImageSource, LabeledSource, StoredImage, check_indices
+from igan_zoo.images.summary import log_summary
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.model_source import is_model
@@ -68,7 +69,9 @@ def score_classes(
 def _open_labeled(images: GivenImages | LoadedModel, split: str | None) -> LabeledSource:
     if not isinstance(images, str | PathLike) or is_model(fspath(images)):
         raise ScoringError("Scores per class are of stored images with labels: give a folder, a file or a Hub id.")
-    return open_source(fspath(images), split=split, labeled=True)
+    source = open_source(fspath(images), split=split, labeled=True)
+    log_summary(source, source.reference)
+    return source
 
 
 @dataclass(frozen=True)

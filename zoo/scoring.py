@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from igan_zoo.class_scores import score_classes
 from igan_zoo.errors import DataError, ScoringError, ShardError
-from igan_zoo.images.given import stored_images
-from igan_zoo.images.memory import ListedImages
+from igan_zoo.images.memory import list_given
 from igan_zoo.images.stored import ImageSource
+from igan_zoo.images.summary import log_summary
 from igan_zoo.serving import model_source
 from igan_zoo.serving.engine import Device
 from igan_zoo.serving.model import LoadedModel
@@ -86,9 +86,10 @@ def open_images(
         latents = images.latents.distribution
         return ModelSource(images.model, images.engine, latents, count=count or _MODEL_IMAGES, seed=seed)
     if not isinstance(images, str | PathLike):
-        listed = ListedImages(stored_images(images), "the given images")
+        listed = list_given(images)
         if not len(listed):
             raise DataError("There are no images to score: the array or the list is empty.")
+        log_summary(listed, listed.reference)
         return listed
     reference = fspath(images)
     drawn = (count or _MODEL_IMAGES) if model_source.is_model(reference) else None

@@ -10,6 +10,7 @@ from igan_zoo.errors import DataError, missing_extra
 from igan_zoo.evaluation.evaluation import Evaluation
 from igan_zoo.images.labeled import numbered_by
 from igan_zoo.images.sources import open_source
+from igan_zoo.images.summary import log_summary
 from igan_zoo.serving.evaluating import split_to_test
 
 # Probabilities below are taken for this one, which no answer gets near.
@@ -65,6 +66,7 @@ def evaluate_feature_run(
     facts = run.facts()
     split = split_to_test(data, split, labels_file, facts.data)
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
+    log_summary(source, source.reference)
     labeled = np.flatnonzero(source.labels(range(len(source))) >= 0)
     if len(labeled) == 0:
         raise DataError(f"None of the photos of {source.reference} has a label; give class folders, or a CSV file.")

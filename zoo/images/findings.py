@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from igan_zoo.counts import counted, plural
+
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``count`` things that were passed over for one ``reason``, the first three by name.
+    """``count`` things that were passed over for one reason, the first three by name.
 
-    ``expected`` is true of what nobody misses: hidden files, those of a system, captions beside images.
+    ``noun`` is what one is called, and ``detail`` what is said behind it, of one and of many: ``image`` and `` whose
+    file is empty``. ``expected`` is true of what nobody misses, such as hidden files, and captions beside images.
     """
 
-    reason: str
+    noun: str
+    detail: str
     count: int
     examples: tuple[str, ...]
     expected: bool = False
 
+    @property
+    def reason(self) -> str:
+        """What they are, in the plural."""
+        return f"{plural(self.noun)}{self.detail}"
+
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.count:,} {self.reason} ({', '.join(self.examples)}{more})"
+        return f"{counted(self.count, self.noun)}{self.detail} ({', '.join(self.examples)}{more})"
 
 
 @dataclass
 class Findings:
     """Counts findings as they come."""
 
-    _found: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
-    _counts: dict[tuple[str, bool], int] = field(default_factory=dict)
+    _found: dict[tuple[str, str, bool], list[str]] = field(default_factory=dict)
+    _counts: dict[tuple[str, str, bool], int] = field(default_factory=dict)
 
-    def add(self, reason: str, name: str, *, expected: bool = False) -> None:
-        """Counts ``name`` as passed over for ``reason``, a noun in the plural."""
-        key = reason, expected
+    def add(self, noun: str, detail: str, name: str, *, expected: bool = False) -> None:
+        """Counts ``name`` as passed over; noun and detail are as for ``Finding``."""
+        key = noun, detail, expected
         self._counts[key] = self._counts.get(key, 0) + 1
         examples = self._found.setdefault(key, [])
         if len(examples) < _EXAMPLES:
@@ -42,7 +51,7 @@ class Findings:
     def listed(self) -> tuple[Finding, ...]:
         """Returns what was found: first what somebody may miss, then by number."""
         found = [
-            Finding(reason, self._counts[reason, expected], tuple(examples), expected)
-            for (reason, expected), examples in self._found.items()
+            Finding(noun, detail, self._counts[noun, detail, expected], tuple(examples), expected)
+            for (noun, detail, expected), examples in self._found.items()
         ]
         return tuple(sorted(found, key=lambda finding: (finding.expected, -finding.count)))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError
 from igan_zoo.images.files.decoding import turned
-from igan_zoo.images.folders.listing import image_files
+from igan_zoo.images.findings import Finding
+from igan_zoo.images.folders.listing import list_images
 from igan_zoo.images.pixels import Shape, conform
 from igan_zoo.images.stored import StoredImage
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 _GRAY = ("1", "L", "LA", "La", "F")
 
 
-def stored_images(images: GivenImages) -> list[StoredImage]:
+def stored_images(images: GivenImages, findings: list[Finding] | None = None) -> list[StoredImage]:
     """Returns images as they are before decoding, in order.
 
-    A folder stands for every image file below it, sorted by name. Bytes are those of an image file. Arrays
-    are uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. What is no file is called by its place.
+    A folder stands for every image file below it, sorted by name; what it passes over is added to ``findings``. Bytes
+    are those of an image file. Arrays are uint8 ``[H, W]``, ``[H, W, C]`` or ``[N, H, W, C]`` with C = 1 or 3. What is
+    no file is called by its place.
 
     Raises:
         ImageError: a folder without images, or something that is none of these.
@@ -38,20 +40,19 @@ def stored_images(images: GivenImages) -> list[StoredImage]:
     one = isinstance(images, str | PathLike | bytes | np.ndarray) or _is_pillow(images)
     given = [images] if one else cast("Iterable[GivenImage]", images)
     found: list[StoredImage] = []
+    findings = [] if findings is None else findings
     for image in given:
-        for name, content in _contents(image):
+        for name, content in _contents(image, findings):
             found.append(StoredImage(name or f"image {len(found)}", content))
     return found
 
 
-def _contents(image: Any) -> Iterator[tuple[str | None, Path | bytes | NDArray[np.uint8]]]:
+def _contents(image: Any, findings: list[Finding]) -> Iterator[tuple[str | None, Path | bytes | NDArray[np.uint8]]]:
     """Yields the name, if it has one, and the content of each image that ``image`` stands for."""
     if isinstance(image, str | PathLike):
         path = Path(image)
-        names = image_files(path) if path.is_dir() else None
-        if names == []:
-            raise ImageError(f"There is no image in {path}.")
-        yield from ((str(file), file) for file in ([path] if names is None else [path / name for name in names]))
+        files = _files_below(path, findings) if path.is_dir() else [path]
+        yield from ((str(file), file) for file in files)
     elif isinstance(image, bytes):
         yield None, image
     elif isinstance(image, np.ndarray):
@@ -62,6 +63,15 @@ def _contents(image: Any) -> Iterator[tuple[str | None, Path | bytes | NDArray[n
         raise ImageError(
             f"An image is a path, the bytes of a file, a Pillow image or an array of uint8, not {type(image).__name__}."
         )
+
+
+def _files_below(folder: Path, findings: list[Finding]) -> list[Path]:
+    listing = list_images(folder)
+    if not listing.files:
+        unread = "".join(f"; it has {finding}" for finding in listing.findings if not finding.expected)
+        raise ImageError(f"There is no image in {folder}{unread}.")
+    findings += listing.findings
+    return [folder / name for name in listing.files]
 
 
 def _rows(array: NDArray[Any]) -> NDArray[np.uint8]:

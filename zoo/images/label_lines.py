@@ -69,7 +69,7 @@ def read_lines(path: Path) -> LabelLines:
     lines = []
     for line in found:
         if line.label and not _means_label(line.label):
-            findings.add(f"rows of {path.name} with the label {line.label}, which means none", line.name)
+            findings.add("row", f" of {path.name} with the label {line.label}, which means none", line.name)
         lines.append(line if _means_label(line.label) else LabelLine(line.number, line.name, ""))
     return LabelLines(lines, findings.listed())
 

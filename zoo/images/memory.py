@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import DataError
+from igan_zoo.images.findings import Finding
 from igan_zoo.images.given import stored_images
 from igan_zoo.images.pixels import ImageArray
 from igan_zoo.images.stored import Content, LabeledSource, StoredImage
 
 if TYPE_CHECKING:
-    from igan_zoo.images.given import GivenImage
+    from igan_zoo.images.given import GivenImage, GivenImages
 
 
 class MemorySource(LabeledSource):
@@ -52,7 +54,7 @@ class MemorySource(LabeledSource):
 class ListedImages(LabeledSource):
     """Images of any sizes, one by one: files, bytes of files, or pixels."""
 
-    def __init__(self, images: Sequence[StoredImage], reference: str = "the images") -> None:
+    def __init__(self, images: Sequence[StoredImage], reference: str) -> None:
         super().__init__(reference)
         self.images = images
 
@@ -84,6 +86,7 @@ class JoinedSource(LabeledSource):
     def __init__(self, sources: Sequence[LabeledSource]) -> None:
         super().__init__(", ".join(source.reference for source in sources))
         self.sources = sources
+        self.findings = tuple(finding for source in sources for finding in source.findings)
         self.encoded = any(source.encoded for source in sources)
         self._starts = np.cumsum([0, *map(len, sources)])
 
@@ -106,6 +109,20 @@ class JoinedSource(LabeledSource):
         return hashlib.sha256("\n".join(source.fingerprint() for source in self.sources).encode()).hexdigest()
 
 
+def list_given(images: GivenImages) -> ListedImages:
+    """Lists what ``stored_images`` takes; the source is called by the folders among it, and has their findings.
+
+    Raises:
+        ImageError: a folder without images, or something that is no image.
+    """
+    given = images if isinstance(images, list | tuple) else [images]
+    folders = [str(one) for one in given if isinstance(one, str | PathLike) and Path(one).is_dir()]
+    findings: list[Finding] = []
+    source = ListedImages(stored_images(images, findings), ", ".join(folders) or "the images")
+    source.findings = tuple(findings)
+    return source
+
+
 def open_memory(images: NDArray[Any] | Iterable[GivenImage]) -> MemorySource | ListedImages:
     """Opens an array, uint8 ``[N, H, W, C]`` or ``[N, H, W]``, or an iterable of images, which is kept in memory.
 
@@ -121,7 +138,7 @@ def open_memory(images: NDArray[Any] | Iterable[GivenImage]) -> MemorySource | L
                 "[N, H, W]."
             )
         return MemorySource(array)
-    listed = stored_images(images)
-    if not listed:
+    listed = list_given(images)
+    if not len(listed):
         raise DataError("There are no images to read.")
-    return ListedImages(listed)
+    return listed

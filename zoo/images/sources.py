@@ -20,9 +20,8 @@ from igan_zoo.images.formats.shards import MANIFEST, open_shards
 from igan_zoo.images.formats.svhn import has_svhn_files, open_svhn
 from igan_zoo.images.formats.tars import open_tars
 from igan_zoo.images.formats.zips import open_zip
-from igan_zoo.images.given import stored_images
 from igan_zoo.images.hub_data import hub_files
-from igan_zoo.images.memory import JoinedSource, ListedImages, open_memory
+from igan_zoo.images.memory import JoinedSource, list_given, open_memory
 from igan_zoo.images.splits import choose_split, files_by_split, shard_names, split_kind
 from igan_zoo.images.stored import LabeledSource
 
@@ -93,12 +92,18 @@ def open_given(images: GivenImages) -> LabeledSource:
     if isinstance(images, str | PathLike):
         images = [images]
     if not isinstance(images, list | tuple) or not any(map(_is_archive, images)):
-        return ListedImages(stored_images(images))
+        return list_given(images)
     parts: list[LabeledSource] = []
     for archive, group in groupby(images, _is_archive):
         some = list(group)
-        parts += [open_source(Path(one)) for one in some] if archive else [ListedImages(stored_images(some))]
+        parts += [open_source(Path(one)) for one in some] if archive else [list_given(some)]
     return parts[0] if len(parts) == 1 else JoinedSource(parts)
+
+
+def names_several(images: GivenImages) -> bool:
+    """Returns whether there is a folder, an archive or a file of arrays among what ``open_given`` takes."""
+    given = images if isinstance(images, list | tuple) else [images]
+    return any(_is_archive(one) or (isinstance(one, str | PathLike) and Path(one).is_dir()) for one in given)
 
 
 def _is_archive(image: Any) -> bool:

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.batches import decode_ahead
 from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format
 from igan_zoo.images.findings import Finding, Findings
 from igan_zoo.images.folders.source import FolderSource, split_folders
+from igan_zoo.images.memory import JoinedSource, ListedImages
 from igan_zoo.images.pixels import COLOR, quiet_pillow
 from igan_zoo.images.sources import is_undivided, open_source
 from igan_zoo.images.stored import LabeledSource
@@ -54,14 +56,12 @@ class SplitSummary:
         return self.images - self.labeled
 
     def sentence(self) -> str:
-        """Returns all of it in one line."""
-        count = f"{self.name}: {self.images:,} images"
-        formats = f" ({_counted(self.formats)})" if self.formats else ""
+        """Returns the counts in one line, without what was passed over."""
+        count = f"{self.name}: {counted(self.images, 'image')}"
+        formats = f" ({_listed(self.formats)})" if self.formats else ""
         parts = [f"{self.unlabeled:,} without a label"] if self.unlabeled and self.classes else []
         if self.classes:
-            parts.insert(0, f"{len(self.classes)} classes: {_counted(self.classes)}")
-        if ignored := sum(finding.count for finding in self.passed_over if finding.expected):
-            parts.append(f"{ignored:,} other files and folders ignored")
+            parts.insert(0, f"{counted(len(self.classes), 'class')}: {_listed(self.classes)}")
         return "; ".join([count + formats, *parts])
 
 
@@ -80,15 +80,16 @@ def summarize(source: LabeledSource, name: str) -> SplitSummary:
     labels = source.labels(range(len(source)))
     counts = np.bincount(labels[labels >= 0], minlength=len(source.classes)).tolist()
     classes = dict(zip(source.classes, counts, strict=True))
-    formats = _formats(source) if isinstance(source, FolderSource) else {}
-    return SplitSummary(name, len(source), classes, formats, source.findings)
+    return SplitSummary(name, len(source), classes, dict(_formats(source).most_common()), source.findings)
 
 
 def log_summary(source: LabeledSource, name: str) -> None:
-    """Logs in a line what an open source holds, and what was passed over and may be missed."""
-    found = summarize(source, name)
-    _LOG.info("%s", found.sentence())
-    for finding in found.passed_over:
+    """Logs in a line what an open source holds, in another what is ignored, and in more what may be missed."""
+    if _LOG.isEnabledFor(logging.INFO):
+        _LOG.info("%s", summarize(source, name).sentence())
+        if ignored := "; ".join(str(finding) for finding in source.findings if finding.expected):
+            _LOG.info("Ignored: %s", ignored)
+    for finding in source.findings:
         if not finding.expected:
             _LOG.warning("Passed over: %s", finding)
 
@@ -134,16 +135,24 @@ def _parts(reference: str, labels_file: Path | None) -> dict[str, LabeledSource]
     return found
 
 
-def _formats(source: FolderSource) -> dict[str, int]:
-    """Returns how many files begin as an image of which format, the most frequent first."""
+def _formats(source: LabeledSource) -> Counter[str]:
+    """Returns how many files of a source begin as an image of which format; none of what is no file of its own."""
     counts: Counter[str] = Counter()
-    for file in source.files:
-        try:
-            with open_regular(source.root / file) as opened:
-                counts[image_format(opened.read(SNIFFED_BYTES)) or "unknown"] += 1
-        except OSError:
-            counts["unreadable"] += 1
-    return dict(counts.most_common())
+    for part in source.sources if isinstance(source, JoinedSource) else [source]:
+        if not isinstance(part, FolderSource | ListedImages):
+            continue
+        for image in part.fetch(range(len(part))):
+            if isinstance(image.content, Path):
+                counts[_format_of(image.content)] += 1
+    return counts
+
+
+def _format_of(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            return image_format(file.read(SNIFFED_BYTES)) or "unknown"
+    except OSError:
+        return "unreadable"
 
 
 def _decoded(source: LabeledSource) -> tuple[list[bytes | None], tuple[Finding, ...]]:
@@ -157,20 +166,20 @@ def _decoded(source: LabeledSource) -> tuple[list[bytes | None], tuple[Finding, 
     ):
         for index, result in decoded:
             if isinstance(result, ImageError):
-                findings.add(_reason(result, source, index), source.name(index))
+                findings.add("image", _why(result, source, index), source.name(index))
             else:
                 digests[index] = _digest(result)
             progress.advance(1)
     return digests, findings.listed()
 
 
-def _reason(error: ImageError, source: LabeledSource, index: int) -> str:
+def _why(error: ImageError, source: LabeledSource, index: int) -> str:
     """Returns what is wrong with an image without its name, so that equal faults are counted together."""
     said = str(error).rstrip(".")
     name = source.name(index)
     place = str(source.root / name) if isinstance(source, FolderSource) else name
     _, known, rest = said.partition(place)
-    return f"images, each of which {rest.strip()}" if known else f"images that cannot be used: {said}"
+    return f" whose file {rest.strip()}" if known else f" without usable pixels: {said}"
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:
@@ -191,11 +200,11 @@ def _duplicates(
                 shown = tuple(
                     f"{sources[second].name(index)} = {sources[first].name(same)}" for index, same in pairs[:_EXAMPLES]
                 )
-                found.append(Finding(f"images of {second} that are also in {first}", len(pairs), shown))
+                found.append(Finding("image", f" of {second} with the pixels of one of {first}", len(pairs), shown))
     return tuple(found)
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_MOST_CLASSES]]
     more = len(counts) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -90,3 +91,28 @@ def test_samples_as_one_picture_and_counts_as_people_write_them(igan_zoo: Cli, t
     assert "1,500 images" in igan_zoo("sample", "mnist-ssl", "--n", "1.5k", "--out", tmp_path / "s.npz")[1]
     assert igan_zoo("sample", "mnist-ssl", "--n", "1.0005k", "--out", tmp_path / "t.npz")[0] == 2
     assert igan_zoo("sample", "mnist-ssl", "--n", "many", "--out", tmp_path / "t.npz")[0] == 2
+
+
+def test_a_folder_is_counted_before_work(igan_zoo: Cli, tmp_path: Path) -> None:
+    """Once, on stderr, with what it passes over; single images need no words."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(DIGITS / "7.png", photos)
+    (photos / "raw.nef").write_bytes(b"raw")
+    (photos / "notes.txt").write_text("words")
+    with tarfile.open(tmp_path / "digits.tar", "w") as archive:
+        archive.add(DIGITS / "4.png", "4.png")
+        archive.add(DIGITS / "4.png", ".4.png")
+    code, out, errors = igan_zoo("classify", "mnist-ssl", photos, tmp_path / "digits.tar", "--json")
+    assert code == 0
+    assert [answer["classes"][0][0] for answer in json.loads(out)] == ["7", "4"]
+    assert errors.splitlines()[1:-1] == [
+        f"{photos}, {tmp_path / 'digits.tar'}: 2 images (PNG 1)",
+        "Ignored: 1 .txt file (notes.txt); 1 hidden or system file (.4.png)",
+        "Passed over: 1 .nef image of a format that is not read (raw.nef)",
+    ]
+    assert len(igan_zoo("classify", "mnist-ssl", DIGITS / "7.png", DIGITS / "4.png")[2].splitlines()) == 2
+    (photos / "7.png").unlink()
+    code, _, errors = igan_zoo("classify", "mnist-ssl", photos)
+    assert code == 1
+    assert f"There is no image in {photos}; it has 1 .nef image of a format that is not read (raw.nef)." in errors

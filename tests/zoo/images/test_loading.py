@@ -503,14 +503,14 @@ def test_what_systems_leave_behind_is_no_class_and_is_counted(tmp_path: Path, ca
     assert (data.classes, names_of(data)) == (("golf", "truck"), ["golf", "truck", None, None])
     found = {finding.reason: (finding.count, finding.expected) for finding in findings_of(data)}
     assert found == {
-        ".jxl images, which are not read": (1, False),
-        ".JXL images, which are not read": (1, False),
-        ".cr3 images, which are not read": (1, False),
+        ".jxl images of a format that is not read": (1, False),
+        ".JXL images of a format that is not read": (1, False),
+        ".cr3 images of a format that is not read": (1, False),
         "hidden or system folders": (5, True),
         "hidden or system files": (2, True),
         ".txt files": (1, True),
     }
-    assert "1 .jxl images, which are not read (golf/a.jxl)" in map(str, findings_of(data))
+    assert "1 .jxl image of a format that is not read (golf/a.jxl)" in map(str, findings_of(data))
     assert caplog.text.count("Passed over: ") == 3
 
 

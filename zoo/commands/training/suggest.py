@@ -67,6 +67,7 @@ def suggest(
     """
     from igan_zoo.images.labels import labeled_lines
     from igan_zoo.images.sources import open_source
+    from igan_zoo.images.summary import log_summary
     from igan_zoo.machine.files import refuse_full
     from igan_zoo.serving.suggesting import pick_photos, suspicious_labels, write_suggestions
 
@@ -76,6 +77,7 @@ def suggest(
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise OutputError(f"{out} lies among the photos of {data}, and its sheet would be one; choose another --out.")
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
+    log_summary(source, source.reference)
     names = source.file_names()
     if not names:
         raise DataError(f"The images of {data} have no names to label them by; give a folder, .tar or .parquet file.")

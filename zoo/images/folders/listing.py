@@ -52,11 +52,11 @@ def list_images(folder: Path) -> Listing:
         prefix = Path(place).relative_to(folder).as_posix() + "/"
         prefix = "" if prefix == "./" else prefix
         for name in [name for name in folders if is_system_name(name)]:
-            findings.add("hidden or system folders", prefix + name, expected=True)
+            findings.add("hidden or system folder", "", prefix + name, expected=True)
         folders[:] = sorted(name for name in folders if not is_system_name(name))
         for name in sorted(files):
             if is_system_name(name):
-                findings.add("hidden or system files", prefix + name, expected=True)
+                findings.add("hidden or system file", "", prefix + name, expected=True)
             elif is_image_name(name) or ("." not in name and _begins_as_image(Path(place) / name)):
                 found.append(prefix + name)
             else:
@@ -68,9 +68,10 @@ def add_other(findings: Findings, name: str) -> None:
     """Counts a file that is no image by its name."""
     suffix = PurePosixPath(name).suffix
     if is_unread_image_name(name):
-        findings.add(f"{suffix} images, which are not read", name)
+        findings.add(f"{suffix} image", " of a format that is not read", name)
     else:
-        findings.add(f"{suffix} files" if suffix else "files without a suffix", name, expected=True)
+        noun, detail = (f"{suffix} file", "") if suffix else ("file", " without a suffix")
+        findings.add(noun, detail, name, expected=True)
 
 
 def image_files(folder: Path) -> list[str]:

@@ -73,7 +73,7 @@ def open_folder(
     files = [prefix + file for prefix, listing in zip(prefixes, listings, strict=True) for file in listing.files]
     findings = [finding for listing in listings for finding in listing.findings]
     if beside := tree.beside(prefixes) if split is not None else []:
-        findings.append(Finding("folders next to the splits, which are not read", len(beside), tuple(beside[:3])))
+        findings.append(Finding("folder", " next to the splits, not read", len(beside), tuple(beside[:3])))
     if not files:
         unread = "".join(f"; it has {finding}" for finding in findings if not finding.expected)
         raise DataError(

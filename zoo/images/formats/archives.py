@@ -34,7 +34,7 @@ class Members:
     def takes(self, name: str, *, labeled: bool) -> bool:
         """Returns whether a member is to be read: an image, or with ``labeled`` its label; others are counted."""
         if is_system_path(name):
-            self.findings.add("hidden or system files", name, expected=True)
+            self.findings.add("hidden or system file", "", name, expected=True)
         elif is_image_name(name) or (labeled and name.endswith(_LABELS)):
             return True
         else:

@@ -472,3 +472,14 @@ def test_scoring_needs_no_pytorch(npz: Path, scorer: Path) -> None:
     result = without_torch("score", npz, "--scorer", scorer, "--metric", "is", "--metric", "fid", "--reference", npz)
     assert result.returncode == 0, result.stderr
     assert "classifier score (toy-" in result.stdout
+
+
+def test_stored_images_are_counted_before_work(igan_zoo: Cli, folder: Path, scorer: Path) -> None:
+    """Both sides, on stderr, with what they pass over; the numbers on stdout stay alone."""
+    (folder / "raw.nef").write_bytes(b"raw")
+    code, out, errors = igan_zoo("score", folder, folder, "--scorer", scorer, "--metric", "fid", "--format", "json")
+    assert code == 0, errors
+    assert json.loads(out)
+    assert errors.count(f"{folder}: 40 images (PNG 38, unknown 2)\n") == 2
+    assert errors.count("Passed over: 1 .nef image of a format that is not read (raw.nef)\n") == 2
+    assert f"{folder}: 40 images" in igan_zoo("rank", folder, "--scorer", scorer, "--out", folder.parent / "sheet")[2]
