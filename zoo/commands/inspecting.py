@@ -131,9 +131,11 @@ def _page(found: Summary) -> NDArray[np.uint8]:
 
 def _first_usable(source: LabeledSource, indices: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yields name and pixels of the first images that can be decoded."""
+    from igan_zoo.images.pixels import PREVIEW
+
     left = _ON_A_ROW
     for index in indices.tolist():
-        pixels = source.fetch([index])[0].attempt()
+        pixels = source.fetch([index])[0].attempt(PREVIEW)
         if not isinstance(pixels, ImageError):
             left -= 1
             yield source.name(index), pixels

@@ -44,7 +44,8 @@ class Shape:
 
     ``crop`` first takes the largest central part of that aspect ratio. Without ``upscale`` an image that would have to
     grow is an error. ``as_stored`` takes the pixels of a file as ``convert("RGB")`` alone does: not turned, not
-    resized, and with whatever color transparent ones have.
+    resized, and with whatever color transparent ones have. With ``may_shrink`` a JPEG of more pixels than are decoded
+    comes at a half or a quarter of its own size.
     """
 
     channels: int = 3
@@ -53,12 +54,15 @@ class Shape:
     crop: bool = False
     upscale: bool = True
     as_stored: bool = False
+    may_shrink: bool = False
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}x{self.channels}"
 
 
 COLOR = Shape(3)
+# For people, to whom a smaller photo is the same photo.
+PREVIEW = Shape(3, may_shrink=True)
 
 
 @contextmanager

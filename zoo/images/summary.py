@@ -20,7 +20,7 @@ from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format
 from igan_zoo.images.findings import Finding, Findings
 from igan_zoo.images.folders.source import FolderSource, split_folders
 from igan_zoo.images.memory import JoinedSource, ListedImages
-from igan_zoo.images.pixels import COLOR, quiet_pillow
+from igan_zoo.images.pixels import PREVIEW, quiet_pillow
 from igan_zoo.images.sources import is_undivided, open_source
 from igan_zoo.images.stored import LabeledSource
 from igan_zoo.machine.files import open_regular
@@ -162,7 +162,7 @@ def _decoded(source: LabeledSource) -> tuple[list[bytes | None], tuple[Finding, 
     with (
         Progress(f"decoding {source.reference}", len(source), unit="images") as progress,
         quiet_pillow(),
-        closing(decode_ahead(source, range(len(source)), COLOR)) as decoded,
+        closing(decode_ahead(source, range(len(source)), PREVIEW)) as decoded,
     ):
         for index, result in decoded:
             if isinstance(result, ImageError):

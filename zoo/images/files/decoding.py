@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 MAX_ENCODED_BYTES = 128 * 2**20
 # So many pixels are decoded, and so many may a JPEG have of which libjpeg decodes a smaller version.
 MAX_DECODED, MAX_REDUCED = 50_000_000, 200_000_000
+# Of a JPEG in several scans libjpeg keeps all coefficients at any size, 2 bytes each: those of 200 megapixels whose
+# colors have half the width and height, as cameras and telephones write them, or of 100 with all colors.
+MAX_COEFFICIENTS = 300_000_000
 # A smaller version keeps twice the pixels that are wanted, so that the filter of the last resize decides how it looks;
 # images below so many pixels are decoded whole.
 # Differs from the 2016 code: its conversion of ImageNet resizes every photo from the whole.
@@ -33,8 +37,9 @@ _SPARE, _WORTH_REDUCING = 2, 2_000_000
 _BYTES_AT_ONCE = 2**20
 # A progressive JPEG has some ten scans; each goes over the whole image, however few bytes it has.
 _MOST_SCANS, _SCAN = 64, b"\xff\xda"
-# Images above MAX_PIXELS that are decoded whole at the same time: they take 4 bytes a pixel, and a copy.
-_LARGE = threading.BoundedSemaphore(4)
+# Four images above MAX_PIXELS are in memory at a time, with 4 bytes a pixel and a copy, or one above MAX_DECODED.
+_AT_ONCE = 4
+_LARGE, _ALONE = threading.BoundedSemaphore(_AT_ONCE), threading.Lock()
 
 _CLASSES = {
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
@@ -54,8 +59,9 @@ def read_image(path: Path, shape: Shape = COLOR) -> NDArray[np.uint8]:
     What the first bytes say counts, not the suffix. PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, and with the extra heic HEIC
     are decoded, the first picture where there are several, and only after the header promises at most 50 million
     pixels. A JPEG may have 200 million where fewer do for ``shape``: it is then decoded at a half, a quarter or an
-    eighth, at least twice as large as ``shape``. A camera's note of how it was held (EXIF) is followed. A JPEG that
-    lacks only its end is whole, and damaged notes beside the pixels are left out.
+    eighth, at least twice as large as ``shape``. A progressive one may have 100 million if no color is reduced. A
+    camera's note of how it was held (EXIF) is followed. A JPEG that lacks only its end is whole, and damaged notes
+    beside the pixels are left out.
 
     Raises:
         ImageError: missing, not an image, truncated, or too large; the message names the file.
@@ -121,7 +127,8 @@ def _read_repaired(kind: str | None, file: IO[bytes], name: str, shape: Shape, e
 def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uint8]:
     with _opened(kind, file, name) as image:
         width, height = image.size
-        _refuse_large(image, kind, name)
+        in_scans = kind == "JPEG" and not _in_rows(image)
+        _refuse_large(image, kind, name, shape, in_scans=in_scans)
         # Pillow turns a TIFF itself.
         how = None if kind == "TIFF" or shape.as_stored else _turn(image)
         sideways = how is not None and int(how) > 1 and int(how) != 3
@@ -135,8 +142,9 @@ def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uin
         decoded = image.width * image.height
         if decoded > MAX_DECODED:
             raise _too_large(name, image)
-        turns: AbstractContextManager[Any] = _LARGE if decoded > MAX_PIXELS else nullcontext()
-        with turns:
+        with ExitStack() as turns:
+            for turn in _turns(width * height if in_scans else decoded):
+                turns.enter_context(turn)
             refuse_small(*((height, width) if sideways else (width, height)), name, shape)
             image.load()
             if shape.as_stored:
@@ -183,6 +191,8 @@ def _turn(image: Image) -> Any:
 
 def _reduction(width: int, height: int, shape: Shape) -> int:
     """Returns at which part of its size, 1, 2, 4 or 8, a JPEG of ``width`` x ``height`` has pixels enough."""
+    if shape.may_shrink and shape.width is None:
+        return next((part for part in (1, 2, 4) if width * height <= MAX_DECODED * part**2), 8)
     if width * height < _WORTH_REDUCING or shape.width is None or shape.height is None:
         return 1
     left, top, right, bottom = central_box(width, height, shape) if shape.crop else (0, 0, width, height)
@@ -190,27 +200,54 @@ def _reduction(width: int, height: int, shape: Shape) -> int:
     return next(part for part in (8, 4, 2, 1) if part <= max(1, spare))
 
 
-def _refuse_large(image: ImageFile, kind: str, name: str) -> None:
+def _turns(pixels: int) -> Sequence[AbstractContextManager[Any]]:
+    """Returns what an image of so many pixels, or coefficients, has to wait for before it takes memory."""
+    if pixels <= MAX_PIXELS:
+        return ()
+    return (_LARGE,) if pixels <= MAX_DECODED else (_ALONE, *[_LARGE] * _AT_ONCE)
+
+
+def _refuse_large(image: ImageFile, kind: str, name: str, shape: Shape, *, in_scans: bool) -> None:
     pixels = image.width * image.height
-    in_rows = kind == "JPEG" and _in_rows(image)
-    if pixels > MAX_REDUCED or (pixels > MAX_DECODED and not in_rows):
-        raise _too_large(name, image)
-    if kind == "JPEG" and not in_rows and (scans := _scans(image)) > _MOST_SCANS:
-        raise ImageError(f"{name} has {scans} scans, of which a JPEG needs ten; save it again.")
+    if kind != "JPEG" and pixels > MAX_DECODED:
+        raise _too_large(name, image, "" if shape.width is None else ", or save it as JPEG")
+    if pixels > MAX_REDUCED:
+        raise ImageError(f"{name} has {image.width}x{image.height} pixels; a JPEG may have {MAX_REDUCED:,}.")
+    if not in_scans:
+        return
+    if _coefficients(image) > MAX_COEFFICIENTS:
+        raise ImageError(
+            f"{name} has {image.width}x{image.height} pixels, too many for a progressive JPEG: save it as a baseline "
+            "JPEG, or make it smaller."
+        )
+    # So many, but no more work for all together than in an image that is decoded whole.
+    most = min(_MOST_SCANS, _MOST_SCANS * MAX_DECODED // pixels)
+    if (scans := _scans(image)) > most:
+        raise ImageError(f"{name} has {scans} scans, too many for its size: save it as a baseline JPEG.")
+
+
+def _coefficients(image: ImageFile) -> float:
+    """Returns about how many coefficients a JPEG has: those of a color that is stored smaller are fewer."""
+    sizes = [across * down for _, across, down, _ in getattr(image, "layer", ())]
+    return image.width * image.height * sum(sizes) / max(sizes, default=1)
 
 
 def _scans(image: ImageFile) -> int:
-    """Returns about how many scans a JPEG has: entropy-coded data never looks like the marker of one."""
+    """Returns about how many scans a JPEG has: entropy-coded data never looks like the marker of one.
+
+    Pillow has read the header of the first.
+    """
     file: Any = image.fp
     behind = file.tell()
-    count = int(file.read(MAX_ENCODED_BYTES).count(_SCAN))
+    count = 1 + int(file.read(MAX_ENCODED_BYTES).count(_SCAN))
     file.seek(behind)
     return count
 
 
-def _too_large(name: str, image: Image) -> ImageError:
+def _too_large(name: str, image: Image, otherwise: str = "") -> ImageError:
     return ImageError(
-        f"{name} has {image.width}x{image.height} pixels; at most {MAX_DECODED:,} are decoded: make it smaller first."
+        f"{name} has {image.width}x{image.height} pixels; at most {MAX_DECODED:,} are decoded: make it smaller"
+        f"{otherwise}."
     )
 
 

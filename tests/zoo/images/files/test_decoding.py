@@ -16,7 +16,7 @@ from igan_zoo.errors import ImageError
 from igan_zoo.images.files import decoding
 from igan_zoo.images.files.decoding import decode_image, read_image, turned
 from igan_zoo.images.files.kinds import image_format
-from igan_zoo.images.pixels import Shape, quiet_pillow
+from igan_zoo.images.pixels import PREVIEW, Shape, quiet_pillow
 
 SMALL = Shape(3, 16, 16)
 
@@ -82,11 +82,39 @@ def test_a_photo_for_a_small_network_is_decoded_at_a_part_of_its_size(monkeypatc
     for shape in (Shape(3), Shape(3, 400, 400)):
         with pytest.raises(ImageError, match=r"it has .* pixels; at most 100,000 are decoded"):
             decode_image(content, "it", shape)
-    # Of these libjpeg would keep the coefficients of the whole.
-    for options in ({"progressive": True}, {}):
-        many = encoded(photo(2400, 1600), "JPEG", **options) if options else in_three_scans(content)
-        with pytest.raises(ImageError, match="it has 2400x1600 pixels"):
-            decode_image(many, "it", Shape(3, 32, 32))
+    # Whoever only looks at it gets as much as may be decoded.
+    assert decode_image(content, "it", PREVIEW).shape == (200, 300, 3)
+    monkeypatch.setattr(decoding, "MAX_DECODED", 1_000_000)
+    assert decode_image(content, "it", PREVIEW).shape == (800, 1200, 3)
+    png = encoded(photo(2400, 1600), "PNG")
+    with pytest.raises(ImageError, match=r"at most 1,000,000 are decoded: make it smaller, or save it as JPEG\."):
+        decode_image(png, "it", Shape(3, 32, 32))
+    with pytest.raises(ImageError, match=r"are decoded: make it smaller\."):
+        decode_image(png, "it")
+
+
+def test_a_jpeg_in_several_scans_is_limited_by_its_coefficients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libjpeg keeps those of the whole, of which a half for smaller colors."""
+    progressive = {
+        sampling: encoded(photo(2400, 1600), "JPEG", progressive=True, subsampling=sampling) for sampling in (0, 2)
+    }
+    baseline = encoded(photo(2400, 1600), "JPEG")
+    monkeypatch.setattr(decoding, "MAX_DECODED", 1_000_000)
+    monkeypatch.setattr(decoding, "MAX_COEFFICIENTS", 1.5 * 2400 * 1600)
+    small = decode_image(progressive[2], "it", Shape(3, 32, 32))
+    np.testing.assert_array_equal(small, decode_image(baseline, "it", Shape(3, 32, 32)))
+    with pytest.raises(
+        ImageError, match="it has 2400x1600 pixels, too many for a progressive JPEG: save it as a baseline"
+    ):
+        decode_image(progressive[0], "it", Shape(3, 32, 32))
+    monkeypatch.setattr(decoding, "MAX_COEFFICIENTS", 1.4 * 2400 * 1600)
+    with pytest.raises(ImageError, match="too many for a progressive JPEG"):
+        decode_image(in_three_scans(baseline), "it", Shape(3, 32, 32))
+    monkeypatch.undo()
+    # The larger, the fewer scans: ten of them go over 320 megapixels.
+    monkeypatch.setattr(decoding, "MAX_DECODED", 500_000)
+    with pytest.raises(ImageError, match="it has 10 scans"):
+        decode_image(progressive[2], "it", Shape(3, 32, 32))
 
 
 def in_three_scans(jpeg: bytes) -> bytes:
@@ -109,7 +137,7 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     content = encoded(photo(), "JPEG", progressive=True)
     assert decode_image(content, "it").shape == (40, 60, 3)
     last = content[content.rindex(b"\xff\xda") : -2]
-    with pytest.raises(ImageError, match="it has 109 scans"):
+    with pytest.raises(ImageError, match="it has 110 scans"):
         decode_image(content[:-2] + 100 * last + content[-2:], "it")
 
 
