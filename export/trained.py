@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import TrainingError
 from igan_zoo.export.freeze import measure_population
 from igan_zoo.models.spec import CONFIG, WEIGHTS
@@ -24,7 +25,9 @@ def networks_of_run(run: Run) -> TrainedNetworks:
     facts = run.facts()
     game, epochs = open_game(run)
     if epochs < facts.recipe.epochs:
-        raise TrainingError(f"{run.path} has {epochs} of {facts.recipe.epochs} epochs; finish it first with --resume.")
+        raise TrainingError(
+            f"{run.path} has {epochs} of {counted(facts.recipe.epochs, 'epoch')}; finish it first with --resume."
+        )
     if game.average is not None:
         game.discriminator.load_state_dict(game.average.value(), strict=False)
     game.discriminator.eval()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError, first_line, pip_install
 from igan_zoo.images.pixels import MAX_PIXELS
 from igan_zoo.machine.cores import cores
@@ -136,8 +137,8 @@ class Engine:
         for name, output in outputs.items():
             if not _fits(output.shape, (len(given), *graph.outputs[name])):
                 raise InterfaceError(
-                    f"The {role} gave {name} of shape {list(output.shape)} for {len(given)} inputs, which is not what "
-                    "its file says; export it again."
+                    f"The {role} gave {name} of shape {list(output.shape)} for {counted(len(given), 'input')}, which "
+                    "is not what its file says; export it again."
                 )
         return outputs
 

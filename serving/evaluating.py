@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.evaluation.evaluation import Evaluation
 from igan_zoo.images.loading import load_images
@@ -54,6 +55,8 @@ def evaluate_model(loaded: LoadedModel, data: str, split: str | None, labels_fil
         labeled = labeled.numbered_by(known, loaded.path)
     classes = loaded.classes
     if labeled.labels.max() >= len(classes):
-        raise DataError(f"The data has {len(labeled.classes)} classes, but the classifier has {len(classes)}.")
+        raise DataError(
+            f"The data has {counted(len(labeled.classes), 'class')}, but the classifier has {len(classes)}."
+        )
     logits = np.concatenate(list(logit_batches(loaded.engine, labeled.images, title="evaluating")))
     return Evaluation(classes, labeled.names(), labeled.labels, logits)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.images.files.kinds import PNG
 from igan_zoo.images.pixels import Shape, conform_pixels, encode_png, grid
@@ -129,7 +130,9 @@ def how_many(top: str, images: int) -> int:
         raise ScoringError(f"--top {top} chooses no image; ask for at least one.")
     wanted = math.ceil(images * number / 100) if share else int(number)
     if wanted > images:
-        raise ScoringError(f"--top {top} is more than there are: {images:,} images; ask for at most that many.")
+        raise ScoringError(
+            f"--top {top} is more than there are: {counted(images, 'image')}; ask for at most that many."
+        )
     return wanted
 
 
@@ -248,7 +251,7 @@ def _square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _histogram(ranking: Ranking, count: int, facts: Facts) -> NDArray[np.uint8]:
     return histogram(
         ranking.divergences,
-        title=f"{facts.title}: {ranking.score:.4f}, the exp of the mean of {len(ranking):,} images",
+        title=f"{facts.title}: {ranking.score:.4f}, the exp of the mean of {counted(len(ranking), 'image')}",
         label="KL(p(y|x) || p(y)) of an image, nats",
         from_value=float(ranking.divergences[count - 1]),
         from_label=f"the highest {count:,}",

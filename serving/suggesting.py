@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import none_usable
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.labels import write_labels
 from igan_zoo.images.pixels import encode_png
@@ -99,7 +100,7 @@ def answers_of_model(loaded: LoadedModel, source: LabeledSource) -> tuple[Answer
         for name, arrays in parts.items():
             arrays.extend([outputs[name]] if outputs else [])
     if not indices:
-        raise DataError(f"None of the {len(source)} photos of {source.reference} can be used: {skipped[0]}")
+        raise DataError(f"{none_usable(len(source), 'photo', source.reference)}: {skipped[0]}")
     probabilities, logits = (np.concatenate(arrays) for arrays in parts.values())
     return Answers(loaded.classes, np.array(indices, np.int64), probabilities, logits), skipped
 

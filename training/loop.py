@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.pixels import grid
@@ -71,7 +72,7 @@ class Training:
         self.steps = images // (recipe.batch_size * self.world.size)
         if self.steps == 0:
             raise TrainingError(
-                f"An epoch of {images} images holds no batch of {recipe.batch_size} for each of "
+                f"An epoch of {counted(images, 'image')} holds no batch of {recipe.batch_size} for each of "
                 f"{self.world.size} processes; lower --set batch_size."
             )
 

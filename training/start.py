@@ -17,6 +17,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, DeviceError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.machine.files import refuse_unwritable
@@ -199,7 +200,7 @@ def _check_labels(recipe: Recipe, source: str, labels: NDArray[np.int64], classe
     if not classes and recipe.labels != "0":
         raise DataError(f"{source} has no labels; give --labels FILE.csv, or --set labels=0 to train without any.")
     if len(labels) < recipe.batch_size:
-        raise DataError(f"The data has {len(labels)} images, fewer than one batch of {recipe.batch_size}.")
+        raise DataError(f"The data has {counted(len(labels), 'image')}, fewer than one batch of {recipe.batch_size}.")
     labelled_subset(labels, recipe.labels, classes, recipe.subset_seed)
 
 
@@ -209,7 +210,7 @@ def _check_data(path: Path, started: RunFacts, facts: RunFacts) -> None:
         raise TrainingError(f"{path} was trained on other data ({started.data}); give the same --data.")
     if started.labelled_images != facts.labelled_images:
         raise TrainingError(
-            f"{path} was trained with {started.labelled_images:,} labels and not {facts.labelled_images:,}; "
+            f"{path} was trained with {counted(started.labelled_images, 'label')} and not {facts.labelled_images:,}; "
             "give the same --labels."
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ImageError, SpecificationError, missing_extra
 from igan_zoo.images.labels import is_labels_file
 from igan_zoo.images.sources import open_source
@@ -106,7 +107,7 @@ def start_on_features(request: FeatureRequest, *, resume: bool = False) -> Featu
     source, encoder = _opened(request)
     rows, places = feature_rows(source, encoder, threads=options.threads, strict=options.strict)
     found = FeatureData(rows, source.labels(places), source.classes, source.called(places))
-    _LOG.info("features: %s photos, %.0f s", f"{len(places):,}", time.perf_counter() - began)
+    _LOG.info("features: %s, %.0f s", counted(len(places), "photo"), time.perf_counter() - began)
     facts = FeatureFacts(
         recipe=request.recipe,
         data=request.source,

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import OutputError, ScoringError
 from igan_zoo.export.graphs.building import metadata_of, to_bytes
 from igan_zoo.export.graphs.quantization import quantized
@@ -63,8 +64,8 @@ def write_int8_scorer(
         raise OutputError(f"{path} already exists; choose another --out, or add --force to replace it.")
     if len(source) < 2 * CALIBRATION_IMAGES:
         raise ScoringError(
-            f"{source.reference} has {len(source)} images; an int8 scorer is calibrated and measured on at least "
-            f"{2 * CALIBRATION_IMAGES}."
+            f"{source.reference} has {counted(len(source), 'image')}; an int8 scorer is calibrated and measured on "
+            f"at least {2 * CALIBRATION_IMAGES}."
         )
     chosen = choose_images(len(source), CALIBRATION_IMAGES, DEFAULT_SEED)
     shape = Shape(3, size, size, crop=True)

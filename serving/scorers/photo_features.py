@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import none_usable
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.loading import report_skipped
 from igan_zoo.images.stored import LabeledSource, StoredImage
@@ -45,7 +46,7 @@ def feature_rows(
         )
     report_skipped(kept.skipped)
     if not places:
-        raise DataError(f"None of the {len(source)} photos of {source.reference} can be used: {kept.skipped[0]}")
+        raise DataError(f"{none_usable(len(source), 'photo', source.reference)}: {kept.skipped[0]}")
     return rows, places
 
 

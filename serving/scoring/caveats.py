@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ImageError
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring.network import Network
@@ -37,9 +38,9 @@ def caveats(
         sizes = [facts.images, _images_of(reference) or facts.images]
         if min(sizes) <= facts.features:
             sentences.append(
-                f"{Protocol('fid', facts.images).name} is biased high with {min(sizes):,} images, no more than the "
-                f"{facts.features:,} features: compare it only with distances of as many images, or take --metric kid, "
-                "which has no such bias."
+                f"{Protocol('fid', facts.images).name} is biased high with {counted(min(sizes), 'image')}, no more "
+                f"than the {facts.features:,} features: compare it only with distances of as many images, or take "
+                "--metric kid, which has no such bias."
             )
         if network.name == INCEPTION and isinstance(reference, Reference) and reference.gaussian is not None:
             sentences.append(

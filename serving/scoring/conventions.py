@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import InterfaceError, ScoringError
 from igan_zoo.images.batches import Pixels
 from igan_zoo.images.pixels import Shape
@@ -101,7 +102,9 @@ def compare_conventions(
         )
     bias, size = _bias_of(network.engine.graphs["scorer"].metadata, network.classes), _size_of(network.resize)
     if len(source) < DEFAULT_SPLITS:
-        raise ScoringError(f"{len(source)} images cannot be divided into {DEFAULT_SPLITS} splits: take more images.")
+        raise ScoringError(
+            f"{counted(len(source), 'image')} cannot be divided into {DEFAULT_SPLITS} splits: take more images."
+        )
     passes: dict[tuple[Resize, bool], Callable[[Pixels], Pixels]] = {("tf1", False): lambda images: images}
     if size is not None:
         passes["half-pixel", False] = lambda images: half_pixel_bilinear(images, size)
@@ -149,7 +152,9 @@ def score_logits(
     """
     count, splits = len(kept), convention.splits
     if count < splits:
-        raise ScoringError(f"{count} images cannot be divided into {splits} splits: take more images.")
+        raise ScoringError(
+            f"{counted(count, 'image')} cannot be divided into {counted(splits, 'split')}: take more images."
+        )
     numbers = np.arange(count)
     if convention.shuffled:
         numbers[np.random.RandomState(seed).permutation(count)] = np.arange(count)

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ImageError, ScoringError
 from igan_zoo.images.batches import Batch, ImageBatches
 from igan_zoo.images.stored import ImageSource
@@ -65,7 +66,7 @@ def choose_images(total: int, count: int | None, seed: int) -> NDArray[np.int64]
     if count is None or count == total:
         return np.arange(total)
     if count > total:
-        raise DataError(f"There are {total} images and not {count}: take a smaller --n.")
+        raise DataError(f"The source has {counted(total, 'image')} and not {count:,}: take a smaller --n.")
     return np.sort(np.random.RandomState(seed).permutation(total)[:count]).astype(np.int64)
 
 

@@ -12,6 +12,7 @@ from typing import cast
 
 import msgspec
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError, UnknownNameError
 from igan_zoo.serving.scoring.metrics.kernel_distance import DEFAULT_SUBSET_SIZE
 from igan_zoo.serving.scoring.numbers import METRICS, NUMBERS, Comparison, Metric, Reference
@@ -228,4 +229,4 @@ def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
     there = protocol_of(protocol.metric, statistics).images
     if there != protocol.images:
         what = "is of" if of_all else "keeps the features of"
-        raise ScoringError(f"{protocol.name} cannot be computed: {statistics.name} {what} {there} images.")
+        raise ScoringError(f"{protocol.name} cannot be computed: {statistics.name} {what} {counted(there, 'image')}.")

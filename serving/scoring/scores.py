@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from igan_zoo.counts import counted
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.serving.scoring import comparing
 from igan_zoo.serving.scoring.caveats import caveats
@@ -177,7 +178,7 @@ def score_images(
     if options.exports_gaussian and options.statistics is not None:
         save_gaussian(gaussian(statistics), options.statistics)
     if options.statistics is not None:
-        _LOG.info("%s: statistics of %s images", options.statistics, f"{statistics.count:,}")
+        _LOG.info("%s: statistics of %s", options.statistics, counted(statistics.count, "image"))
     if options.shard is not None or not computed:
         return Scores((), statistics.count, network.provider)
 
@@ -195,7 +196,9 @@ def score_images(
 
 def _gathered(plan: Plan, side: Side, network: Network, facts: Facts, options: ScoreOptions) -> Statistics:
     """Returns the statistics of a side, kept where the options say so."""
-    _LOG.info("%s on %s: %s images of %s", network.name, network.provider, f"{facts.images:,}", side.images.reference)
+    _LOG.info(
+        "%s on %s: %s of %s", network.name, network.provider, counted(facts.images, "image"), side.images.reference
+    )
     statistics = find_or_gather(
         plan,
         side.images,
@@ -215,4 +218,4 @@ def name_skipped(sentences: list[str], count: int) -> None:
     for sentence in sentences:
         _LOG.warning("Left out: %s", sentence)
     if count > len(sentences):
-        _LOG.warning("Left out: %s images that do not decode.", count - len(sentences))
+        _LOG.warning("Left out: %s without usable pixels.", counted(count - len(sentences), "more image"))

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.metrics.moments import check_total
 
@@ -99,11 +100,14 @@ def check_facts(facts: Facts) -> None:
         raise ScoringError(f"A score needs 2 to {_LARGEST_COUNT} images, not {facts.images}.")
     if facts.splits < 1 or facts.images < facts.splits:
         raise ScoringError(
-            f"{facts.images} images cannot be divided into {facts.splits} splits: take more images or fewer splits."
+            f"{counted(facts.images, 'image')} cannot be divided into {counted(facts.splits, 'split')}: take more "
+            "images or fewer splits."
         )
     # The largest split's Σ Σₖ pₖ log pₖ in steps of 2⁻⁴⁰ must fit int64.
     if -(-facts.images // facts.splits) * max(1.0, np.log(max(facts.classes, 1))) >= 2**22:
-        raise ScoringError(f"{facts.images} images are too many for {facts.splits} splits: take more splits.")
+        raise ScoringError(
+            f"{counted(facts.images, 'image')} are too many for {counted(facts.splits, 'split')}: take more splits."
+        )
     for size, least, what in ((facts.features, 0, "features"), (facts.classes, 0, "classes")):
         if not least <= size <= _LARGEST_SIZE:
             raise ScoringError(
@@ -112,7 +116,9 @@ def check_facts(facts: Facts) -> None:
     if facts.features == facts.classes == 0:
         raise ScoringError(f"The scorer {facts.scorer} gives neither features nor classes.")
     if not 0 <= facts.kept <= facts.images:
-        raise ScoringError(f"The features of {facts.kept} images cannot be kept of {facts.images} images.")
+        raise ScoringError(
+            f"The features of {counted(facts.kept, 'image')} cannot be kept of {counted(facts.images, 'image')}."
+        )
     if not 0 <= facts.seed < 2**32:
         raise ScoringError(f"The seed is {facts.seed}; it must lie in 0..{2**32 - 1}.")
 
@@ -146,7 +152,9 @@ def shard_range(images: int, shard: int, shards: int) -> range:
         ScoringError: there is no such shard.
     """
     if not 1 <= shard <= shards <= images:
-        raise ScoringError(f"There is no shard {shard}/{shards} of {images} images: give 1/{shards} and so on.")
+        raise ScoringError(
+            f"There is no shard {shard}/{shards} of {counted(images, 'image')}: give 1/{shards} and so on."
+        )
     return range((shard - 1) * images // shards, shard * images // shards)
 
 

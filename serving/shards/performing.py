@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ShardError
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import ImageSource
@@ -101,7 +102,7 @@ def _source(folder: WorkFolder, job: ScoreJob) -> ImageSource:
     source = open_source(wanted.reference, split=wanted.split)
     if len(source) != wanted.images:
         raise DataError(
-            f"A worker finds {len(source):,} images at {wanted.reference}, not {wanted.images:,}: give all machines "
-            "the same ones."
+            f"A worker finds {counted(len(source), 'image')} at {wanted.reference}, not {wanted.images:,}: give all "
+            "machines the same ones."
         )
     return source

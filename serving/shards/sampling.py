@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ShardError
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.sample_writers import check_output, holds_png, write_samples
@@ -45,8 +46,8 @@ def sample_in_shards(
     size = shard_size or sample_shard_size(count, batch_size)
     if size % batch_size:
         raise ShardError(
-            f"A shard of {size} images does not hold whole batches of {batch_size}, on which the last bits depend: "
-            f"take --shard-size {-(-size // batch_size) * batch_size}, or another --batch-size."
+            f"A shard of {counted(size, 'image')} does not hold whole batches of {batch_size}, on which the last "
+            f"bits depend: take --shard-size {-(-size // batch_size) * batch_size}, or another --batch-size."
         )
     plain = loaded.model.graph("generator", loaded.variant)
     cpus_own = loaded.device == "cpu" and loaded.variant is None

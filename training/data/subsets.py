@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 
 _REQUEST = re.compile(r"(?P<count>[0-9]+)(?P<each>-per-class)?")
@@ -56,7 +57,10 @@ def _labels_per_class(request: str, classes: int) -> int:
         return count
     per_class, remainder = divmod(count, max(classes, 1))
     if remainder or per_class == 0:
-        raise DataError(f"{count} labels cannot be spread evenly over {classes} classes; use a multiple of {classes}.")
+        raise DataError(
+            f"{counted(count, 'label')} cannot be spread evenly over {counted(classes, 'class')}; use a multiple of "
+            f"{classes}."
+        )
     return per_class
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.loading import load_images
@@ -49,7 +50,7 @@ class TrainingSet:
             DataError: there are fewer images or labels than the recipe needs.
         """
         if len(data) < recipe.batch_size:
-            raise DataError(f"The data has {len(data)} images, fewer than one batch of {recipe.batch_size}.")
+            raise DataError(f"The data has {counted(len(data), 'image')}, fewer than one batch of {recipe.batch_size}.")
         labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
         # Without labels there is no classifier to validate.
         count = recipe.validation_images if recipe.labels != "0" else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import TrainingError
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
@@ -37,12 +38,15 @@ def check_recipe(run: Run, before: Recipe, now: Recipe) -> None:
         )
     done = run.epochs_done()
     if now.epochs < done:
-        raise TrainingError(f"{run.path} has {done} epochs behind it, more than {now.epochs}; choose another --out.")
+        raise TrainingError(
+            f"{run.path} has {counted(done, 'epoch')} behind it, more than {now.epochs}; choose another --out."
+        )
     changed = next((at for at in range(done) if before.learning_rate_at(at) != now.learning_rate_at(at)), None)
     if changed is not None:
         raise TrainingError(
-            f"{run.path} cannot have {now.epochs} epochs: its learning rate falls towards the end of {before.epochs} "
-            f"(decay_from={before.decay_from:g}), and has since epoch {changed + 1}; train again in another --out."
+            f"{run.path} cannot have {counted(now.epochs, 'epoch')}: its learning rate falls towards the end of "
+            f"{before.epochs} (decay_from={before.decay_from:g}), and has since epoch {changed + 1}; train again in "
+            "another --out."
         )
 
 

@@ -10,6 +10,7 @@ import click
 
 from igan_zoo.commands.options import VARIANTS, force_option, keep_inputs
 from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.counts import counted
 from igan_zoo.errors import missing_extra
 
 SCORERS = ("inception", "efficientnet-lite0")
@@ -152,7 +153,7 @@ def export(
     )
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
-        click.echo(f"{result.wrong} errors of {result.total} ({result.error:.2%}), {tested}")
+        click.echo(f"{counted(result.wrong, 'error')} of {result.total} ({result.error:.2%}), {tested}")
     click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")
 
 

@@ -28,6 +28,7 @@ from igan_zoo.commands.options import (
     variant_option,
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
+from igan_zoo.counts import counted
 from igan_zoo.errors import IganZooError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def sample(
             return
         first = drawn
     size = "x".join(map(str, shape))
-    click.echo(f"{out}: {count:,} images {size}, seed {seed}, from index {start}")
+    click.echo(f"{out}: {counted(count, 'image')} {size}, seed {seed}, from index {start}")
     if picture != out:
         write_image(picture, grid(first))
         click.echo(f"{picture}: the first {len(first)}")
@@ -233,7 +234,7 @@ def evaluate(
     if as_json:
         print_json({"model": model, "variant": variant, "data": data, "split": split, **report.as_json(found)})
     else:
-        click.echo(f"{found.wrong} errors of {found.total} ({found.error:.2%})\n")
+        click.echo(f"{counted(found.wrong, 'error')} of {found.total} ({found.error:.2%})\n")
         print_table(report.class_rows(found))
         click.echo(f"\n{report.calibration_sentence(found)}")
     if out is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from igan_zoo.commands.options import token_option
+from igan_zoo.counts import counted
 
 if TYPE_CHECKING:
     from igan_zoo.hub.publishing import Plan
@@ -58,7 +59,7 @@ def _intention(plan: Plan) -> str:
     if not plan.changes:
         return "nothing to do, it holds these very files"
     made = "" if plan.exists else "to be made, "
-    return f"{made}{len(plan.written)} files to write, {len(plan.deleted)} to delete"
+    return f"{made}{counted(len(plan.written), 'file')} to write, {len(plan.deleted)} to delete"
 
 
 @click.group()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import none_usable
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.files.decoding import MAX_DECODED
 from igan_zoo.images.files.kinds import PNG
@@ -115,7 +116,7 @@ class ImageBatches:
         self._finish(position, bad)
         if useless and len(self.source) == len(self.skipped) > 0:
             first = self.skipped[0].reason
-            raise DataError(f"None of the {len(self.source)} images of {self.source.reference} can be used: {first}")
+            raise DataError(f"{none_usable(len(self.source), 'image', self.source.reference)}: {first}")
 
     def _finish(self, position: int, bad: list[Skipped]) -> None:
         self.done = position

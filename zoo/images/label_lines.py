@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.images.findings import Finding, Findings
 from igan_zoo.machine.files import open_regular
@@ -130,7 +131,7 @@ def _plain(name: str) -> str:
 
 def _line(path: Path, number: int, row: list[str], file_column: int, label_column: int, columns: int) -> LabelLine:
     if len(row) <= max(file_column, label_column):
-        raise DataError(f"Line {number} of {path} has {len(row)} columns, not {columns}.")
+        raise DataError(f"Line {number} of {path} has {counted(len(row), 'column')}, not {columns}.")
     name, label = row[file_column], row[label_column]
     if not name:
         raise DataError(f"Line {number} of {path} names no image.")

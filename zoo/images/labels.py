@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.images.findings import Finding
 from igan_zoo.images.image_names import ImageNames
@@ -61,9 +62,8 @@ def read_labels(path: Path, known: Collection[str], place: str) -> FileLabels:
         raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
     refuse_odd_classes(labels.values(), f"The labels of {path}")
     if otherwise := [(name, file) for file, name in written.items() if name != file]:
-        _LOG.info(
-            "%s: %d names are written otherwise than in %s: %s is %s.", path, len(otherwise), place, *otherwise[0]
-        )
+        many = counted(len(otherwise), "name")
+        _LOG.info("%s: %s written otherwise than in %s: %s is %s.", path, many, place, *otherwise[0])
     return FileLabels(labels, found.findings)
 
 

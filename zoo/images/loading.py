@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted, none_usable
 from igan_zoo.errors import DataError, ImageError, SmallImageError
 from igan_zoo.images.batches import decode_ahead
 from igan_zoo.images.formats.shards import ShardSource
@@ -79,13 +80,13 @@ class UsableImages:
         self._judge(small, seen)
         if not usable:
             count, reference = len(self.order), self.source.reference
-            raise DataError(f"None of the {count} images of {reference} can be used: {self.skipped[0]}")
+            raise DataError(f"{none_usable(count, 'image', reference)}: {self.skipped[0]}")
 
     def _judge(self, small: list[str], seen: int, at_least: int = 0) -> None:
         if seen >= at_least and 2 * len(small) > seen:
             raise DataError(
-                f"{len(small)} of {seen} images of {self.source.reference} are smaller than the {self.shape} wanted "
-                f"({small[0].rstrip('.')}); choose a smaller size, since images are never enlarged."
+                f"Of {counted(seen, 'image')} of {self.source.reference} {len(small):,} would have to grow to "
+                f"{self.shape} ({small[0].rstrip('.')}); choose a smaller size, since images are never enlarged."
             )
 
 
@@ -94,7 +95,7 @@ def report_skipped(skipped: Sequence[str]) -> None:
     for sentence in skipped[:_REPORTED]:
         _LOG.warning("Skipped: %s", sentence)
     if len(skipped) > _REPORTED:
-        _LOG.warning("Skipped %d images in all.", len(skipped))
+        _LOG.warning("Skipped %s in all.", counted(len(skipped), "image"))
 
 
 def load_images(
@@ -158,7 +159,7 @@ def refuse_lost_classes(
     for lost in np.setdiff1d(wanted[wanted >= 0], kept).tolist():
         name = classes[lost]
         why = next((sentence for sentence in skipped if name in sentence), skipped[0])
-        raise DataError(f"None of the {np.sum(wanted == lost)} images of the class {name} can be used: {why}")
+        raise DataError(f"{none_usable(int(np.sum(wanted == lost)), 'image', f'the class {name}')}: {why}")
 
 
 def _refuse_what_memory_cannot_hold(count: int, shape: Shape) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from igan_zoo.counts import counted
 from igan_zoo.paper import SEEDS
 from igan_zoo.reproduction.evidence import Evidence, matching, seeds_of
 from igan_zoo.reproduction.published import Row
@@ -187,7 +188,7 @@ def shortfalls(row: Row, group: Group) -> tuple[str, ...]:
     full = find_recipe(row.variants[0].recipe)
     found = []
     if group.epochs != full.epochs:
-        found.append(f"{group.epochs} of {full.epochs} epochs")
+        found.append(f"{group.epochs} of {counted(full.epochs, 'epoch')}")
     others = [one for one in group.departures if not one.startswith("epochs=")]
     if group.recipe != full.name or others:
         found.append(f"the recipe {group.recipe}" + (f" with {', '.join(others)}" if others else ""))

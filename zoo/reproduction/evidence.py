@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, IganZooError, SpecificationError
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
@@ -116,7 +117,9 @@ def _add_run(found: Found, run: Run) -> None:
     facts, log = run.facts(), run.log()
     if not run.is_finished():
         last = f", validation error {error:.2%}" if log and (error := log[-1].get("validation_error")) else ""
-        found.left_out.append(f"{run.path} is not finished: {len(log)} of {facts.recipe.epochs} epochs{last}.")
+        found.left_out.append(
+            f"{run.path} is not finished: {len(log)} of {counted(facts.recipe.epochs, 'epoch')}{last}."
+        )
         return
     evidence = Evidence(
         path=run.path,

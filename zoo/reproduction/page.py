@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from igan_zoo.counts import counted
 from igan_zoo.reproduction.cells import Cell
 from igan_zoo.reproduction.report import Report
 
@@ -163,8 +164,8 @@ def _other_groups(report: Report) -> str:
 def _mixed(report: Report) -> str:
     titles = {cell.row: cell.title for cell in report.cells}
     lines = [
-        f"- {titles[row]}: {number(one.value, report.metric)} with {one.members} models of `{recipe}`, seeds "
-        f"{', '.join(map(str, one.seeds))}."
+        f"- {titles[row]}: {number(one.value, report.metric)} with {counted(one.members, 'model')} of `{recipe}`, "
+        f"seeds {', '.join(map(str, one.seeds))}."
         for row, found in report.mixed_ensembles.items()
         for recipe, one in found.items()
         if one.value is not None
@@ -185,7 +186,7 @@ def _trainings(report: Report) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in report.trainings:
-        name = f"`{Path(one.path).name}`" + (f" ({one.members} members)" if one.members > 1 else "")
+        name = f"`{Path(one.path).name}`" + (f" ({counted(one.members, 'member')})" if one.members > 1 else "")
         error = "" if one.validation_error is None else f"{one.validation_error:.2%}"
         wrong = (
             ""
@@ -209,9 +210,7 @@ def _trainings(report: Report) -> str:
 def _made(report: Report) -> str:
     machine = report.machine
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:g} GiB of memory"
-    threads = (
-        "" if report.threads is None else f" {report.threads} thread{'' if report.threads == 1 else 's'} of PyTorch."
-    )
+    threads = "" if report.threads is None else f" {counted(report.threads, 'thread')} of PyTorch."
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     budget = f" Budget: {report.budget}." if report.budget else ""
     return (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import IganZooError, ScoringError
 from igan_zoo.export.exporter import export_run
 from igan_zoo.images.sources import open_source
@@ -110,7 +111,7 @@ def score_generators(request: Request, evidence: Sequence[Evidence]) -> Scores:
     for one, directory in subjects:
         dataset = directory.spec.dataset.id
         for judge in (judge for judge in judges if judge.dataset == dataset):
-            request.say(f"{directory.spec.name}: {request.images:,} images for {judge.network.name}")
+            request.say(f"{directory.spec.name}: {counted(request.images, 'image')} for {judge.network.name}")
             score = _score_generator(directory, judge, request)
             found.scores.append(score)
             if is_inception(judge.network.name):

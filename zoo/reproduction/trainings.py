@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import OutOfTimeError, TrainingError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.reproduction.evidence import Evidence, matching, with_subset
@@ -113,7 +114,7 @@ def train_in_order(request: Request, to_do: Sequence[Wanted]) -> Missing:
         if data is None:
             data = load_for_recipe(recipe, request.data, "train")
             deadline = None if left is None else time.monotonic() + left
-        request.say(f"{one.name}: {recipe.name}, {recipe.epochs} epochs")
+        request.say(f"{one.name}: {recipe.name}, {counted(recipe.epochs, 'epoch')}")
         options = Options(checkpoint_seconds=_CHECKPOINT_SECONDS, deadline=deadline)
         try:
             start_training(
@@ -135,7 +136,8 @@ def _out_of_time(one: Wanted, run: Run, recipe: Recipe, request: Request) -> str
     error = log[-1].get("validation_error") if log else None
     validation = "" if error is None else f", validation error {error:.2%}"
     minutes = run.seconds() / 60
-    return f"{one.name} is at {len(log)} of {recipe.epochs} epochs after {minutes:.2g} minutes{validation}; {goes_on}"
+    epochs = f"{len(log)} of {counted(recipe.epochs, 'epoch')}"
+    return f"{one.name} is at {epochs} after {minutes:.2g} min{validation}; {goes_on}"
 
 
 def reason_for(row: Row, request: Request, missing: Missing) -> str:

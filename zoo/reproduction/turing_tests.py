@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.images.pixels import Shape, write_image
 from igan_zoo.images.sources import open_source
@@ -83,7 +84,7 @@ def lines(prepared: dict[str, Any] | None, summaries: Sequence[Summary], out: Pa
         said.append(f"{prepared['images']} real and as many generated images in {out}; next: {prepared['command']}")
     said += [
         f"{condition(one)}: {1 - one.errors / one.answers:.1%} right ({1 - one.high:.1%} to {1 - one.low:.1%}) of "
-        f"{one.answers} answers"
+        f"{counted(one.answers, 'answer')}"
         for one in summaries
     ]
     return said

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.accumulator import PROBABILITY_STEPS
@@ -114,8 +115,8 @@ def check_images(count: int) -> None:
     """
     if count < FEWEST_IMAGES:
         raise ScoringError(
-            f"fid-inf draws a line through the distances of subsets, and {count} images are too few: take "
-            f"{FEWEST_IMAGES} or more."
+            f"fid-inf draws a line through the distances of subsets, for which {counted(count, 'image')} will not "
+            f"do: take {FEWEST_IMAGES} or more."
         )
 
 

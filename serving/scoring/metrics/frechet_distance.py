@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.metrics.moments import FEATURE_STEPS, feature_steps
 from igan_zoo.serving.scoring.statistics import Statistics, check_complete
@@ -49,7 +50,7 @@ def gaussian(statistics: Statistics, *, ddof: int = 1) -> Gaussian:
     check_complete(statistics)
     count = statistics.count
     if count <= ddof:
-        raise ScoringError(f"A covariance needs more than {ddof} images; {statistics.name} has {count}.")
+        raise ScoringError(f"A covariance needs more than {counted(ddof, 'image')}; {statistics.name} has {count}.")
     moments = statistics.feature_moments
     mean = moments[:-1, -1] / FEATURE_STEPS / count
     scatter = moments[:-1, :-1] / FEATURE_STEPS**2 - count * np.outer(mean, mean)

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED
@@ -138,6 +139,6 @@ def check_subset_size(subset_size: int, fewest: int) -> None:
     """
     if fewest < subset_size:
         raise ScoringError(
-            f"A kernel distance takes subsets of {subset_size} images, and a side keeps the features of {fewest}: "
-            f"score more images, or take smaller subsets with --subset-size."
+            f"A kernel distance takes subsets of {counted(subset_size, 'image')}, and a side keeps the features of "
+            f"{fewest}: score more images, or take smaller subsets with --subset-size."
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 from igan_zoo.machine.progress import Progress
 from igan_zoo.serving.scoring.metrics.moments import feature_steps
@@ -36,7 +37,7 @@ def exact_steps(generated: NDArray[np.float32], real: NDArray[np.float32], neigh
         if not 1 <= neighbours < len(features):
             raise ScoringError(
                 f"This metric looks at the {neighbours} nearest neighbors of each image, and a side keeps the "
-                f"features of {len(features)} images: score more."
+                f"features of {counted(len(features), 'image')}: score more."
             )
     made, true = feature_steps(generated), feature_steps(real)
     # Written so that NaN is refused too.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ScoringError
 
 
@@ -35,8 +36,8 @@ def _directions(features: NDArray[np.float32]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     if not lengths.all():
         raise ScoringError(
-            f"{int((lengths == 0).sum())} images have no features but 0, so that no cosine can be taken: leave these "
-            "images out, or take another scorer."
+            f"The features of {counted(int((lengths == 0).sum()), 'image')} are all 0, so that no cosine can be "
+            "taken: leave these images out, or take another scorer."
         )
     return np.asarray(wide / lengths)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from igan_zoo.counts import counted
 from igan_zoo.serving.server.errors import BodyTooLargeError, NotReadyError, ProtocolError, SlowBodyError
 from igan_zoo.serving.server.middleware.connections import Connections
 from igan_zoo.serving.server.middleware.sending import in_pieces
@@ -159,10 +160,11 @@ class LimitedBody:
     def _too_slow(self) -> SlowBodyError:
         seconds, rate = self._settings.body_timeout, self._settings.min_rate
         if not self._streamed:
-            return SlowBodyError(f"The body of the request had not come after {seconds:g} seconds.")
+            return SlowBodyError(f"The body of the request had not come after {counted(seconds, 'second')}.")
         return SlowBodyError(
-            f"The body of the request came too slowly; it must not pause for {seconds:g} seconds, bring {rate} bytes a "
-            f"second on average, and be here after {self._settings.upload_timeout:g} seconds of waiting."
+            f"The body of the request came too slowly; it must not pause for {counted(seconds, 'second')}, bring "
+            f"{rate} bytes a second on average, and be here after {counted(self._settings.upload_timeout, 'second')} "
+            "of waiting."
         )
 
     async def drain(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from weakref import WeakValueDictionary
 
+from igan_zoo.counts import counted
 from igan_zoo.serving.server.errors import QueueFullError, StorageError
 from igan_zoo.serving.server.rules import Body
 
@@ -82,7 +83,7 @@ class Slots:
             QueueFullError: the server works on as many as it may.
         """
         if self._now >= (self._for_work if works else self._most):
-            raise QueueFullError(f"The server works on {self._now} requests already; try again in a second.")
+            raise QueueFullError(f"The server works on {counted(self._now, 'request')} already; try again in a second.")
         self._now += 1
 
     def give(self) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.serving.server.errors import DeadlineError, QueueFullError
 
 Arrays = dict[str, NDArray[Any]]
@@ -129,7 +130,9 @@ class DynamicBatcher:
         """
         limits = self._limits
         if len(self._queue) >= limits.queue:
-            raise QueueFullError(f"{limits.queue} requests wait for this model already; try again in a second.")
+            raise QueueFullError(
+                f"The queue of this model, of {counted(limits.queue, 'request')}, is full; try again in a second."
+            )
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         allowed = limits.deadline if deadline is None else min(deadline, limits.deadline)
@@ -267,7 +270,9 @@ class DynamicBatcher:
         self._rows -= waiting.count
         seconds = waiting.expires - waiting.arrived
         waiting.done(
-            DeadlineError(f"The request waited {seconds:g} seconds for its turn and was given up; try again later.")
+            DeadlineError(
+                f"The request waited {counted(seconds, 'second')} for its turn and was given up; try again later."
+            )
         )
 
 

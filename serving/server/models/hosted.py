@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import IganZooError, InterfaceError, UnknownNameError
 from igan_zoo.images.pixels import Shape
 from igan_zoo.latents import latents
@@ -295,7 +296,7 @@ class HostedGraph:
         if not (_is_column(shape) if expected is _ENCODED else self.graph.takes(tuple(shape))):
             raise InterfaceError(f"{self.name} takes {name} of shape {list(expected.shape)}, not {list(shape)}.")
         if shape[0] > self.max_rows:
-            raise InterfaceError(f"A request may have {self.max_rows} images, not {shape[0]}; send several.")
+            raise InterfaceError(f"A request may have {counted(self.max_rows, 'image')}, not {shape[0]}; send several.")
 
     def _other_inputs(self, given: str) -> InterfaceError:
         names = " or ".join(f"the input {tensor.name}" for tensor in self.inputs)

@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL
 from pathlib import Path
 from typing import cast
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import IganZooError, InterfaceError
 from igan_zoo.models import store
 from igan_zoo.models.spec import Variant
@@ -35,7 +36,8 @@ async def try_to_load(path: Path, device: Device, options: LoadOptions, seconds:
             ended = await process.wait()
     except TimeoutError:
         raise InterfaceError(
-            f"{path} was not loaded within {seconds:g} seconds; give it more with --load-timeout, if it is so large."
+            f"{path} was not loaded within {counted(seconds, 'second')}; give it more with --load-timeout, if it is "
+            "so large."
         ) from None
     finally:
         if process.returncode is None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import none_usable
 from igan_zoo.errors import DataError
 from igan_zoo.serving.scoring.accumulator import Accumulator
 from igan_zoo.serving.scoring.kept_logits import KeptLogits
@@ -105,7 +106,7 @@ class RunningScore:
         images = self.images + len(self._skipped)
         if not self.images:
             reason = f": {self.left_out[0]}" if self.left_out else "."
-            raise DataError(f"None of the {images} images of {source} can be used{reason}")
+            raise DataError(f"{none_usable(images, 'image', source)}{reason}")
         facts = msgspec.structs.replace(
             self._facts, source=source, fingerprint=fingerprint, images=images, splits=splits, seed=seed
         )

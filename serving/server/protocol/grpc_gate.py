@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import IganZooError
 from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.errors import ProtocolError, QueueFullError, SlowBodyError
@@ -103,7 +104,7 @@ class Gate:
             async with asyncio.timeout(settings.body_timeout), self._app.limits.turns.taken(call.address):
                 message = await anext(messages, None)
         except TimeoutError:
-            raise SlowBodyError(f"The message had not come after {settings.body_timeout:g} seconds.") from None
+            raise SlowBodyError(f"The message had not come after {counted(settings.body_timeout, 'second')}.") from None
         if message is None:
             raise ProtocolError("The call ended without a message.")
         call.arrived()
@@ -119,7 +120,8 @@ class Gate:
                     message = await anext(messages, None)
             except TimeoutError:
                 raise SlowBodyError(
-                    f"The stream was silent for {settings.idle_timeout:g} seconds, or open for too long; open another."
+                    f"The stream was silent for {counted(settings.idle_timeout, 'second')}, or open for too long; "
+                    "open another."
                 ) from None
             if message is None:
                 return

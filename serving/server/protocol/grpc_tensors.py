@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.serving.server.errors import ProtocolError
 from igan_zoo.serving.server.models.datatypes import MOST_NUMBERS, bytes_array, check_shape, datatype_of, dtype_of
 from igan_zoo.serving.server.protocol.classification import CLASSIFICATION, class_count
@@ -45,7 +46,8 @@ def read_inputs(request: Any, check: Check = lambda *_: None) -> dict[str, NDArr
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise ProtocolError(
-            f"The request has {len(request.inputs)} inputs, but {len(raw)} raw contents; give one for each, or none."
+            f"The request has {counted(len(request.inputs), 'input')}, but {counted(len(raw), 'raw content')}; give "
+            "one for each, or none."
         )
     arrays: dict[str, NDArray[Any]] = {}
     for position, tensor in enumerate(request.inputs):

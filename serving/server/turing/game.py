@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import UnknownNameError
 from igan_zoo.serving.server.errors import AnswerError, ProtocolError
 
@@ -47,7 +48,9 @@ def choose_rounds(rounds: int, *, real: NDArray[np.int64], seed: int) -> tuple[R
     if not 1 <= rounds <= MAX_ROUNDS:
         raise ProtocolError(f"A test has 1 to {MAX_ROUNDS} rounds, not {rounds}.")
     if len(real) < (rounds + 1) // 2:
-        raise ProtocolError(f"There are only {len(real)} real images to show; take at most {2 * len(real)} rounds.")
+        raise ProtocolError(
+            f"There are only {counted(len(real), 'real image')} to show; take at most {2 * len(real)} rounds."
+        )
     generator = np.random.default_rng(seed)
     count = rounds // 2 + int(generator.integers(2)) * (rounds % 2)
     shown = [Round("real", int(index)) for index in generator.choice(real, count, replace=False)]

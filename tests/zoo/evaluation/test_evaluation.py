@@ -116,7 +116,7 @@ def test_a_folder_of_classes_is_test_data_without_a_split(igan_zoo: Cli, heldout
     code, out, _ = igan_zoo("evaluate", "mnist-ssl", "--data", heldout, "--out", tmp_path / "report")
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "1 errors of 6 (16.67%)"
+    assert lines[0] == "1 error of 6 (16.67%)"
     assert next(line for line in lines if line.startswith("4 ")).split() == ["4", "2", "1", "50.00%", "7", "(1)"]
     assert lines[-1].startswith("calibration: ")
     assert "4/seven.png,4,7," in (tmp_path / "report" / "wrong.csv").read_text()
@@ -133,4 +133,4 @@ def test_splits_mean_what_they_meant_where_there_are_some(igan_zoo: Cli, heldout
     heldout.rename(heldout.parent / "val")
     (heldout.parent / "train" / "0").mkdir(parents=True)
     (heldout.parent / "train" / "0" / "x.png").write_bytes((heldout.parent / "val" / "0" / "one.png").read_bytes())
-    assert igan_zoo("evaluate", "mnist-ssl", "--data", heldout.parent)[1].startswith("1 errors of 6 ")
+    assert igan_zoo("evaluate", "mnist-ssl", "--data", heldout.parent)[1].startswith("1 error of 6 ")

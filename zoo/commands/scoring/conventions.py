@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.counts import counted
 
 if TYPE_CHECKING:
     from igan_zoo.serving.engine import Device
@@ -67,7 +68,7 @@ def print_comparison(comparison: Comparison, network: Network, reference: str, f
 
         csv.writer(sys.stdout, lineterminator="\n").writerows(describe(comparison))
     else:
-        click.echo(f"{label} of {comparison.images:,} images of {reference}, by convention:")
+        click.echo(f"{label} of {counted(comparison.images, 'image')} of {reference}, by convention:")
         print_table(describe(comparison))
     for reason in comparison.missing:
         click.echo(reason, err=True)

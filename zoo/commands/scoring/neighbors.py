@@ -10,6 +10,7 @@ import click
 
 from igan_zoo.commands.options import SEED, device_option, force_option
 from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.counts import counted
 
 if TYPE_CHECKING:
     from igan_zoo.images.stored import ImageSource
@@ -93,7 +94,9 @@ def neighbors(
     expected = plan.facts(made, network), plan.reference_facts(true, network)
 
     def gathered(source: ImageSource, side: int) -> Statistics:
-        click.echo(f"{network.name} on {network.provider}: {len(source):,} images of {source.reference}", err=True)
+        click.echo(
+            f"{network.name} on {network.provider}: {counted(len(source), 'image')} of {source.reference}", err=True
+        )
         return plans.find_or_gather(plan, source, network, expected[side])
 
     sides = gathered(made, 0), gathered(true, 1)

@@ -12,6 +12,7 @@ from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import BATCH_SIZE, SEED, THREADS, device_option, force_option, keep_inputs
 from igan_zoo.commands.scoring.records import refuse_existing
 from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.counts import counted
 
 
 @click.command()
@@ -79,7 +80,7 @@ def rank(
     images = open_images(source, split=split, count=drawn, seed=model_seed, device=device, threads=threads)
     wanted = ranking.how_many(top, len(images))
     network = open_scorer(scorer, weights, device=device, threads=threads)
-    click.echo(f"{network.name} on {network.provider}: {len(images):,} images of {images.reference}", err=True)
+    click.echo(f"{network.name} on {network.provider}: {counted(len(images), 'image')} of {images.reference}", err=True)
     with KeptLogits(len(images), network.classes) as kept:
         skipped = keep_logits(
             kept, images, network, batch_size=batch_size, threads=threads, strict=strict, title="ranking"
@@ -89,6 +90,8 @@ def rank(
     chosen = min(wanted, len(order))
     facts = ranking.facts_of(network, images)
     ranking.write_ranking(out, images, order, chosen, facts, replace=force)
-    click.echo(f"{out}: {chosen:,} of {len(order):,} images, {order.divergences[chosen - 1]:.4f} nats and more")
+    click.echo(
+        f"{out}: {chosen:,} of {counted(len(order), 'image')}, {order.divergences[chosen - 1]:.4f} nats and more"
+    )
     click.echo(f"{facts.title} of all images, unsplit: {order.score:.4f}")
     print_seconds_since(began)

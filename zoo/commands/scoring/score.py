@@ -33,6 +33,7 @@ from igan_zoo.commands.scoring.score_options import (
     subset_option,
 )
 from igan_zoo.commands.terminal import print_seconds_since
+from igan_zoo.counts import counted
 
 
 def _shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -227,7 +228,7 @@ def score(
         options=options,
     )
     if shard is not None:
-        click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {scores.images:,} images")
+        click.echo(f"{out}: shard {shard[0]}/{shard[1]}, {counted(scores.images, 'image')}")
     elif scores.records:
         print_records(scores.records, form, out)
     print_seconds_since(began)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 
 
@@ -60,4 +61,6 @@ def prepare(
         raise DataError(f"Interrupted; run the same command again to continue in {out}.") from None
     labeled = int((data.labels >= 0).sum())
     left_out = f", {len(data.skipped):,} skipped" if data.skipped else ""
-    click.echo(f"{out}: {len(data):,} images, {labeled:,} labeled, {len(data.classes)} classes{left_out}")
+    click.echo(
+        f"{out}: {counted(len(data), 'image')}, {labeled:,} labeled, {counted(len(data.classes), 'class')}{left_out}"
+    )

@@ -13,6 +13,7 @@ import click
 from igan_zoo.commands.completion import MODEL
 from igan_zoo.commands.options import announce, device_option, force_option, json_option, keep_inputs
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ModelDirectoryError, OutputError, missing_extra
 
 if TYPE_CHECKING:
@@ -153,5 +154,5 @@ def _print(picks: Sequence[Pick], suspicions: Sequence[Suspicion], out: Path) ->
         click.echo()
         doubtful = [(one.file, one.label, f"{one.predicted} {one.probability:.4f}") for one in suspicions]
         print_table([("file", "suspicious label", "class and probability"), *doubtful])
-    click.echo(f"\n{out / 'labels.csv'}: {len(picks)} photos to label, shown in {out / 'sheet.png'}")
-    click.echo(f"{out / 'suspicious.csv'}: {len(suspicions)} labels to look at again")
+    click.echo(f"\n{out / 'labels.csv'}: {counted(len(picks), 'photo')} to label, shown in {out / 'sheet.png'}")
+    click.echo(f"{out / 'suspicious.csv'}: {counted(len(suspicions), 'label')} to look at again")

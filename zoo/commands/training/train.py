@@ -12,6 +12,7 @@ import click
 from igan_zoo.commands.completion import RECIPE
 from igan_zoo.commands.options import THREADS, Seconds, device_option, json_option, keep_inputs
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
+from igan_zoo.counts import counted
 from igan_zoo.errors import TrainingError, missing_extra
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def train(
     elif os.environ.get("RANK", "0") == "0":
         recipe = run.facts().recipe
         click.echo(
-            f"{run.path}: {recipe.epochs} epochs done; next: igan-zoo export {run.path} --out models/{recipe.name}"
+            f"{run.path}: {counted(recipe.epochs, 'epoch')} done; next: igan-zoo export {run.path} --out "
+            f"models/{recipe.name}"
         )
 
 
@@ -212,17 +214,17 @@ def _look_ahead(request: TrainRequest | FeatureRequest, options: TrainOptions, d
 
         photos, seconds = estimate_on_features(request)
         rate = f", where features take a second for {photos:,.3g} photos"
-    click.echo(f"about {max(1, round(seconds / 60)):,} minutes on this machine{rate}", err=True)
+    click.echo(f"about {counted(max(1, round(seconds / 60)), 'minute')} on this machine{rate}", err=True)
 
 
 def _report(result: FeatureResult) -> None:
     """Prints the validation errors of the game and of logistic regression, and which of the two answers."""
     if result.game_errors is None or result.linear_errors is None:
-        click.echo(f"{result.labeled} labels, none left to validate with; kept: {result.kept}")
+        click.echo(f"{counted(result.labeled, 'label')}, none left to validate with; kept: {result.kept}")
         return
     total = result.validation
     for name, wrong in (("game", result.game_errors), ("logistic regression", result.linear_errors)):
-        click.echo(f"{name}: {wrong} errors of {total} validation photos ({wrong / total:.2%})")
+        click.echo(f"{name}: {counted(wrong, 'error')} of {counted(total, 'validation photo')} ({wrong / total:.2%})")
     if result.linear_errors < result.game_errors:
         click.echo("the game does not win here")
     click.echo(f"kept: {result.kept}")

@@ -228,7 +228,7 @@ def _refuse_large(image: ImageFile, kind: str, name: str, shape: Shape, *, in_sc
 
 def _coefficients(image: ImageFile) -> float:
     """Returns about how many coefficients a JPEG has: those of a color that is stored smaller are fewer."""
-    sizes = [across * down for _, across, down, _ in getattr(image, "layer", ())]
+    sizes: list[int] = [across * down for _, across, down, _ in getattr(image, "layer", ())]
     return image.width * image.height * sum(sizes) / max(sizes, default=1)
 
 

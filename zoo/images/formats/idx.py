@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.images.memory import MemorySource
 from igan_zoo.images.pixels import MAX_PIXELS
@@ -73,7 +74,9 @@ def open_idx(path: Path, *, labeled: bool = False) -> MemorySource:
         return MemorySource(images[..., None], str(path), [path])
     values = _read(beside, 1)
     if len(values) != len(images):
-        raise DataError(f"{beside} has {len(values)} labels, but {path.name} has {len(images)} images.")
+        raise DataError(
+            f"{beside} has {counted(len(values), 'label')}, but {path.name} has {counted(len(images), 'image')}."
+        )
     known = np.unique(values)
     labels = np.searchsorted(known, values)
     return MemorySource(images[..., None], str(path), [path], labels, tuple(map(str, known.tolist())))

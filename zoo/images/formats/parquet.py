@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ImageError, MissingExtraError, first_line, pip_install
 from igan_zoo.images.files.decoding import MAX_ENCODED_BYTES
 from igan_zoo.images.formats.parquet_pages import check_pages
@@ -133,7 +134,9 @@ class ParquetSource(LabeledSource):
         for index, value in enumerate(values, start=self._starts[number]):
             if value not in known:
                 count = len(self.classes)
-                raise DataError(f"{self.name(index)} has the label {value}, but there are {count} classes.")
+                raise DataError(
+                    f"{self.name(index)} has the label {value}, but the data has {counted(count, 'class')}."
+                )
         return [known[value] for value in values]
 
     def _row(self, index: int) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import ChecksumError, DataError
 from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.memory import MemorySource
@@ -185,14 +186,16 @@ def open_shards(path: Path, split: str | None = None) -> ShardSource:
         labels.append(_open_array(path / shard.labels, (shard.count,), np.int64))
     joined = np.concatenate(labels)
     if not -1 <= joined.min() <= joined.max() < len(manifest.classes):
-        raise DataError(f"{path} has labels that are none of its {len(manifest.classes)} classes; prepare it again.")
+        raise DataError(f"{path} has labels outside its {counted(len(manifest.classes), 'class')}; prepare it again.")
     return ShardSource(path, manifest, ShardedImages(parts), joined)
 
 
 def _read_complete(path: Path) -> Manifest:
     manifest = read_manifest(path)
     if not manifest.complete or not manifest.shards:
-        raise DataError(f"{path} holds only {manifest.count} images so far; the same igan-zoo prepare continues it.")
+        raise DataError(
+            f"{path} holds only {counted(manifest.count, 'image')} so far; the same igan-zoo prepare continues it."
+        )
     return manifest
 
 

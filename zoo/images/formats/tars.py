@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from igan_zoo.counts import counted
 from igan_zoo.errors import DataError, ImageError
 from igan_zoo.images.files.decoding import MAX_ENCODED_BYTES
 from igan_zoo.images.files.kinds import compression_of, is_image_name
@@ -97,4 +98,4 @@ def _read_headers(path: Path, file: IO[bytes], number: int, prefix: str, members
         if len(end) < tarfile.BLOCKSIZE or any(end):
             # The module takes the first header that is none for the end.
             kind = "damaged" if any(end) else "cut off"
-            raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {count} images.")
+            raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {counted(count, 'image')}.")

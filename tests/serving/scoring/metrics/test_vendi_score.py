@@ -24,5 +24,5 @@ def test_it_counts_different_images() -> None:
 
 
 def test_images_without_a_direction_are_refused() -> None:
-    with pytest.raises(ScoringError, match=r"^1 images have no features but 0"):
+    with pytest.raises(ScoringError, match=r"^The features of 1 image are all 0"):
         vendi_score(np.array([[1, 0], [0, 0]], np.float32))

@@ -83,7 +83,7 @@ def test_what_cannot_be_scored_is_said(network: Network) -> None:
         with pytest.raises(DataError, match="None of the 0 images of the upload can be used"):
             score.records("the upload", "", splits=10, seed=1)
         score.skip(0, "x.png is not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image.")
-        with pytest.raises(DataError, match=r"None of the 1 images of the upload can be used: x\.png is not"):
+        with pytest.raises(DataError, match=r"The only image of the upload cannot be used: x\.png is not"):
             score.records("the upload", "", splits=10, seed=1)
         score.add(np.arange(1, 4), logits(3))
         with pytest.raises(ScoringError, match="4 images cannot be divided into 10 splits"):

@@ -160,12 +160,12 @@ def test_a_full_queue_and_a_deadline_have_codes_of_their_own() -> None:
             await asyncio.sleep(0.2)
             assert await refused(call("ModelInfer", infer_request())) == (
                 "RESOURCE_EXHAUSTED",
-                "1 requests wait for this model already; try again in a second.",
+                "The queue of this model, of 1 request, is full; try again in a second.",
             )
             # The second has waited too long by now.
             code, sentence = await refused(waiting)
             assert code == "DEADLINE_EXCEEDED"
-            assert "seconds for its turn" in sentence
+            assert "1 second for its turn" in sentence
             hold.set()
             assert (await running).outputs[0].name == "images"
 
@@ -354,7 +354,7 @@ def too_many() -> Any:
         (wrong(shape=(0, 2**62)), "is not a valid shape"),
         (twice(), "The input x is given twice."),
         (both(), "both contents and raw contents"),
-        (too_many(), "1 inputs, but 2 raw contents"),
+        (too_many(), "1 input, but 2 raw contents"),
     ],
 )
 def test_tensors_that_are_none_are_refused_in_one_sentence(request_: Any, sentence: str) -> None:

@@ -76,7 +76,7 @@ def test_a_scorer_is_told_the_size_of_images_by_their_rows(
         ([SEVEN, {"images": IMAGES[0].tolist()}], "Every instance must be a row of images"),
         ([SEVEN, 1], "Expected `object`, got `int`"),
         ([{"b64": "bm8gaW1hZ2U="}], "Image 0 of image_bytes is not a PNG"),
-        ([SEVEN] * 5000, "A request may have 4096 images, not 5000; send several."),
+        ([SEVEN] * 5000, "A request may have 4,096 images, not 5000; send several."),
     ],
 )
 def test_what_is_no_prediction_is_one_sentence(instances: Any, sentence: str, client: TestClient) -> None:

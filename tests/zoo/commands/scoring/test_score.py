@@ -352,7 +352,7 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
     [
         (["--n", 9], "9 images cannot be divided into 10 splits", 1),
         (["--n", 1, "--splits", 1], "needs 2 to", 1),
-        (["--n", 91], "There are 90 images and not 91", 1),
+        (["--n", 91], "The source has 90 images and not 91", 1),
         (["--metric", "fid"], "name them with --reference", 2),
         (
             ["--metric", "is", "--reference", "x.npz"],

@@ -205,6 +205,6 @@ def test_what_cannot_be_extrapolated_is_said_before_any_image_is_scored(
     igan_zoo: Cli, scorer: Path, sets: tuple[Path, Path], unscored: None
 ) -> None:
     few = igan_zoo("score", *sets, "--scorer", scorer, "--metric", "fid-inf", "--n", 19)
-    assert "19 images are too few: take 20 or more" in sentence(few)
+    assert "19 images will not do: take 20 or more" in sentence(few)
     split = igan_zoo("score", sets[0], "--scorer", scorer, "--metric", "is-inf", "--splits", 2)
     assert "take more splits" in sentence(split)

@@ -72,7 +72,7 @@ def test_the_folder_has_a_sheet_labels_to_fill_in_and_suspicious_ones(
         assert sheet.size == (3 * 212, 250)
         # The photo itself, above its captions.
         assert np.abs(np.array(sheet.getpixel((106, 106))) - DOUBTFUL[0]).max() <= 3
-    for text in ("unlabeled/0.png", "red 0.5", "blue/wrong.png", "3 photos to label", "1 labels to look at again"):
+    for text in ("unlabeled/0.png", "red 0.5", "blue/wrong.png", "3 photos to label", "1 label to look at again"):
         assert text in printed
 
 
