@@ -144,17 +144,24 @@ def test_a_model_is_exchanged_under_load_and_nobody_notices(tmp_path: Path) -> N
             assert set(client.answers) == {200}
 
 
+def wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + 20
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < deadline:
+            socket.create_connection(("127.0.0.1", port), timeout=20).close()
+            time.sleep(0.05)
+
+
 def test_after_sigterm_what_was_begun_is_finished_and_nothing_new_is_taken() -> None:
     with served(MODEL) as (process, port):
         body = request(0)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as begun:
-            begun.sendall(head + body[:10])
-            time.sleep(0.2)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as begun:
+            begun.sendall(head.encode())
+            assert begun.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            begun.sendall(body[:10])
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.6)
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            wait_until_refused(port)
             begun.sendall(body[10:])
             assert begun.recv(100).startswith(b"HTTP/1.1 200")
         assert process.wait(20) == 0

@@ -66,6 +66,6 @@ def test_the_page_is_served_at_the_printed_address(tmp_path: Path) -> None:
             assert json.load(answer)["rounds"] == 8
     finally:
         process.send_signal(signal.SIGTERM)
-        _out, err = process.communicate(timeout=30)
+        _out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert str(tmp_path / "answers.jsonl") in err

@@ -59,7 +59,7 @@ def node(script: str, *arguments: object) -> str:
     path.write_text(script)
     try:
         command = ["node", path, *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     finally:
         path.unlink()
     assert result.returncode == 0, result.stderr
@@ -109,16 +109,18 @@ def olah(standin: StandIn, tmp_path: Path) -> Iterator[str]:
     command = [str(program), *(str(part) for option in options.items() for part in option)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(300):
+        deadline = time.monotonic() + 120
+        while True:
             try:
-                urllib.request.urlopen(f"http://{here}/", timeout=1).close()
+                urllib.request.urlopen(f"http://{here}/", timeout=20).close()
                 break
             except OSError:
+                assert time.monotonic() < deadline
                 time.sleep(0.1)
         yield f"http://{here}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_a_mirror_in_between_serves_the_same_bytes_and_asks_for_large_files_once(

@@ -119,9 +119,9 @@ def test_a_bad_request_behind_a_good_one_ends_the_connection(port: int) -> None:
 @pytest.mark.parametrize("crumbs", [b"", b"\r\n"])
 def test_a_connection_without_requests_ends_whatever_crumbs_come(crumbs: bytes, port: int) -> None:
     with connected(port) as connection:
+        began = time.monotonic()
         connection.sendall(LIVE)
         assert read_answer(connection).status == 200
-        began = time.monotonic()
         time.sleep(0.2)
         connection.sendall(crumbs)
         connection.settimeout(8)

@@ -90,20 +90,26 @@ async def refused(call: Awaitable[Any]) -> tuple[str, str]:
 
 
 @contextmanager
-def slow(repository: Repository) -> Iterator[threading.Event]:
-    """Holds the generator until the event is set."""
-    engine, hold = repository.graph(GENERATOR).engine, threading.Event()
+def slow(repository: Repository) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Holds the generator, which sets the first event when it has begun, until the second is set."""
+    engine, begun, hold = repository.graph(GENERATOR).engine, threading.Event(), threading.Event()
     plain = engine.run
 
     def run(*arguments: Any) -> Any:
+        begun.set()
         hold.wait(30)
         return plain(*arguments)
 
     engine.run = run  # type: ignore[method-assign]
     try:
-        yield hold
+        yield begun, hold
     finally:
         hold.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
 
 
 def test_images_are_those_of_the_engine_and_wrong_requests_are_told_why() -> None:
@@ -151,32 +157,43 @@ def test_tokens_stand_in_the_metadata() -> None:
     assert "adm1n" not in log.getvalue()
 
 
-def test_a_full_queue_and_a_deadline_have_codes_of_their_own() -> None:
+def test_a_full_queue_has_a_code_of_its_own() -> None:
     async def work(call: Call, repository: Repository, _: GrpcServer) -> None:
-        with slow(repository) as hold:
+        with slow(repository) as (begun, hold):
             running = asyncio.ensure_future(call("ModelInfer", infer_request()))
-            await asyncio.sleep(0.2)
+            await until(begun.is_set)
             waiting = asyncio.ensure_future(call("ModelInfer", infer_request()))
-            await asyncio.sleep(0.2)
+            await until(lambda: repository.graph(GENERATOR).batcher.depth == 1)
             assert await refused(call("ModelInfer", infer_request())) == (
                 "RESOURCE_EXHAUSTED",
                 "The queue of this model, of 1 request, is full; try again in a second.",
             )
-            # The second has waited too long by now.
-            code, sentence = await refused(waiting)
+            hold.set()
+            for answer in (running, waiting):
+                assert (await answer).outputs[0].name == "images"
+
+    exchange(work, queue=1)
+
+
+def test_a_deadline_has_a_code_of_its_own() -> None:
+    async def work(call: Call, repository: Repository, _: GrpcServer) -> None:
+        with slow(repository) as (begun, hold):
+            running = asyncio.ensure_future(call("ModelInfer", infer_request()))
+            await until(begun.is_set)
+            code, sentence = await refused(call("ModelInfer", infer_request()))
             assert code == "DEADLINE_EXCEEDED"
             assert "1 second for its turn" in sentence
             hold.set()
             assert (await running).outputs[0].name == "images"
 
-    exchange(work, queue=1, deadline=1.0)
+    exchange(work, deadline=1.0)
 
 
 def test_a_call_waits_no_longer_than_its_own_deadline_or_timeout() -> None:
     async def work(call: Call, repository: Repository, _: GrpcServer) -> None:
-        with slow(repository):
+        with slow(repository) as (begun, _):
             running = asyncio.ensure_future(call("ModelInfer", infer_request()))
-            await asyncio.sleep(0.2)
+            await until(begun.is_set)
             request = infer_request()
             request.parameters["timeout"].int64_param = 100_000
             assert (await refused(call("ModelInfer", request)))[0] == "DEADLINE_EXCEEDED"
@@ -200,9 +217,9 @@ def test_messages_beyond_the_limit_are_refused_compressed_ones_too() -> None:
 
 def test_a_stopping_server_answers_what_it_accepted_and_refuses_the_rest() -> None:
     async def work(call: Call, repository: Repository, server: GrpcServer) -> None:
-        with slow(repository) as hold:
+        with slow(repository) as (begun, hold):
             accepted = asyncio.ensure_future(call("ModelInfer", infer_request()))
-            await asyncio.sleep(0.2)
+            await until(begun.is_set)
             repository.stopping = True
             assert (await refused(call("ModelInfer", infer_request())))[0] == "UNAVAILABLE"
             assert not (await call("ServerReady")).ready
