@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -13,6 +17,7 @@ from igan_zoo.export.scorers.convolutions import Convolution
 from igan_zoo.serving.scorers.layers import convolution, pillow_resize
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scorers.weights import Weights
+from tests.environments import python_of
 from tests.export.calibrated import calibrate
 
 
@@ -46,15 +51,42 @@ def test_folding_is_exact_before_rounding(
     np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], expected, atol=2e-6)
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (299, 299), (500, 375), (40, 600), (1, 3)])
-def test_clean_resize_is_pillows_of_floats(height: int, width: int) -> None:
-    """What clean-fid does with each channel. With positions in float32, black and white pixels are off by 0.0105."""
-    pixels = np.random.default_rng(0).integers(0, 2, (height, width, 3), np.uint8) * np.uint8(255)
+SIZES = [(32, 32), (299, 299), (500, 375), (40, 600), (1, 3)]
+
+
+def black_and_white(height: int, width: int) -> NDArray[np.uint8]:
+    """With positions in float32 such pixels are off by 0.0105."""
+    return np.random.default_rng(0).integers(0, 2, (height, width, 3), np.uint8) * np.uint8(255)
+
+
+def resized_cleanly(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     graph = OnnxGraph()
     images = graph.input("images", np.uint8, ["N", "H", "W", 3])
     small = pillow_resize(graph, images, graph.constant([299, 299]), cubic=True, rounded=False)
     graph.output("small", small, ["N", 3, 299, 299])
     session = onnxruntime.InferenceSession(graph.to_bytes({}), providers=["CPUExecutionProvider"])
+    answer: NDArray[np.float32] = session.run(None, {"images": pixels[None]})[0][0]
+    return answer
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_clean_resize_is_pillows_of_floats(height: int, width: int) -> None:
+    pixels = black_and_white(height, width)
     channels = [Image.fromarray(pixels[..., channel].astype(np.float32)) for channel in range(3)]
     expected = [np.asarray(channel.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255) for channel in channels]
-    np.testing.assert_allclose(session.run(None, {"images": pixels[None]})[0][0], expected, atol=2e-2)
+    np.testing.assert_allclose(resized_cleanly(pixels), expected, atol=2e-2)
+
+
+def test_clean_resize_is_that_of_clean_fid(tmp_path: Path) -> None:
+    images = {f"{height}x{width}": black_and_white(height, width) for height, width in SIZES}
+    np.savez(tmp_path / "images.npz", **images)
+    script = """
+import numpy
+from cleanfid.resize import build_resizer
+resize = build_resizer("clean")
+numpy.savez("resized.npz", **{name: resize(image) for name, image in numpy.load("images.npz").items()})
+"""
+    subprocess.run([python_of("oracle"), "-W", "ignore", "-c", script], cwd=tmp_path, check=True)
+    with np.load(tmp_path / "resized.npz") as resized:
+        for name, image in images.items():
+            np.testing.assert_allclose(resized_cleanly(image), resized[name].transpose(2, 0, 1), atol=2e-2)
