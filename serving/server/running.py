@@ -67,14 +67,16 @@ def serve(
         repository, settings, host=host, grpc_port=grpc_port, log=log, channel=Channel(), loaded=None
     )
     listener = listen(host, port)
+    bound = listener.getsockname()[1]
+    run(app, companion, listener, lambda grpc: announce_all(announce, host, bound, grpc), log)
+
+
+def announce_all(announce: Callable[[str], None], host: str, port: int, grpc_port: int | None) -> None:
+    """Tells ``announce`` the addresses at which a server answers over gRPC, if it does, and over HTTP."""
     place = f"[{host}]" if ":" in host else host
-
-    def announce_all(bound: int | None) -> None:
-        if bound is not None:
-            announce(f"grpc://{place}:{bound}")
-        announce(f"http://{place}:{listener.getsockname()[1]}")
-
-    run(app, companion, listener, announce_all, log)
+    if grpc_port is not None:
+        announce(f"grpc://{place}:{grpc_port}")
+    announce(f"http://{place}:{port}")
 
 
 def prepare(

@@ -61,21 +61,16 @@ def serve_together(
     Raises:
         IganZooError: a port cannot be had, a model cannot be loaded, or a process was killed.
     """
+    from igan_zoo.serving.server.running import announce_all
+
     if not (hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "AF_UNIX")):
         raise IganZooError("This system lets no several processes share a port; leave out --workers.")
     listeners = _shared(host, port, settings.workers)
-    place = f"[{host}]" if ":" in host else host
-    addresses = [f"http://{place}:{listeners[0].getsockname()[1]}"]
+    bound = listeners[0].getsockname()[1]
     # Bound but not listening, it keeps the port for the processes.
     kept = None if grpc_port is None else _shared(host, grpc_port, 1)[0]
     if kept is not None:
         grpc_port = kept.getsockname()[1]
-        addresses.insert(0, f"grpc://{place}:{grpc_port}")
-
-    def announce_all() -> None:
-        for address in addresses:
-            announce(address)
-
     with tempfile.TemporaryDirectory(prefix="igan-zoo-") as folder:
         sockets = [Path(folder) / str(index) for index in range(settings.workers)]
         started = [
@@ -83,7 +78,7 @@ def serve_together(
             for index, listener in enumerate(listeners)
         ]
         with _ending_together(started) as asked_to_end:
-            failure = _watch(started, announce_all)
+            failure = _watch(started, lambda: announce_all(announce, host, bound, grpc_port))
             failure = "" if asked_to_end.is_set() else failure
     if kept is not None:
         kept.close()
