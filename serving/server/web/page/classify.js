@@ -35,7 +35,7 @@ export function close() {
   video.srcObject?.getTracks().forEach((track) => track.stop());
   video.srcObject = null;
   video.hidden = true;
-  byId('classify-camera').textContent = 'Use the camera';
+  byId('classify-camera').textContent = 'Camera';
 }
 
 /** Makes the controls work; `models` gives the models of the server, `chose` is told which was chosen. */

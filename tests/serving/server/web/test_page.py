@@ -383,7 +383,7 @@ def test_a_picture_is_taken_with_the_camera(browser: Browser, server: RunningSer
         page.wait_for_selector(".bars")
         assert text(page, "#classify-answer dt >> nth=0") == "7"
         assert page.is_hidden("#classify-video")
-        assert text(page, "#classify-camera") == "Use the camera"
+        assert text(page, "#classify-camera") == "Camera"
         assert visit.complaints == []
 
 
@@ -391,7 +391,7 @@ def test_a_camera_that_may_not_be_used_is_an_error_in_the_page(visit: Visit) -> 
     page = visit.open("classify")
     page.click("#classify-camera")
     page.wait_for_selector("[role=alert]:has-text('the camera cannot be used, or may not be')")
-    assert text(page, "#classify-camera") == "Use the camera"
+    assert text(page, "#classify-camera") == "Camera"
 
 
 def test_what_is_no_image_is_refused_in_the_page(visit: Visit) -> None:
