@@ -300,7 +300,9 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     if image[2] not in (1, 3) or any(isinstance(size, int) and not 1 <= size <= MAX_PIXELS for size in image[:2]):
         raise InterfaceError(f"The {role} has images [H, W, C] of {list(image)}; C is 1 or 3.")
     if any(isinstance(size, int) for size in free):
-        raise InterfaceError(f"The {role} takes images of one size only, not of any: {['N', *taken]}.")
+        raise InterfaceError(
+            f"The {role} takes images of one size only, {['N', *taken]}: export it with the resize inside."
+        )
     sizes = {name: tuple(size if isinstance(size, int) else -1 for size in shape) for name, shape in outputs.items()}
     if "probabilities" in sizes:
         # There are as many as logits, whether the file says so or not.

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,9 @@ def read_labels(path: Path, known: Collection[str], place: str) -> FileLabels:
     if not labels:
         raise DataError(f"{path} has no labels; give a line with file and label for each labeled image.")
     refuse_odd_classes(labels.values(), f"The labels of {path}")
-    if otherwise := [(name, file) for file, name in written.items() if name != file]:
+    # Letters of the same look, composed or not, are nothing that a reader could see.
+    composed = [(normalize("NFC", name), normalize("NFC", file)) for file, name in written.items()]
+    if otherwise := [(name, file) for name, file in composed if name != file]:
         many = counted(len(otherwise), "name")
         _LOG.info("%s: %s written otherwise than in %s: %s is %s.", path, many, place, *otherwise[0])
     return FileLabels(labels, found.findings)

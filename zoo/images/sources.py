@@ -107,7 +107,13 @@ def names_several(images: GivenImages) -> bool:
 
 
 def _is_archive(image: Any) -> bool:
-    return isinstance(image, str | PathLike) and Path(image).is_file() and Path(image).name.lower().endswith(_ARCHIVES)
+    """Returns whether an image stands for an archive, a file of arrays, or a folder of archives without images."""
+    if not isinstance(image, str | PathLike):
+        return False
+    path = Path(image)
+    if path.is_dir():
+        return any(shard_names(path, suffix) for suffix in (".tar", ".parquet")) and not image_files(path)
+    return path.is_file() and path.name.lower().endswith(_ARCHIVES)
 
 
 def is_local(reference: str) -> bool:

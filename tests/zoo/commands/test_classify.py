@@ -112,6 +112,11 @@ def test_a_folder_is_counted_before_work(igan_zoo: Cli, tmp_path: Path) -> None:
         "Passed over: 1 .nef image of a format that is not read (raw.nef)",
     ]
     assert len(igan_zoo("classify", "mnist-ssl", DIGITS / "7.png", DIGITS / "4.png")[2].splitlines()) == 2
+    (tmp_path / "shards").mkdir()
+    shutil.copy(tmp_path / "digits.tar", tmp_path / "shards" / "00000.tar")
+    _, out, errors = igan_zoo("classify", "mnist-ssl", tmp_path / "shards", "--csv")
+    assert "4.png,4," in out.splitlines()[1]
+    assert f"{tmp_path / 'shards'}: 1 image\n" in errors
     (photos / "7.png").unlink()
     code, _, errors = igan_zoo("classify", "mnist-ssl", photos)
     assert code == 1

@@ -159,8 +159,6 @@ def _choose(path: Path, archive: zipfile.ZipFile, split: str | None) -> str:
     keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if _IMAGES in keys:
         return _IMAGES
-    if any(names <= set(keys) for names in _STATISTICS):
-        raise DataError(f"{path} holds the statistics of images ({', '.join(keys)}), and no images.")
     found = {}
     for key in keys:
         try:
@@ -176,6 +174,8 @@ def _choose(path: Path, archive: zipfile.ZipFile, split: str | None) -> str:
         chosen = choose_split(str(path), found.values(), split)
         return next(key for key, word in found.items() if word == chosen)
     listed = ", ".join(found or keys) or "nothing"
+    if not found and any(names <= set(keys) for names in _STATISTICS):
+        raise DataError(f"{path} holds the statistics of images ({', '.join(keys)}), and no images.")
     if found:
         raise DataError(f"{path} has several arrays of images ({listed}); keep one, or call it images.")
     raise DataError(f"{path} has no array of images, uint8 [N, H, W, C] or [N, H, W], but {listed}; call it images.")
