@@ -1,4 +1,4 @@
-"""``make web`` brings the browser's onnxruntime whole, or not at all."""
+"""What the Makefile does where a step fails."""
 
 from __future__ import annotations
 
@@ -56,3 +56,26 @@ def test_the_runtime_for_browsers_is_there_whole_or_not_at_all(tmp_path: Path, w
     found = sorted(path.name for path in vendor.iterdir()) if vendor.exists() else []
     assert len(found) == (4 if works else 0)
     assert not works or set(FILES) < set(found)
+
+
+@pytest.mark.parametrize(
+    ("here", "installs", "said"),
+    [
+        (["node", "npm", "chromium", "strace"], False, ""),
+        (["node", "npm", "google-chrome", "strace"], False, ""),
+        (["node", "npm", "strace"], True, ""),
+        (["node", "npm", "strace"], False, "install them as root: apt-get install chromium strace."),
+        (["node", "npm", "chromium"], False, "install them as root: apt-get install chromium strace."),
+        (["chromium", "strace"], True, "node and npm are not here"),
+    ],
+)
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_program_that_cannot_be_had_is_an_error(tmp_path: Path, here: list[str], installs: bool, said: str) -> None:
+    for name in here:
+        executable(tmp_path / "bin" / name, "")
+    executable(tmp_path / "bin" / "apt-get", "exit 0" if installs else "exit 1")
+    command = [str(shutil.which("make")), "programs"]
+    environment = {**os.environ, "PATH": str(tmp_path / "bin")}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (done.returncode == 0) == (said == ""), done.stderr
+    assert said in done.stdout + done.stderr

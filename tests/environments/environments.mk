@@ -34,8 +34,9 @@ $(ENVIRONMENTS)/node/.installed: $(LISTS)/node/package.json $(LISTS)/node/packag
 
 # Debian's, where they are not here by another way.
 programs:
-	@command -v node npm
-	@{ command -v chromium || command -v google-chrome; } && command -v strace || { apt-get update --quiet && \
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "node and npm are not here: install Node.js 20 or newer."; exit 1; }
+	@{ command -v chromium || command -v google-chrome; } >/dev/null && command -v strace >/dev/null || { apt-get update --quiet && \
 		apt-get install --quiet --yes --no-install-recommends chromium strace; } || \
 		{ echo "Chromium and strace are not here; install them as root: apt-get install chromium strace."; exit 1; }
 
