@@ -163,7 +163,8 @@ def estimate(request: TrainRequest, options: TrainOptions) -> float:
     """
     recipe = request.recipe
     labels_file, strict = request.labels_file, options.strict
-    data = load_for_recipe(recipe, request.source, "train", labels_file=labels_file, strict=strict)
+    check = partial(_check_labels, recipe, request.source)
+    data = load_for_recipe(recipe, request.source, "train", labels_file=labels_file, strict=strict, check=check)
     choices = [options.threads] if options.threads else thread_choices()
     seconds = min(seconds_per_step(recipe, data, choices).values())
     return (options.ensemble or 1) * estimated_seconds(recipe, len(data), seconds)

@@ -166,7 +166,9 @@ def saved_reference(name: str) -> Reference | None:
     if path.suffix == ".safetensors":
         return Reference(name, statistics=load_statistics(path))
     if path.suffix == ".npz" and holds_gaussian(path):
-        return Reference(name, gaussian=load_gaussian(path))
+        gaussian = load_gaussian(path)
+        _LOG.info("%s is taken for its mean and covariance, whatever images are beside them.", name)
+        return Reference(name, gaussian=gaussian)
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from igan_zoo.training import start, timing
 from igan_zoo.training.data.training_set import load_for_recipe
@@ -43,7 +44,9 @@ def test_timing_leaves_random_numbers_and_threads_as_they_were(
     assert timing.estimated_seconds(recipe, 300, 0.5) == recipe.epochs * 15 * 0.5
 
 
-def test_a_dry_run_says_what_the_data_is_and_how_long_it_takes(igan_zoo: Cli, data_directory: Path) -> None:
+def test_a_dry_run_says_what_the_data_is_and_how_long_it_takes(
+    igan_zoo: Cli, data_directory: Path, tmp_path: Path
+) -> None:
     settings = [argument for setting in TINY for argument in ("--set", setting)]
     dry = ("train", "mnist-ssl-softplus", "--labels", 20, *settings, "--threads", 1, "--dry-run")
     code, out, errors = igan_zoo(*dry, "--data", data_directory)
@@ -52,5 +55,9 @@ def test_a_dry_run_says_what_the_data_is_and_how_long_it_takes(igan_zoo: Cli, da
     assert "on this machine" in errors
     code, _, errors = igan_zoo(*dry, "--data", "photoz")
     assert (code, "There are no images at photoz" in errors) == (1, True)
+    for number in range(30):
+        Image.new("L", (28, 28), number).save(tmp_path / f"{number}.png")
+    code, _, errors = igan_zoo(*dry, "--data", tmp_path)
+    assert (code, f"{tmp_path} has no labels" in errors) == (1, True), "as the training would say"
     code, _, errors = igan_zoo(*dry)
     assert (code, errors) == (0, "ylecun/mnist: on the Hub, and not looked at\n")

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from igan_zoo.errors import ScoringError
 from igan_zoo.serving.scoring.metrics.frechet_distance import frechet_distance, gaussian
+from igan_zoo.serving.scoring.plan import saved_reference
 from igan_zoo.serving.scoring.statistics import merge
 from igan_zoo.serving.scoring.statistics_file import (
     load_gaussian,
@@ -105,6 +106,19 @@ def test_a_gaussian_file_is_what_pytorch_fid_reads_and_comes_back(tmp_path: Path
         np.testing.assert_allclose(file["mu"], FEATURES.astype(np.float64).mean(axis=0), atol=2**-15)
         np.testing.assert_allclose(file["sigma"], np.cov(FEATURES, rowvar=False), atol=2**-12)
     assert frechet_distance(load_gaussian(tmp_path / "stats.npz"), other) == frechet_distance(one, other)
+
+
+def test_a_file_of_images_and_statistics_is_a_reference_by_its_statistics(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ADM's reference batches have both."""
+    caplog.set_level("INFO", "igan_zoo")
+    name = str(tmp_path / "adm.npz")
+    np.savez(name, arr_0=np.zeros((2, 4, 4, 3), np.uint8), mu=np.zeros(3), sigma=np.eye(3))
+    reference = saved_reference(name)
+    assert reference is not None
+    assert reference.gaussian is not None
+    assert caplog.messages == [f"{name} is taken for its mean and covariance, whatever images are beside them."]
 
 
 def test_hostile_gaussian_files_are_refused(tmp_path: Path) -> None:

@@ -598,7 +598,7 @@ def test_a_row_without_bytes_is_an_image_that_does_not_decode(tmp_path: Path) ->
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = as_parquet(tmp_path / "it", pictures(2))
     refuse_import(monkeypatch, "pyarrow")
-    with pytest.raises(MissingExtraError, match=r"needs the data extra: pip install 'igan-zoo\[data\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs the data extra: pip install '\.\[data\]'"):
         open_source(str(path))
 
 

@@ -40,6 +40,19 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
+def test_truncated_photos_are_one_kind_of_unusable_images(tmp_path: Path) -> None:
+    """However much is left of them: their lower part would be gray."""
+    for number in range(3):
+        save(tmp_path / f"{number}.jpg", number)
+    for name, left in (("0.jpg", 0.9), ("1.jpg", 0.6)):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: int(left * len(content))])
+    (found,) = inspect_images(str(tmp_path)).splits
+    assert list(map(str, found.unusable or ())) == [
+        "2 images whose file cannot be decoded: image file is truncated (0.jpg, 1.jpg)"
+    ]
+
+
 def test_every_file_of_a_folder_is_accounted_for(photos: Path) -> None:
     found = inspect_images(str(photos))
     train, test = found.splits

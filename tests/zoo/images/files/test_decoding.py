@@ -218,7 +218,7 @@ def test_what_is_no_image_is_called_what_it_is(content: bytes, sentence: str) ->
 
 def test_without_the_extra_a_heic_photo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match=r"IMG_1\.HEIC is a HEIC photo: pip install 'igan-zoo\[heic\]'"):
+    with pytest.raises(ImageError, match=r"IMG_1\.HEIC is a HEIC photo: save it as JPEG, or pip install '\.\[heic\]'"):
         decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "IMG_1.HEIC")
 
 
