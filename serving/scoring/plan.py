@@ -167,7 +167,7 @@ def saved_reference(name: str) -> Reference | None:
         return Reference(name, statistics=load_statistics(path))
     if path.suffix == ".npz" and holds_gaussian(path):
         gaussian = load_gaussian(path)
-        _LOG.info("%s is taken for its mean and covariance, whatever images are beside them.", name)
+        _LOG.info("%s: its mean and covariance count; of which images and scorer they are it does not say.", name)
         return Reference(name, gaussian=gaussian)
     return None
 

@@ -118,7 +118,9 @@ def test_a_file_of_images_and_statistics_is_a_reference_by_its_statistics(
     reference = saved_reference(name)
     assert reference is not None
     assert reference.gaussian is not None
-    assert caplog.messages == [f"{name} is taken for its mean and covariance, whatever images are beside them."]
+    assert caplog.messages == [
+        f"{name}: its mean and covariance count; of which images and scorer they are it does not say."
+    ]
 
 
 def test_hostile_gaussian_files_are_refused(tmp_path: Path) -> None:
