@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,33 +12,15 @@ from torch import nn
 from igan_zoo.errors import ParityError
 from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.export.graphs.building import classes_metadata
-from igan_zoo.machine.files import atomic_file
 from igan_zoo.models.interface import CLASSES_KEY, CROP_KEY, LEAST_REALNESS_KEY, RESIZE_KEY
 from igan_zoo.serving.engine import Engine
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.training.features.classifier import LEAST, FeatureClassifier
-from igan_zoo.training.features.runs import FeatureRun
 
 _OUTPUTS = ("logits", "probabilities", "realness")
 # Of probabilities and realness, between PyTorch and onnxruntime on the same pixels.
 _LIMIT = 1e-3
 _PREFIX = "igan_zoo/head/"
-
-
-def export_feature_run(run: FeatureRun, out: Path) -> dict[str, float]:
-    """Writes the ONNX file ``out`` and returns the largest difference of each output from PyTorch's on random images.
-
-    Raises:
-        TrainingError: the run is not finished, or its encoder is damaged.
-        ParityError: the graph does not compute what the networks compute.
-        OutputError: ``out`` cannot be written.
-    """
-    facts, classifier, encoder = run.facts(), run.classifier(), run.encoder_content()
-    content = with_head(encoder, classifier, facts.classes, facts.size, run.result().least_realness)
-    differences = compare(content, encoder, classifier, facts.size)
-    with atomic_file(out) as temporary:
-        temporary.write_bytes(content)
-    return differences
 
 
 def with_head(

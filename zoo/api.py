@@ -11,6 +11,7 @@ from igan_zoo.errors import DataError, OutputError, missing_extra
 from igan_zoo.machine.progress import showing_progress
 
 if TYPE_CHECKING:
+    from igan_zoo.export.feature_files import ExportedClassifier
     from igan_zoo.hub.listing import ListedModel
     from igan_zoo.hub.pulling import PulledModel
     from igan_zoo.images.given import GivenImages
@@ -237,7 +238,7 @@ def train(
 
 
 def export(
-    run: Run | str | PathLike[str],
+    run: Run | FeatureRun | str | PathLike[str],
     out: str | PathLike[str],
     *,
     data: str | PathLike[str] | None = None,
@@ -248,8 +249,12 @@ def export(
     replace: bool = False,
     progress: bool = False,
     options: ExportOptions | None = None,
-) -> ModelDirectory:
+) -> ModelDirectory | ExportedClassifier:
     """Turns a finished training run into a model directory of ONNX files, compared with PyTorch.
+
+    A run on features becomes one file ``out``, from pixels to answers, whose name ends in ``.onnx``; ``variants`` may
+    be ``("int8",)``, with ``data``, and the other arguments belong to runs on pixels. What is returned has a ``path``
+    in either case, which :func:`load` takes.
 
     Args:
         run: a run, its directory, or the folder of an ensemble, whose members become one classifier.
@@ -275,9 +280,15 @@ def export(
         from igan_zoo.export.exporter import export_run, find_members
     except ImportError as error:
         raise missing_extra(error, "train") from error
-    from igan_zoo.training.runs.directory import Run
 
-    path = run.path if isinstance(run, Run) else Path(run)
+    path = Path(run) if isinstance(run, str | PathLike) else run.path
+    if (path / "features.json").is_file():
+        if any((split, labels_file, name, options, set(variants) - {"int8"})) or (data is None) == ("int8" in variants):
+            raise DataError(
+                f"{path} is a run on features, which becomes one file: beside the variant int8, with data to calibrate "
+                "it on, there is nothing to choose."
+            )
+        return _export_features(path, Path(out), data, replace=replace, progress=progress)
     if "int8" in variants and data is None:
         raise DataError("The variant int8 is calibrated on training images: name them with data.")
     with showing_progress(progress):
@@ -298,6 +309,18 @@ def export(
             overwrite=replace,
             options=options,
         )
+
+
+def _export_features(
+    path: Path, out: Path, data: str | PathLike[str] | None, *, replace: bool, progress: bool
+) -> ExportedClassifier:
+    from igan_zoo.export.feature_files import export_on_features
+    from igan_zoo.images.sources import open_source
+    from igan_zoo.training.features.runs import FeatureRun
+
+    with showing_progress(progress):
+        photos = None if data is None else open_source(fspath(data), split="train")
+        return export_on_features(FeatureRun(path), out, photos=photos, replace=replace)
 
 
 def _images_for_export(

@@ -26,9 +26,10 @@ CALIBRATION_IMAGES = 300
 _BATCH = 50
 
 LAYERS = {"Conv", "Gemm", "MatMul"}
-# Between a layer and the activation that makes it a hidden one: normalization and reshaping.
-_BETWEEN = {"Add", "Mul", "Reshape"}
-_ACTIVATIONS = {"LeakyRelu", "Relu"}
+# Between a layer and the activation that makes it a hidden one: normalization, reshaping, and other layers.
+_BETWEEN = {"Add", "Mul", "Reshape", *LAYERS}
+_RECTIFIERS = {"Relu", "Clip"}
+_ACTIVATIONS = {"LeakyRelu", *_RECTIFIERS}
 
 
 def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH) -> bytes:
@@ -47,7 +48,10 @@ def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH)
     layers = _hidden_layers(model.graph)
     if not layers:
         raise ParityError("The classifier has no hidden layer to quantize.")
-    rectifiers = [node.name for node in model.graph.node if node.op_type == "Relu"]
+    made = {name for node in model.graph.node if node.name in layers for name in node.output}
+    rectifiers = [
+        node.name for node in model.graph.node if node.op_type in _RECTIFIERS and not made.isdisjoint(node.input)
+    ]
     metadata = metadata_of(model)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), quiet("root"):
         path = Path(folder) / "quantized.onnx"
@@ -57,7 +61,7 @@ def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH)
             _Images(model.graph.input[0].name, images, batch),
             quant_format=QuantFormat.QDQ,
             # A rectifier that is named here becomes a part of the layer before it.
-            op_types_to_quantize=[*LAYERS, "Relu"],
+            op_types_to_quantize=[*LAYERS, *_RECTIFIERS],
             nodes_to_quantize=[*layers, *rectifiers],
             per_channel=True,
             reduce_range=True,
@@ -70,7 +74,8 @@ def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH)
 
 
 def _hidden_layers(graph: onnx.GraphProto) -> list[str]:
-    """Returns the names of the layers with an activation behind them."""
+    """Returns the names of the layers of constant weights with an activation behind them."""
+    constants = {tensor.name for tensor in graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -82,7 +87,9 @@ def _hidden_layers(graph: onnx.GraphProto) -> list[str]:
             for reader in readers.get(node.output[0], [])
         )
 
-    return [node.name for node in graph.node if node.op_type in LAYERS and activated(node)]
+    return [
+        node.name for node in graph.node if node.op_type in LAYERS and node.input[1] in constants and activated(node)
+    ]
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from igan_zoo.commands.options import VARIANTS, force_option, keep_inputs
 from igan_zoo.commands.terminal import print_seconds_since
 from igan_zoo.counts import counted
-from igan_zoo.errors import missing_extra
+
+if TYPE_CHECKING:
+    from igan_zoo.export.feature_files import ExportedClassifier
 
 SCORERS = ("inception", "efficientnet-lite0")
 
@@ -116,12 +118,13 @@ def export(
             raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
         _export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
-    if (run / "features.json").is_file():
-        others = (data, split, name, weakness, note, discriminator, generator_run, labels_file, any_weights, variants)
-        if any((*others, temperature)):
-            raise click.UsageError("a run on features takes --out X.onnx and --force, and no other option")
-        _export_features(run, out, force=force)
-        return
+    on_features = (run / "features.json").is_file()
+    if on_features:
+        others = (split, name, weakness, note, discriminator, generator_run, labels_file, any_weights, temperature)
+        if any(others) or set(variants) - {"int8"} or (data is not None) != bool(variants):
+            raise click.UsageError(
+                "a run on features takes --out X.onnx, --force, and --variant int8 with --data PHOTOS; no other option"
+            )
     if any_weights:
         raise click.UsageError("--any-weights goes with --weights")
     if "int8" in variants and data is None:
@@ -131,6 +134,7 @@ def export(
     if split is not None and data is None:
         raise click.UsageError("--split names a part of --data")
     from igan_zoo.api import export as export_run
+    from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.export_options import ExportOptions
 
     directory = export_run(
@@ -149,30 +153,30 @@ def export(
             discriminator=discriminator,
             temperature=temperature or 1.0,
             generator_run=generator_run,
-        ),
+        )
+        if not on_features
+        else None,
     )
+    if not isinstance(directory, ModelDirectory):
+        _print_classifier(directory)
+        return
     for result in directory.spec.results:
         tested = f"{result.dataset} {result.split}" + (f", {result.variant}" if result.variant else "")
         click.echo(f"{counted(result.wrong, 'error')} of {result.total} ({result.error:.2%}), {tested}")
     click.echo(f"{directory.path}: {len(directory.spec.files)} files, verified")
 
 
-def _export_features(path: Path, out: Path, *, force: bool) -> None:
-    from igan_zoo.commands.scoring.records import refuse_existing
-
-    try:
-        from igan_zoo.export.feature_classifier import export_feature_run
-        from igan_zoo.training.features.runs import FeatureRun
-    except ImportError as error:
-        raise missing_extra(error, "train") from error
-
-    target = out if out.suffix == ".onnx" else out / "classifier.onnx"
-    refuse_existing(target, force)
-    differences = export_feature_run(FeatureRun(path), target)
-    listed = ", ".join(f"{name} {largest:.1g}" for name, largest in differences.items())
+def _print_classifier(made: ExportedClassifier) -> None:
+    """Prints what a run on features became."""
+    listed = ", ".join(f"{name} {largest:.1g}" for name, largest in made.differences.items())
     click.echo("A generator of features has no pictures to draw: the file is the classifier alone.")
     click.echo(f"largest differences from PyTorch: {listed}")
-    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; next: igan-zoo classify {target} photo.jpg")
+    if made.int8 is not None:
+        click.echo(
+            f"{made.int8}: {made.int8.stat().st_size / 1e6:.1f} MB; of {made.measured} photos {made.changed} get "
+            f"another class, and probabilities differ by {made.mean_change:.2g} on average"
+        )
+    click.echo(f"{made.path}: {made.path.stat().st_size / 1e6:.1f} MB; next: igan-zoo classify {made.path} photo.jpg")
 
 
 def _export_scorer(
