@@ -295,7 +295,7 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     for shape, sizes in ((taken, fixed), (given, given)):
         if not all(isinstance(size, int) for size in sizes):
             beside = ", ".join(("the batch", *free_axes))
-            raise InterfaceError(f"The {role} has a shape that is not fixed beside {beside}: {['N', *shape]}.")
+            raise InterfaceError(f"The {role} has a shape that is not fixed apart from {beside}: {['N', *shape]}.")
     image = next(shapes[name][-3:] for name in (input_name, *OUTPUTS[role]) if name == "images")
     if image[2] not in (1, 3) or any(isinstance(size, int) and not 1 <= size <= MAX_PIXELS for size in image[:2]):
         raise InterfaceError(f"The {role} has images [H, W, C] of {list(image)}; C is 1 or 3.")

@@ -48,7 +48,7 @@ def score_classes(
         ScoringError: images or options are others than are scored per class; or as ``score_images``.
     """
     if count or options.workers or options.executor or options.shard or options.statistics:
-        raise ScoringError("Scores per class are of all images, in one process: leave the other options out.")
+        raise ScoringError("Scores per class cover all images, in one process: leave the other options out.")
     pairs = by_class(
         _open_labeled(images, options.split),
         None if reference is None else _open_labeled(reference, options.reference_split),
@@ -68,7 +68,7 @@ def score_classes(
 
 def _open_labeled(images: GivenImages | LoadedModel, split: str | None) -> LabeledSource:
     if not isinstance(images, str | PathLike) or is_model(fspath(images)):
-        raise ScoringError("Scores per class are of stored images with labels: give a folder, a file or a Hub id.")
+        raise ScoringError("Scores per class need stored images with labels: give a folder, a file or a Hub id.")
     source = open_source(fspath(images), split=split, labeled=True)
     log_summary(source, source.reference)
     return source

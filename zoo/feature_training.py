@@ -71,8 +71,8 @@ def resolve_feature_request(
         raise DataError("The recipe custom needs data: a folder of images or a Hub id.")
     if device != "cpu" or any((options.compile, options.picture_steps, options.tensorboard)):
         raise SpecificationError(
-            "--device cuda, --compile, --picture-steps and --tensorboard are of training from pixels: leave them out, "
-            "or add --features none."
+            "--device cuda, --compile, --picture-steps and --tensorboard apply to training from pixels: leave them "
+            "out, or add --features none."
         )
     labels_file = Path(labels) if isinstance(labels, str) and is_labels_file(labels) else None
     given = {"labels": "all" if labels_file is not None else labels, "seed": seed, "members": options.ensemble}
@@ -80,7 +80,7 @@ def resolve_feature_request(
     for key in chosen:
         if key in Recipe.__struct_fields__ and key not in FeatureRecipe.__struct_fields__:
             raise SpecificationError(
-                f"The setting {key} is of training from pixels: leave it out, or add --features none."
+                f"The setting {key} applies to training from pixels: leave it out, or add --features none."
             )
     recipe = customize(FeatureRecipe(), settings_text(chosen))
     path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"

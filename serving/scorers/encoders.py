@@ -52,9 +52,9 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096 or not all(value > 0 for value in self.deviation):
-            raise ValueError("size must lie in 1..4096, and every deviation be above 0")
+            raise ValueError("size must be in 1..4096, and every deviation above 0")
         if self.shorter_side is not None and not (self.crop and self.size <= self.shorter_side <= 4096):
-            raise ValueError("shorter_side needs crop, and must lie in size..4096")
+            raise ValueError("shorter_side needs crop, and must be in size..4096")
         if self.crop and self.resize == "tf1-bilinear":
             raise ValueError("tf1-bilinear does not crop")
 

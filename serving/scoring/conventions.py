@@ -98,7 +98,7 @@ def compare_conventions(
     """
     if network.shape is not None:
         raise ScoringError(
-            f"{network.name} is a classifier of the zoo, with which no other tool scores; compare with a scorer."
+            f"{network.name} is a classifier of the zoo, which no other tool uses for scores; use a scorer."
         )
     bias, size = _bias_of(network.engine.graphs["scorer"].metadata, network.classes), _size_of(network.resize)
     if len(source) < DEFAULT_SPLITS:

@@ -133,7 +133,7 @@ def find_or_gather(
     kept = cached_path(key) if plan.cached and shard is None else None
     found = find_statistics(out, facts, shard) if out and not replace_out else None
     if out is not None and out.exists() and found is None and not replace_out:
-        raise OutputError(f"{out} already exists and is of something else; choose another file, or add --force.")
+        raise OutputError(f"{out} already exists with other contents; choose another file, or add --force.")
     place = out if found is not None else None
     if found is None and kept is not None:
         found, place = find_statistics(kept, facts), kept

@@ -228,5 +228,5 @@ def _check_numbers(protocol: Protocol, statistics: Statistics) -> None:
     of_all = protocol.metric not in OF_SINGLE_IMAGES
     there = protocol_of(protocol.metric, statistics).images
     if there != protocol.images:
-        what = "is of" if of_all else "keeps the features of"
+        what = "covers" if of_all else "keeps the features of"
         raise ScoringError(f"{protocol.name} cannot be computed: {statistics.name} {what} {counted(there, 'image')}.")

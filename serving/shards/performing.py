@@ -53,8 +53,8 @@ def _worker(path: str, job_sha256: str) -> Callable[[int], Done]:
         wanted = job.versions.get(package)
         if wanted != version:
             raise ShardError(
-                f"A worker has {package} {version}, but the job was begun with {wanted or 'none'}, whose bits may be "
-                "others: install the same on all machines."
+                f"A worker has {package} {version}, but the job was started with {wanted or 'none'}, so results could "
+                "differ: install the same on all machines."
             )
     return _sampler(folder, job) if isinstance(job, SampleJob) else _scorer(folder, job)
 

@@ -121,5 +121,5 @@ def _content(network: Network) -> bytes:
         raise ScoringError(f"The network {network.name} is not of a file that workers could load.")
     content = network.content()
     if hashlib.sha256(content).hexdigest() != network.sha256:
-        raise ChecksumError(f"The file of {network.name} was changed meanwhile; run the command again.")
+        raise ChecksumError(f"The file of {network.name} was changed during the run; run the command again.")
     return content

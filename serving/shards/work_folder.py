@@ -68,7 +68,7 @@ class WorkFolder:
         if content is None:
             raise ShardError(f"A worker does not see {path}: put --out in a folder that all machines share.")
         if hashlib.sha256(content).hexdigest() != job_sha256:
-            raise ShardError(f"{path} was given to another job meanwhile; run the command again.")
+            raise ShardError(f"{path} now belongs to another job; run the command again.")
         try:
             return cls(path, msgspec.json.decode(content, type=Job), job_sha256)
         except (msgspec.DecodeError, RecursionError) as error:

@@ -39,6 +39,9 @@ def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(blocks) >= 3
     names: dict[str, object] = {}
     for block in blocks:
+        if "fid50k" in block or "igan_zoo.train(" in block:  # a download, and hours
+            compile(block, "docs/api.md", "exec")
+            continue
         exec(compile(block, "docs/api.md", "exec"), names)
 
 

@@ -90,7 +90,7 @@ def resolve_request(
     chosen = {key: value for key, value in given.items() if value is not None or key in (settings or {})}
     for key in chosen if base.name == "custom" else ():
         if key in FeatureRecipe.__struct_fields__ and key not in Recipe.__struct_fields__:
-            raise SpecificationError(f"The setting {key} is of training from features: leave --features none out.")
+            raise SpecificationError(f"The setting {key} applies to training from features: leave --features none out.")
     resolved = customize(base, settings_text(chosen))
     if data is None and resolved.name == "custom":
         raise DataError("The recipe custom needs data: a folder of images or a Hub id.")

@@ -44,7 +44,7 @@ def check_recipe(run: Run, before: Recipe, now: Recipe) -> None:
     changed = next((at for at in range(done) if before.learning_rate_at(at) != now.learning_rate_at(at)), None)
     if changed is not None:
         raise TrainingError(
-            f"{run.path} cannot have {counted(now.epochs, 'epoch')}: its learning rate falls towards the end of "
+            f"{run.path} cannot have {counted(now.epochs, 'epoch')}: its learning rate falls toward the end of "
             f"{before.epochs} (decay_from={before.decay_from:g}), and has since epoch {changed + 1}; train again in "
             "another --out."
         )

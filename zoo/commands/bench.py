@@ -47,7 +47,7 @@ def bench(
     with_torch: bool,
     as_json: bool,
 ) -> None:
-    """Measure how many images a second every graph of a model runs here, variants beside the plain one."""
+    """Measure how many images per second each graph of a model runs here, including variants."""
     from dataclasses import asdict
 
     from igan_zoo.models import store

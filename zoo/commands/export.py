@@ -47,7 +47,7 @@ SCORERS = ("inception", "efficientnet-lite0")
 @click.option(
     "--temperature",
     type=click.FloatRange(0.05, 20),
-    help="What to divide the logits of the classes by, as evaluate finds it: how sure the probabilities are.",
+    help="Temperature that calibrates the probabilities, as evaluate prints it.",
 )
 @click.option("--name", help="Name of the model.  [default: name of the folder --out]")
 @click.option(

@@ -72,9 +72,9 @@ def sample(
     device: Any,
     force: bool,
 ) -> None:
-    """Draw images from a generator, and a picture of the first hundred beside them.
+    """Draw images from a generator, and a picture of the first hundred.
 
-    With --executor the same file is written by many workers; killed, the same command goes on where it was.
+    With --executor many workers write the same file. After an interruption, run the same command to continue.
     """
     from igan_zoo.api import load
     from igan_zoo.images.pixels import grid, write_image
@@ -140,7 +140,7 @@ def sample(
 def classify(
     arguments: tuple[str, ...], top: int, as_csv: bool, as_json: bool, threads: int | None, variant: Any, device: Any
 ) -> None:
-    """Classify images: class, probability, and how real the image looks to D.
+    """Classify images: class, probability, and how real the image looks.
 
     Takes image files, folders, archives, files of arrays, and - for an image on standard input.
     """
@@ -209,7 +209,7 @@ def evaluate(
     device: Any,
     force: bool,
 ) -> None:
-    """Count the errors of a classifier on labeled images, by class, and say how far its probabilities can be believed.
+    """Count the errors of a classifier on labeled images, by class, and say how reliable its probabilities are.
 
     A training run is tested in PyTorch, before any export.
     """

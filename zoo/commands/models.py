@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from igan_zoo.hub.listing import ListedModel
     from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.spec import ModelSpec
+    from igan_zoo.models.store import Model
+
+# Longer metadata, such as the bias of a thousand logits, is not shown.
+_LONGEST = 2000
 
 
 @click.command("list")
@@ -69,12 +73,12 @@ def _print_listing(models: list[ListedModel], as_json: bool) -> None:
 @click.option(
     "--remote",
     is_flag=True,
-    help="Look on the Hub for MODEL: ORG/NAME[@REVISION], or a published name of the catalogue.",
+    help="Look on the Hub for MODEL: ORG/NAME[@REVISION], or a published name in the catalogue.",
 )
 @json_option
 @token_option
 def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> None:
-    """Show what a model is: images, classes, training, results, files."""
+    """Show what a model is: images, classes, training, results, files; of an .onnx file, what it takes and gives."""
     import msgspec
 
     from igan_zoo.hub.listing import remote_spec
@@ -85,14 +89,50 @@ def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> N
             raise click.UsageError("--remote needs a MODEL")
         where, spec = remote_spec(model, token=token)
     else:
-        directory = store.resolve(model).directory
-        if directory is None:
-            raise click.UsageError("info needs a model directory or a name, not an .onnx file")
-        where, spec = str(directory.path), directory.spec
+        found = store.resolve(model)
+        if found.directory is None:
+            _print_file(found, as_json)
+            return
+        where, spec = str(found.directory.path), found.directory.spec
     if as_json:
         print_json({**msgspec.to_builtins(spec), "path": where})
         return
     print_table(_rows(where, spec))
+
+
+def _print_file(model: Model, as_json: bool) -> None:
+    """Prints what a single ONNX file says of itself."""
+    import json
+
+    from igan_zoo.models.interface import CLASSES_KEY
+    from igan_zoo.serving.server.models.origins import LoadOptions, load_single
+
+    role, engine = load_single(model, "cpu", LoadOptions(threads=1, variant=None))
+    graph = engine.graphs[role]
+    takes = ["N", *graph.free_axes, *graph.input_shape]
+    gives = {name: ["N", *("any" if size < 0 else size for size in shape)] for name, shape in graph.outputs.items()}
+    said = {key.removeprefix("igan_zoo."): graph.metadata[key] for key in sorted(graph.metadata)}
+    if as_json:
+        facts = {"role": role, "input": {graph.input_name: takes}, "outputs": gives, "metadata": said}
+        print_json({"name": model.name, **facts, "path": str(model.path), "bytes": model.path.stat().st_size})
+        return
+    if CLASSES_KEY in graph.metadata:
+        said["classes"] = ", ".join(json.loads(graph.metadata[CLASSES_KEY]))
+    print_table(
+        [
+            ("name", model.name),
+            ("path", str(model.path)),
+            ("role", role),
+            ("takes", f"{graph.input_name} {_shape(takes)}"),
+            *(("gives", f"{name} {_shape(shape)}") for name, shape in gives.items()),
+            *((key, value if len(value) <= _LONGEST else f"{len(value):,} characters") for key, value in said.items()),
+            ("size", f"{model.path.stat().st_size:,} bytes"),
+        ]
+    )
+
+
+def _shape(sizes: Sequence[object]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
 
 
 def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:

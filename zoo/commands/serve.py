@@ -168,7 +168,8 @@ def serve(
 ) -> None:
     """Serve models over HTTP: Open Inference Protocol, simple routes, a page, metrics.
 
-    Without MODEL the one pulled last, or a bundled one. A directory with numbered folders is a model with versions.
+    Without MODEL, serves the one pulled last, or a bundled one. A directory with numbered folders is a model
+    with versions.
     """
     try:
         from igan_zoo.serving.server.processes.starting import serve_together

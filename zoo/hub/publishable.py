@@ -94,7 +94,7 @@ def _check_kind(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(8)
         if path.suffix not in _SUFFIXES and path.name != LABELS:
-            raise _unfit(path, f"is of a kind that is not published ({', '.join(_SUFFIXES)} are)")
+            raise _unfit(path, f"has a type that is not published ({', '.join(_SUFFIXES)} are)")
         # The two ways in which torch.save pickles: a stream of its own, or inside a zip file.
         if head.startswith((b"\x80", b"PK\x03\x04")) and path.suffix != ".safetensors":
             raise _unfit(path, "is a pickle or an archive")
@@ -126,4 +126,4 @@ def _check_parity(directory: ModelDirectory) -> None:
 
 
 def _unfit(path: Path, complaint: str) -> PublishingError:
-    return PublishingError(f"{path} {complaint}; export the run again, or mend it, before it is published.")
+    return PublishingError(f"{path} {complaint}; export the run again, or fix it, before publishing.")

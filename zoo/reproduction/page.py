@@ -46,7 +46,7 @@ def _opening(report: Report) -> str:
     whole = [cell for cell in measured if not cell.shortfalls]
     if report.metric != "pictures":
         lines.append(
-            f"Of the paper's {len(report.cells)} numbers, those with one of ours beside them: {len(measured)}; by its "
+            f"Of the paper's {len(report.cells)} numbers, those with our number next to them: {len(measured)}; by its "
             f"whole protocol: {len(whole)}."
         )
     if report.remark:

@@ -35,7 +35,7 @@ SCORERS = {"ylecun/mnist": "mnist-ssl", "uoft-cs/cifar10": "cifar10-ssl"}
 _TENSORFLOW = "inception-tensorflow-"
 
 NO_INCEPTION = (
-    "the Inception score is of the network of 2015, whose weights are not part of this zoo: give them with --inception "
+    "the Inception score needs the network of 2015, whose weights are not part of this zoo: give them with --inception "
     "FILE (the published state dict, TensorFlow's graph, or what igan-zoo export inception made of one)"
 )
 

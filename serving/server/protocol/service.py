@@ -100,7 +100,7 @@ class Service:
         """
         self._check_allowed()
         if parameters:
-            raise ProtocolError("This server loads models as they lie on its disk; leave the parameters out.")
+            raise ProtocolError("This server loads models as they are on its disk; leave the parameters out.")
         await _changed(self._together.change("load", name))
 
     async def unload(self, name: str) -> None:

@@ -168,7 +168,7 @@ def test_the_comparison_is_printed(photos: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_a_classifier_of_the_zoo_is_refused(photos: Path, model: Path) -> None:
-    with pytest.raises(ScoringError, match="tiny is a classifier of the zoo, with which no other tool scores"):
+    with pytest.raises(ScoringError, match="tiny is a classifier of the zoo, which no other tool uses for scores"):
         compare_conventions(open_network(str(model)), open_source(str(photos)))
 
 

@@ -97,13 +97,13 @@ def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, enco
     [
         (("mnist-ssl", "--features", "x.onnx"), 1, "Features are for the recipe custom, and not for mnist-ssl"),
         (("custom", "--features", "x.onnx"), 1, "The recipe custom needs data"),
-        (("custom", "--data", "photos", "--grey"), 2, "--grey is of training from pixels"),
-        (("custom", "--data", "photos", "--tensorboard"), 1, "--tensorboard are of training from pixels"),
-        (("custom", "--data", "photos", "--set", "epochs=9"), 1, "The setting epochs is of training from pixels"),
+        (("custom", "--data", "photos", "--grey"), 2, "--grey applies to training from pixels"),
+        (("custom", "--data", "photos", "--tensorboard"), 1, "--tensorboard apply to training from pixels"),
+        (("custom", "--data", "photos", "--set", "epochs=9"), 1, "The setting epochs applies to training from pixels"),
         (
             ("custom", "--data", "photos", "--features", "none", "--set", "steps=9"),
             1,
-            "The setting steps is of training from features: leave --features none out",
+            "The setting steps applies to training from features: leave --features none out",
         ),
     ],
 )

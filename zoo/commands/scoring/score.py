@@ -182,7 +182,7 @@ def score(
     if executor == "ranks" and reference is not None and Path(reference).suffix not in (".safetensors", ".npz"):
         raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
     if per_class and (count or executor or workers or shard or save_statistics or compare_conventions):
-        raise click.UsageError("--per-class is of all images, in one process; leave the other options out")
+        raise click.UsageError("--per-class covers all images, in one process; leave the other options out")
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or executor == "ranks" else out, force)

@@ -40,8 +40,8 @@ def prepare(
     """Decode a data set once into shards, which train and evaluate take as --data without loading them whole.
 
     SOURCE is what every command takes: a Hub id, a copy in the Hub's layout, a folder of images, a tar, .npz, .npy or
-    .parquet file, or SVHN's files. Run again after an interruption, it goes on
-    behind the last whole shard.
+    .parquet file, or SVHN's files. After an interruption, run it again to continue after
+    the last complete shard.
     """
     from igan_zoo.images.formats.preparing import prepare_shards
 

@@ -62,7 +62,7 @@ def suggest(
 ) -> None:
     """Choose the unlabeled photos to label next, and list labels that the classifier contradicts.
 
-    The photos are those between whose two likeliest classes it can hardly tell, and which are unlike each other. The
+    These are photos for which the two likeliest classes are close, and which are unlike each other. The
     folder --out gets sheet.png to look at, labels.csv to fill in for train --labels, and suspicious.csv. Takes a model,
     or a run of train custom --features.
     """
@@ -76,7 +76,7 @@ def suggest(
     keep_inputs([out], [model, data, labels_file])
     refuse_full(out, replace=force)
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
-        raise OutputError(f"{out} lies among the photos of {data}, and its sheet would be one; choose another --out.")
+        raise OutputError(f"{out} is among the photos of {data}, and its sheet would be one; choose another --out.")
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
     log_summary(source, source.reference)
     names = source.file_names()

@@ -147,7 +147,7 @@ def train(
     request: FeatureRequest | TrainRequest
     if learns_from_features(recipe_name, features):
         if grey:
-            raise click.UsageError("--grey is of training from pixels: leave it out, or add --features none")
+            raise click.UsageError("--grey applies to training from pixels: leave it out, or add --features none")
         from igan_zoo.feature_training import resolve_feature_request
 
         request = resolve_feature_request(

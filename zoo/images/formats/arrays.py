@@ -187,7 +187,7 @@ def _offset(path: Path, member: zipfile.ZipInfo) -> int:
         file.seek(member.header_offset)
         header = file.read(_LOCAL_HEADER_BYTES)
     if len(header) < _LOCAL_HEADER_BYTES:
-        raise zipfile.BadZipFile("a member lies behind the end of the file")
+        raise zipfile.BadZipFile("a member is beyond the end of the file")
     name, extra = np.frombuffer(header[-4:], "<u2").tolist()
     return int(member.header_offset + _LOCAL_HEADER_BYTES + name + extra)
 

@@ -59,7 +59,7 @@ def list_variables(path: Path) -> dict[str, Variable]:
 
     Raises:
         MatlabFormatError: it is damaged, or no MATLAB file.
-        LaterMatlabError: it is of MATLAB 7.3.
+        LaterMatlabError: its format is MATLAB 7.3.
         OSError: it cannot be read.
     """
     found = {}
@@ -164,9 +164,9 @@ def _byte_order(file: IO[bytes]) -> str:
         raise MatlabFormatError("it does not begin as a MATLAB file does")
     (version,) = struct.unpack(f"{order}H", header[124:126])
     if version == 0x0200:
-        raise LaterMatlabError("it is of MATLAB 7.3")
+        raise LaterMatlabError("its format is MATLAB 7.3")
     if version != 0x0100:
-        raise MatlabFormatError(f"it is of the unknown version {version:#06x}")
+        raise MatlabFormatError(f"it has the unknown version {version:#06x}")
     return order
 
 

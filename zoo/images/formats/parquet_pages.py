@@ -104,5 +104,5 @@ def _varint(file: IO[bytes]) -> int:
 def _byte(file: IO[bytes]) -> int:
     read = file.read(1)
     if not read:
-        raise ValueError("a page header lies behind the end of the file")
+        raise ValueError("a page header is beyond the end of the file")
     return read[0]

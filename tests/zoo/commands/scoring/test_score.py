@@ -414,7 +414,10 @@ def test_statistics_that_do_not_belong_together_are_refused(
         shard(2, second, *options)
         refused(igan_zoo("merge-scores", first, second), message)
     refused(igan_zoo("merge-scores", first), "Shard 2/2 of")
-    refused(igan_zoo("score", npz, "--scorer", scorer, "--shard", "1/2", "--out", second), "is of something else")
+    refused(
+        igan_zoo("score", npz, "--scorer", scorer, "--shard", "1/2", "--out", second),
+        "already exists with other contents",
+    )
     refused(igan_zoo("merge-scores", npz), "is not a statistics file")
     refused(igan_zoo("merge-scores"), "Missing argument", 2)
     assert igan_zoo("score", npz, "--scorer", scorer, "--shard", "1/2", "--out", first)[0] == 0

@@ -152,7 +152,7 @@ def test_nothing_is_replaced_or_put_among_the_photos(igan_zoo: Cli, model: Path,
     assert igan_zoo("suggest", *suggest, "--force")[0] == 0
     labels = tmp_path / "next" / "labels.csv"
     refuse(igan_zoo, "would destroy", *suggest, "--labels", labels, "--force")
-    refuse(igan_zoo, "lies among the photos of", model, "--data", photos, "--out", photos / "next")
+    refuse(igan_zoo, "is among the photos of", model, "--data", photos, "--out", photos / "next")
     assert not (photos / "next").exists()
 
 
