@@ -32,7 +32,7 @@ __all__ = [
     "score",
     "train",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where a name is defined, if not in igan_zoo.api under the same name.
 _PLACES = {
