@@ -359,7 +359,7 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
             "--reference needs a metric that compares",
             2,
         ),
-        (["--metric", "kid", "--reference", "images.npz"], "subsets of 1000 images", 1),
+        (["--metric", "kid", "--reference", "images.npz"], "subsets of 1,000 images", 1),
         (["--metric", "fid", "--reference", "nothing.npz"], "There are no images at nothing.npz", 1),
         (["--metric", "fid", "--reference", "nothing.safetensors"], "no statistics file nothing.safetensors", 1),
         (["--shard", "1/3"], "name their file with --out", 2),
