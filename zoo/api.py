@@ -285,8 +285,8 @@ def export(
     if (path / "features.json").is_file():
         if any((split, labels_file, name, options, set(variants) - {"int8"})) or (data is None) == ("int8" in variants):
             raise DataError(
-                f"{path} is a run on features, which becomes one file: the only choice is the variant int8, with data to "
-                "calibrate it on."
+                f"{path} is a run on features, which becomes one file: the only choice is the variant int8, with data "
+                "to calibrate it on."
             )
         return _export_features(path, Path(out), data, replace=replace, progress=progress)
     if "int8" in variants and data is None:
