@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+TOO_BUSY = "needs a machine that is less busy: Ray gives its own processes 30 seconds to start, and no longer"
+
 
 @contextmanager
 def local_ray(cpus: int) -> Iterator[None]:
@@ -36,4 +38,4 @@ def _start(ray: Any, cpus: int) -> None:
             warnings.simplefilter("ignore", ResourceWarning)
             ray.shutdown()
             gc.collect()
-    pytest.skip("needs a machine that is less busy: Ray waits 30 seconds for its own start, and no longer")
+    pytest.skip(TOO_BUSY)

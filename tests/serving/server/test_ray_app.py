@@ -14,7 +14,7 @@ from igan_zoo.latents import latents
 from igan_zoo.models import store
 from igan_zoo.serving.engine import load_engine
 from igan_zoo.serving.server import ray_app
-from tests.serving.local_ray import local_ray
+from tests.serving.local_ray import TOO_BUSY, local_ray
 from tests.zoo.images.test_sources import refuse_import
 
 # Ray's own models of its settings.
@@ -32,8 +32,12 @@ def address() -> Iterator[str]:
         port = free.getsockname()[1]
     with local_ray(2):
         from ray import serve
+        from ray.exceptions import ActorDiedError
 
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        try:
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+        except ActorDiedError:
+            pytest.skip(TOO_BUSY)
         serve.run(ray_app.build({"models": MODEL, "max_replicas": "1", "cpus": "0.5"}))
         yield f"http://127.0.0.1:{port}"
         serve.shutdown()
