@@ -60,7 +60,7 @@ class Training:
         self.recipe, self.run, self.options = recipe, run, options
         self.world = world or World()
         self.training_set = TrainingSet.create(recipe, data, options.device)
-        if recipe.teacher is not None:
+        if recipe.teachers:
             answers = taught(self.training_set, data.classes, run.teacher, self.world)
             self.training_set = replace(self.training_set, taught=answers)
         self.game = new_game(recipe, len(data.classes), device=options.device, world=self.world)
@@ -83,9 +83,8 @@ class Training:
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
-        weights = model_weights(recipe, "start_from")
-        if weights is not None:
-            start_from(self.game, weights)
+        if recipe.start_from is not None:
+            start_from(self.game, model_weights(recipe.start_from, "start_from"))
         # The passes that initialized them may differ in the last bits where processors do.
         self.world.share_first(self.game.tensors().values())
         # From here on each process has its own noise.

@@ -32,7 +32,7 @@ from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 from igan_zoo.training.recipes.settings import Precision, Recipe
 from igan_zoo.training.runs.directory import Run, RunFacts
 from igan_zoo.training.runs.resuming import check_recipe
-from igan_zoo.training.teaching import model_weights
+from igan_zoo.training.teaching import check_models
 from igan_zoo.training.timing import estimated_seconds, fastest_threads, seconds_per_step, thread_choices
 
 _LOG = logging.getLogger(__name__)
@@ -177,8 +177,7 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     if FeatureRun.is_one(run.path):
         raise TrainingError(f"{run.path} holds a run on features: leave --features none out, or choose another --out.")
     if not run.recipe_file.exists():
-        model_weights(recipe, "start_from")
-        model_weights(recipe, "teacher")
+        check_models(recipe)
         return None
     if not resume:
         raise TrainingError(f"{run.path} holds a run already; add --resume to continue, or choose another --out.")

@@ -21,60 +21,70 @@ from igan_zoo.models.store import resolve
 from igan_zoo.training.data.training_set import TrainingSet, to_network, views
 from igan_zoo.training.distributed import World
 from igan_zoo.training.recipes.settings import Recipe
-from igan_zoo.training.weights import TrainedNetworks, load_networks
+from igan_zoo.training.weights import load_networks
 
 _BATCH = 250
 
 
-def model_weights(recipe: Recipe, setting: Literal["start_from", "teacher"]) -> Path | None:
-    """Returns the weights file of the model that a recipe names in ``setting``; None where it names none.
+def model_weights(reference: str, setting: Literal["start_from", "teacher"]) -> Path:
+    """Returns the weights file of a model, by name or directory, that a recipe names in ``setting``.
 
     Raises:
         UnknownNameError: there is no such model on this machine.
         TrainingError: it has no weights.
     """
-    reference = getattr(recipe, setting)
-    if reference is None:
-        return None
     directory = resolve(reference).directory
     if directory is None or WEIGHTS not in directory.present():
         raise TrainingError(f"{setting}={reference} names no model directory with {WEIGHTS}; pull the whole model.")
     return directory.path / WEIGHTS
 
 
-def taught(training_set: TrainingSet, classes: Sequence[str], path: Path, world: World) -> Tensor:
-    """Returns the logits float32 ``[N, K]`` that the recipe's teacher gives all training images, on their device.
+def check_models(recipe: Recipe) -> None:
+    """Raises what :func:`model_weights` raises of the models that a recipe names."""
+    if recipe.start_from is not None:
+        model_weights(recipe.start_from, "start_from")
+    for teacher in recipe.teachers:
+        model_weights(teacher, "teacher")
 
-    They are kept in ``path``; a run that continues reads them from there.
+
+def taught(training_set: TrainingSet, classes: Sequence[str], path: Path, world: World) -> Tensor:
+    """Returns what the recipe's teachers answer to all training images, logits float32 ``[N, K]`` on their device.
+
+    Several teachers give the mean of their probabilities. The logits are kept in ``path``; a run that continues reads
+    them from there.
 
     Raises:
-        UnknownNameError, ModelDirectoryError, TrainingError: the teacher cannot be had, or is for other images.
+        UnknownNameError, ModelDirectoryError, TrainingError: a teacher cannot be had, or is for other images.
     """
     from safetensors.torch import load_file, save_file
 
     if world.leads and not path.exists():
-        weights = model_weights(training_set.recipe, "teacher")
-        assert weights is not None  # noqa: S101 - the caller looked
-        logits = _answers(training_set, load_networks(weights), classes)
+        teachers = training_set.recipe.teachers
+        probabilities = [_probabilities(training_set, teacher, classes) for teacher in teachers]
+        logits = torch.stack(probabilities).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny).log()
         with atomic_file(path) as temporary:
             save_file({"logits": logits}, temporary)
     world.wait()
     return load_file(path)["logits"].to(training_set.device)
 
 
-def _answers(training_set: TrainingSet, networks: TrainedNetworks, classes: Sequence[str]) -> Tensor:
-    recipe, reference = networks.recipe, training_set.recipe.teacher
+def _probabilities(training_set: TrainingSet, teacher: str, classes: Sequence[str]) -> Tensor:
+    """Returns the probabilities ``[N, K]`` that a model gives all images: over its views the mean logits."""
+    networks = load_networks(model_weights(teacher, "teacher"))
+    recipe = networks.recipe
     if networks.classes != tuple(classes):
-        raise TrainingError(f"The teacher {reference} knows other classes than the data has; choose another teacher.")
+        raise TrainingError(f"The teacher {teacher} knows other classes than the data has; choose another teacher.")
     shapes = {(of.height, of.width, of.channels) for of in (training_set.recipe, recipe)}
     if len(shapes) > 1:
-        raise TrainingError(f"The teacher {reference} takes images of another shape than this recipe's.")
+        raise TrainingError(f"The teacher {teacher} takes images of another shape than this recipe's.")
     total, parts = len(training_set), []
     members = [member.to(training_set.device) for member in networks.discriminators]
-    with torch.no_grad(), Progress(f"answers of {reference}", total, unit="images") as progress:
+    with torch.no_grad(), Progress(f"answers of {teacher}", total, unit="images") as progress:
         for start in range(0, total, _BATCH):
             pixels = training_set.pixels(torch.arange(start, min(start + _BATCH, total)))
             seen = [to_network(view, recipe) for view in views(pixels, recipe)]
-            parts.append(torch.stack([member(view) for member in members for view in seen]).mean(dim=0).cpu())
+            logits = [torch.stack([member(view) for view in seen]).mean(dim=0) for member in members]
+            answers = torch.stack([(of / networks.temperature).softmax(dim=1) for of in logits])
+            parts.append(answers.mean(dim=0).cpu())
             progress.advance(len(pixels))
-    return torch.cat(parts) / networks.temperature
+    return torch.cat(parts)

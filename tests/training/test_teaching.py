@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from igan_zoo.images.loading import load_images
@@ -38,13 +39,28 @@ def test_the_answers_are_those_of_the_model_and_stay_with_the_run(
     directory = ModelDirectory.open(teacher)
     engine = Engine({"classifier": directory.read(directory.spec.graphs["classifier"])})
     expected = engine.run("classifier", {"images": data.images[np.arange(len(data))]})["logits"]
-    np.testing.assert_allclose(answers, expected, atol=1e-4)
+    np.testing.assert_allclose(answers.log_softmax(dim=1), torch.from_numpy(expected).log_softmax(dim=1), atol=1e-4)
     assert [row["confident_share"] for row in Run(run).log()[1:]] == [1.0]
 
     # The teacher may be gone by the time the run goes on.
     teacher.rename(tmp_path / "elsewhere")
     code, _, errors = igan_zoo(*arguments(recipe, sources, run, f"teacher={teacher}", "teacher_until=0.5"), "--resume")
     assert code == 0, errors
+
+
+def test_several_teachers_answer_by_the_mean_of_their_probabilities(
+    teacher: Path, sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path
+) -> None:
+    recipe = find_recipe("cifar10-ssl-self-trained")
+    other = tmp_path / "other"
+    assert igan_zoo(*arguments(recipe, sources, tmp_path / "second"))[0] == 0
+    data = sources[recipe.dataset]
+    assert igan_zoo("export", tmp_path / "second", "--out", other, "--data", data)[0] == 0
+    answers = []
+    for name, teachers in (("a", str(teacher)), ("b", str(other)), ("both", f"{teacher},{other}")):
+        assert igan_zoo(*arguments(recipe, sources, tmp_path / name, f"teacher={teachers}"))[0] == 0
+        answers.append(load_file(tmp_path / name / "teacher.safetensors")["logits"].softmax(dim=1))
+    torch.testing.assert_close(answers[2], (answers[0] + answers[1]) / 2)
 
 
 def test_a_teacher_that_is_not_there_is_missed_before_any_image_is_read(

@@ -100,7 +100,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     consistency_colors: bool = True  # the strong view changes brightness, contrast and colors
     strong_labels: Share = 0.0  # share of the labelled images of a step that are shown in the strong view
     strong_images: Share = 1.0  # and of the unlabeled ones that consistency is asked on; the rest keeps the weak view
-    teacher: str | None = None  # a model, by name or directory, whose answers they get; training/teaching.py
+    teacher: str | None = None  # models, separated by commas, whose answers they get; training/teaching.py
     teacher_temperature: Annotated[float, Meta(gt=0)] = 1.0  # above 1: its answers count as less sure
     teacher_until: Share = 1.0  # share of the run after which the average answers where the teacher was unsure
 
@@ -192,6 +192,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if since < 0:
             return 0.0
         return self.consistency_weight * min(1.0, (since + 1) / (self.consistency_ramp + 1))
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The models, by name or directory, that answer for unlabeled images."""
+        return tuple(self.teacher.split(",")) if self.teacher is not None else ()
 
     def average_answers_at(self, epoch: int) -> bool:
         """Returns whether the averaged network answers for unlabeled images in an epoch, counted from 0."""
