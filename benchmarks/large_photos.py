@@ -1,9 +1,10 @@
 """Classifying photos of 12 to 24 megapixels, decoded at a part of their size and whole: CPU time and highest memory.
 
-    python benchmarks/large_photos.py --count 200
+    python benchmarks/large_photos.py --count 200 [--photos FOLDER]
 
-The photos are a few of random shapes, without and with film grain, each many times under another name. Grain makes
-reading the bits, which nothing saves, most of the work.
+The photos are a few of random shapes, without and with film grain, or with ``--photos`` the first of a folder,
+enlarged and with a camera's noise. Each is there many times under other names. Grain makes reading the bits, which
+nothing saves, most of the work.
 """
 
 from __future__ import annotations
@@ -33,9 +34,19 @@ def photo(width: int, height: int, seed: int, grain: float) -> Image.Image:
     return Image.blend(shapes, Image.fromarray(draw.integers(96, 160, (height, width), np.uint8)).convert("RGB"), grain)
 
 
-def write_photos(folder: Path, count: int, grain: float) -> None:
+def enlarged(path: Path, width: int, height: int, seed: int) -> Image.Image:
+    """A photo of that size with noise of three levels, about that of a camera in daylight."""
+    pixels = np.asarray(Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    noise = np.random.default_rng(seed).normal(0, 3, pixels.shape).astype(np.float32)
+    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
+
+
+def write_photos(folder: Path, count: int, kind: str) -> None:
+    """Writes photos with as much grain as ``kind`` says, a number, or of the folder that it names."""
+    real = sorted(Path(kind).rglob("*.JPEG")) if Path(kind).is_dir() else None
     for number, (width, height) in enumerate(SIZES):
-        photo(width, height, number, grain).save(folder / f"{number:04d}.jpg", quality=88)
+        made = enlarged(real[number], width, height, number) if real else photo(width, height, number, float(kind))
+        made.save(folder / f"{number:04d}.jpg", quality=88)
     for number in range(len(SIZES), count):
         os.link(folder / f"{number % len(SIZES):04d}.jpg", folder / f"{number:04d}.jpg")
 
@@ -62,11 +73,11 @@ def child(*arguments: object) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def compare(count: int, model: str, grain: float) -> None:
+def compare(count: int, model: str, kind: str) -> None:
     with tempfile.TemporaryDirectory() as name:
-        child("--folder", name, "--count", count, "--write", grain)
+        child("--folder", name, "--count", count, "--write", kind)
         megabytes = sum(path.stat().st_size for path in Path(name).iterdir()) / count / 1e6
-        print(f"{count} photos of 12 to 24 megapixels, {megabytes:.1f} MB each on average")
+        print(f"{count} photos of 12 to 24 megapixels ({kind}), {megabytes:.1f} MB each on average")
         figures = []
         for title, flags in (("reduced", []), ("whole", ["--whole"])):
             found = json.loads(child("--folder", name, "--model", model, *flags))
@@ -85,7 +96,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--model", default="mnist-ssl")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--write", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--photos", type=Path, help="folder of real photos (.JPEG)")
+    parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--whole", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write is not None:
@@ -93,8 +105,8 @@ def main() -> None:
     elif arguments.folder is not None:
         classify(arguments.folder, arguments.whole, arguments.model)
     else:
-        for grain in (0.0, 0.2):
-            compare(arguments.count, arguments.model, grain)
+        for kind in [str(arguments.photos)] if arguments.photos else ["0.0", "0.2"]:
+            compare(arguments.count, arguments.model, kind)
 
 
 if __name__ == "__main__":
