@@ -284,10 +284,7 @@ def export(
     path = Path(run) if isinstance(run, str | PathLike) else run.path
     if (path / "features.json").is_file():
         if any((split, labels_file, name, options, set(variants) - {"int8"})) or (data is None) == ("int8" in variants):
-            raise DataError(
-                f"{path} is a run on features, which becomes one file: the only choice is the variant int8, with data "
-                "to calibrate it on."
-            )
+            raise DataError(f"{path} is a run on features, which becomes one file: give int8 and data, or neither.")
         return _export_features(path, Path(out), data, replace=replace, progress=progress)
     if "int8" in variants and data is None:
         raise DataError("The variant int8 is calibrated on training images: name them with data.")

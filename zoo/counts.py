@@ -11,7 +11,8 @@ def counted(count: float, noun: str) -> str:
 
 def plural(noun: str) -> str:
     """Returns the plural of a regular noun."""
-    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    hisses = noun.endswith(("s", "x", "ch", "sh")) and noun != "epoch"
+    return f"{noun}es" if hisses else f"{noun}s"
 
 
 def none_usable(count: int, noun: str, place: str) -> str:

@@ -84,7 +84,7 @@ def test_what_has_no_such_classes_is_refused(scorer: str, tmp_path: Path) -> Non
         DataError, match=r"one\.npz\[images\] has no images of the class '1', which .* has; it has: 0\."
     ):
         zoo.score(ours, tmp_path / "one.npz", scorer=scorer, options=options)
-    with pytest.raises(ScoringError, match="of stored images with labels"):
+    with pytest.raises(ScoringError, match="need stored images with labels"):
         zoo.score("mnist-ssl", scorer=scorer, options=options)
     with pytest.raises(ScoringError, match="20 images cannot be divided into 25 splits"):
         zoo.score(ours, scorer=scorer, options=ScoreOptions(per_class=True, splits=25))

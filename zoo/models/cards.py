@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from igan_zoo.counts import counted
 from igan_zoo.hub.client import TAG
 from igan_zoo.models.parity import FileParity, ParityReport, largest
 from igan_zoo.models.spec import VARIANTS, ModelSpec, ResultSpec, TrainingSpec, graph_file
@@ -72,7 +71,7 @@ def _eval_results(spec: ModelSpec) -> str:
             dataset_id=result.dataset,
             task_id="image-classification",
             value=round(1 - result.error, 6),
-            notes=f"accuracy on the {result.split} split: {counted(result.wrong, 'error')} of {result.total}",
+            notes=f"accuracy on the {result.split} split: {result.wrong} errors of {result.total}",
         )
         for result in spec.results
         if result.variant is None
@@ -84,7 +83,6 @@ def _eval_results(spec: ModelSpec) -> str:
 def _body(spec: ModelSpec, parity: ParityReport) -> str:
     training, image = spec.training, spec.image
     hours = training.seconds / 3600
-    epochs, labels = counted(training.epochs, "epoch"), counted(training.labels, "labeled image")
     return f"""# {spec.name}
 
 {spec.summary}, by the method of *Improved Techniques for Training GANs* (Salimans et al., 2016). Trained by igan-zoo.
@@ -99,7 +97,7 @@ def _body(spec: ModelSpec, parity: ParityReport) -> str:
 
 {_recipe(training)}
 
-{epochs}, {hours:.2f} hours of wall time; {labels}, chosen by seed
+{training.epochs} epochs, {hours:.2f} hours of wall time; {training.labels} labeled images, chosen by seed
 {training.seed}, and all other training images without their labels. {_versions(training.versions)}
 
 {_generator_training(spec)}## Use
@@ -144,7 +142,7 @@ def _generator_training(spec: ModelSpec) -> str:
 
 {_recipe(training)}
 
-{counted(training.epochs, "epoch")}, {training.seconds / 3600:.2f} hours of wall time.
+{training.epochs} epochs, {training.seconds / 3600:.2f} hours of wall time.
 
 """
 
@@ -240,7 +238,7 @@ def _results(spec: ModelSpec) -> str:
     for result in spec.results:
         published = _published(spec, result)
         variant = f"`{graph_file('classifier', result.variant)}`, " if result.variant else ""
-        data = f"{variant}{result.dataset}, {result.split} split, {counted(spec.training.labels, 'label')}"
+        data = f"{variant}{result.dataset}, {result.split} split, {spec.training.labels} labels"
         paper = f"{published[0]:g} ± {published[1]:g}" if published else "-"
         lines.append(f"| {data} | {result.wrong} of {result.total} ({result.error:.2%}), one run | {paper} |")
         if published and result.wrong > published[0]:
@@ -284,7 +282,7 @@ def _parity(parity: ParityReport) -> str:
     deliberate = f" The variants compute less exactly on purpose: {'; '.join(variants)}." if variants else ""
     tested = [
         f"On the {test.images:,} test images `{file}` and PyTorch give the same class to "
-        f"{test.argmax_agreement:.2%}; PyTorch makes {counted(test.wrong.torch, 'error')}."
+        f"{test.argmax_agreement:.2%}; PyTorch makes {test.wrong.torch} errors."
         for file, report in {**parity.files, **parity.variants}.items()
         if (test := report.test)
     ]

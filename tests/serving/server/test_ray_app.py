@@ -74,5 +74,5 @@ def test_options_that_cannot_be_are_refused(options: dict[str, str], message: st
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_import(monkeypatch, "ray")
-    with pytest.raises(MissingExtraError, match=r"igan-zoo\[ray"):
+    with pytest.raises(MissingExtraError, match=r"pip install .\.\[ray"):
         ray_app.build({"models": MODEL})

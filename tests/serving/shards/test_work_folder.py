@@ -115,7 +115,7 @@ def test_a_worker_without_the_folder_or_with_another_job_is_told_so(tmp_path: Pa
     with pytest.raises(ShardError, match="does not see"):
         Perform(str(tmp_path / "nowhere.shards"), "0")(0)
     WorkFolder.create(tmp_path / "it.shards", JOB)
-    with pytest.raises(ShardError, match="given to another job"):
+    with pytest.raises(ShardError, match="belongs to another job"):
         Perform(str(tmp_path / "it.shards"), "0")(0)
 
 
@@ -127,7 +127,7 @@ def test_a_worker_of_another_version_is_told_so(tmp_path: Path) -> None:
 
 def test_a_worker_with_other_packages_refuses_the_job(tmp_path: Path) -> None:
     folder = WorkFolder.create(tmp_path / "it.shards", changed(versions=versions() | {"numpy": "1.0"}))
-    with pytest.raises(ShardError, match=r"A worker has numpy .*begun with 1\.0"):
+    with pytest.raises(ShardError, match=r"A worker has numpy .*started with 1\.0"):
         Perform(str(folder.path), folder.job_sha256)(0)
 
 

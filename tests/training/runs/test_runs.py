@@ -188,7 +188,7 @@ def test_a_finished_run_goes_on_for_more_epochs_to_the_same_bits(data_directory:
 def test_a_run_is_not_made_longer_where_its_learning_rate_has_fallen(data_directory: Path, tmp_path: Path) -> None:
     falling = customize(find_recipe("mnist-ssl-softplus"), [*TINY, "epochs=2", "labels=20", "decay_from=0.25"])
     start_training(falling, str(data_directory), tmp_path, threads=1)
-    with pytest.raises(TrainingError, match=r"falls towards the end of 2 \(decay_from=0.25\), and has since epoch 2"):
+    with pytest.raises(TrainingError, match=r"falls toward the end of 2 \(decay_from=0.25\), and has since epoch 2"):
         start_training(customize(falling, ["epochs=4"]), str(data_directory), tmp_path, threads=1, resume=True)
 
 

@@ -118,7 +118,7 @@ def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path, encoder: 
     train = ("train", "custom-features", "--data", photos, "--features", encoder, "--dry-run")
     code, out, errors = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
     assert "39 images (PNG 39); 3 classes: blue 10, green 10, red 10; 9 without a label" in errors
-    assert re.search(r"about \d+ minutes on this machine, where features take a second for [\d,.e+]+ photos", errors)
+    assert re.search(r"about \d+ minutes? on this machine, where features take a second for [\d,.e+]+ photos", errors)
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)

@@ -113,7 +113,7 @@ def test_a_remote_model_is_described_from_its_config_alone(
     assert json.loads(output)["path"] == f"org/tiny@{commit}"
     assert not [request for request in standin.requests if "config.json" not in request and "resolve" in request]
     assert igan_zoo("info", "org/tiny")[0] == 1
-    assert "knows of no mnist-ssl on the Hub" in igan_zoo("info", "mnist-ssl", "--remote")[2]
+    assert "lists no mnist-ssl on the Hub" in igan_zoo("info", "mnist-ssl", "--remote")[2]
 
 
 def test_the_cache_is_listed_and_pruned(standin: StandIn, exported_model: Path, igan_zoo: Cli) -> None:

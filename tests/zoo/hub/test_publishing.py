@@ -244,7 +244,7 @@ def state_other_results(model: Path) -> None:
     [
         (damage_model, ChecksumError, r"generator\.onnx is damaged"),
         (add_unnamed_file, ModelDirectoryError, r"weights\.pkl is not named"),
-        (add_named_pickle, PublishingError, r"weights\.pkl is of a kind that is not published"),
+        (add_named_pickle, PublishingError, r"weights\.pkl has a type that is not published"),
         (disguise_a_pickle, PublishingError, r"more\.json is a pickle or an archive"),
         (fake_safetensors, PublishingError, r"model\.safetensors is not a safetensors file"),
         (leave_weights_out, PublishingError, r"lacks model\.safetensors"),

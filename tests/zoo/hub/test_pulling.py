@@ -164,7 +164,7 @@ def process(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
 
 def test_a_model_that_is_nowhere_published_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalogue.BY_NAME, "tiny", catalogue.CatalogueEntry("tiny", "", "0" * 64))
-    with pytest.raises(ModelDirectoryError, match=r"knows of none on the Hub; .*--from DIR .*IGAN_ZOO_MIRROR"):
+    with pytest.raises(ModelDirectoryError, match=r"it is not on the Hub; .*--from DIR .*IGAN_ZOO_MIRROR"):
         pulling.pull("tiny")
 
 

@@ -70,4 +70,4 @@ def test_images_of_both_kinds_and_the_command_are_prepared(igan_zoo: Cli, tmp_pa
         with Image.open(files[0]) as image:
             assert (image.size, image.mode) == ((28, 28), "L")
     assert "Nobody has taken a test here yet" in (out / "report.md").read_text()
-    fails(igan_zoo("reproduce", "turing", *arguments[:4], "--n", "101", "--out", out), 1, "There are 100 images")
+    fails(igan_zoo("reproduce", "turing", *arguments[:4], "--n", "101", "--out", out), 1, "The source has 100 images")

@@ -125,7 +125,7 @@ def train(
     import msgspec
 
     from igan_zoo.api import train as start
-    from igan_zoo.training.recipes.requests import TrainOptions, learns_from_features, resolve_request
+    from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest, learns_from_features, resolve_request
     from igan_zoo.training.runs.directory import Run
 
     for setting in settings:
@@ -185,8 +185,8 @@ def train(
         print_seconds_since(began)
         click.echo(f"{run.path}: done; next: igan-zoo export {run.path} --out models/{run.path.name}.onnx")
     # Under torchrun one process speaks for all.
-    elif os.environ.get("RANK", "0") == "0":
-        recipe = run.facts().recipe
+    elif isinstance(request, TrainRequest) and os.environ.get("RANK", "0") == "0":
+        recipe = request.recipe
         click.echo(
             f"{run.path}: {counted(recipe.epochs, 'epoch')} done; next: igan-zoo export {run.path} --out "
             f"models/{recipe.name}"

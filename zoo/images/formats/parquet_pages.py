@@ -15,6 +15,8 @@ from igan_zoo.machine.files import open_regular
 _UNPACKED_FACTOR, _UNPACKED_BYTES = 8, 2**26
 _UNPACKED, _PACKED = 2, 3
 _MOST_DEPTH = 16
+# Further on no file has bytes.
+_MOST_BYTES = 2**62
 # Kinds of values. Those of booleans in a structure are the values themselves.
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
 
@@ -69,7 +71,7 @@ def _pass(file: IO[bytes], kind: int, depth: int) -> None:
     elif kind == _DOUBLE:
         file.seek(8, 1)
     elif kind == _BINARY:
-        file.seek(_varint(file), 1)
+        file.seek(min(_varint(file), _MOST_BYTES), 1)
     elif kind == _STRUCT:
         _structure(file, depth + 1)
     elif kind in _LISTS:

@@ -89,5 +89,5 @@ def test_a_server_without_the_extra_says_which_it_is(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     options = ServerSettings(threads=1, traces="http://127.0.0.1:1/v1/traces")
-    with pytest.raises(MissingExtraError, match=r"pip install 'igan-zoo\[tracing,cpu\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '.\[tracing,cpu\]'"):
         create_app(Repository([], options), options)

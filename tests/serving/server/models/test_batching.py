@@ -121,7 +121,7 @@ def test_a_full_queue_refuses(model: Model, pool: ThreadPoolExecutor) -> None:
         await until(model.running.is_set)
         waiting += [asyncio.ensure_future(batcher.run(rows(i), 1)) for i in range(1, 3)]
         await until(lambda: batcher.depth == 2)
-        with pytest.raises(QueueFullError, match="2 requests wait"):
+        with pytest.raises(QueueFullError, match="of 2 requests, is full"):
             await batcher.run(rows(9), 1)
         model.may_run.set()
         await asyncio.gather(*waiting)

@@ -435,9 +435,7 @@ def test_a_server_without_the_extra_says_which_it_is(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "igan_zoo.serving.server.protocol.grpc_service")
     monkeypatch.setitem(sys.modules, "grpc", None)
     options = ServerSettings(threads=1)
-    with pytest.raises(
-        MissingExtraError, match=r"gRPC needs grpc, of the grpc extra: pip install 'igan-zoo\[grpc,cpu\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=r"gRPC needs grpc, of the grpc extra: pip install '.\[grpc,cpu\]'"):
         serve(Repository([], options), options, host="127.0.0.1", port=0, announce=lambda _: None, grpc_port=0)
 
 

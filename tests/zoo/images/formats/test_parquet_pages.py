@@ -44,14 +44,14 @@ def test_a_page_that_promises_far_more_than_it_has_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("header", "sentence"),
     [
-        (b"", "behind the end"),
+        (b"", "beyond the end"),
         (b"\0", "no sizes"),
         (b"\x15\0\x15\x01\x15\0\0", "no sizes"),
         (b"\x15\0\x15\0\x15\0\0" * 4, "no values"),
         (b"\x15" + b"\xff" * 12, "more than nine bytes"),
         (b"\x1c" * 50, "too deep"),
         (b"\x1d\0", "unknown kind"),
-        (b"\x19\xf8" + varint(2**40), "behind the end"),
+        (b"\x19\xf8" + varint(2**40), "beyond the end"),
     ],
 )
 def test_headers_that_are_none_are_refused(header: bytes, sentence: str, tmp_path: Path) -> None:
