@@ -14,6 +14,8 @@ from igan_zoo.training.recipes.settings import Recipe
 
 # Of the first layer of the 2016 CIFAR-10 generator.
 GENERATOR_FILTERS = 512
+# The discriminators with batch normalization.
+_NORMALIZED = {"residual": residual_discriminator, "whitened": whitened_discriminator}
 
 
 def build_generator(recipe: Recipe) -> Generator:
@@ -34,14 +36,9 @@ def build_discriminator(recipe: Recipe, classes: int) -> Discriminator:
     """Returns the recipe's discriminator of ``classes`` real classes."""
     if recipe.network == "mnist-dense":
         return mnist_discriminator(recipe.height * recipe.width * recipe.channels, classes)
-    if recipe.network == "residual":
-        return residual_discriminator(
-            size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width
-        )
-    if recipe.network == "whitened":
-        return whitened_discriminator(
-            size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width
-        )
+    if recipe.network in _NORMALIZED:
+        build = _NORMALIZED[recipe.network]
+        return build(size=recipe.height, channels=recipe.channels, classes=classes, width=recipe.network_width)
     return convolutional_discriminator(
         size=recipe.height,
         channels=recipe.channels,
