@@ -60,5 +60,6 @@ def test_a_skip_that_is_not_listed_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", accepted_skips(str(LIST)), ids=lambda entry: f"{entry['tests']}: {entry['reason']}")
 def test_every_listed_skip_can_happen(entry: dict[str, str]) -> None:
     assert entry.keys() == {"tests", "reason", "why"}
-    assert entry["reason"] in (REPOSITORY / entry["tests"]).read_text()
+    named = REPOSITORY / entry["tests"]
+    assert any(entry["reason"] in file.read_text() for file in ([named] if named.is_file() else named.rglob("*.py")))
     assert entry["why"]

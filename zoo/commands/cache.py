@@ -6,6 +6,7 @@ import click
 
 from igan_zoo.commands.options import json_option
 from igan_zoo.commands.terminal import print_json, print_table
+from igan_zoo.counts import counted
 
 
 @click.group()
@@ -43,7 +44,7 @@ def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
         click.echo(f"{path}  {size:,} bytes")
         if not dry_run:
             remove(path)
-    click.echo(f"{len(found)} directories {'would be ' if dry_run else ''}removed", err=True)
+    click.echo(f"{counted(len(found), 'folder')} {'would be ' if dry_run else ''}removed", err=True)
 
 
 @cache.command()

@@ -82,11 +82,12 @@ def _describe(store: DirectoryStore, name: str) -> CachedModel:
 
 def _hub_copies() -> list[tuple[Path, int]]:
     """Returns the repositories in the Hub's cache of which some commit is a model of ours."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories: Any = scan_cache_dir().repos
+        # Named, for its default is the directory that was right when that module was imported.
+        repositories: Any = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     found = [

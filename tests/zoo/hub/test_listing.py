@@ -129,7 +129,7 @@ def test_the_cache_is_listed_and_pruned(standin: StandIn, exported_model: Path, 
     copies = Path(constants.HF_HUB_CACHE) / "models--org--tiny"
     code, _, errors = igan_zoo("cache", "prune", "--dry-run")
     assert code == 0
-    assert "2 directories would be removed" in errors
+    assert "2 folders would be removed" in errors
     assert leftover.exists()
     assert copies.exists()
     igan_zoo("cache", "prune")
