@@ -28,8 +28,8 @@ def networks_of_run(run: Run) -> TrainedNetworks:
         raise TrainingError(
             f"{run.path} has {epochs} of {counted(facts.recipe.epochs, 'epoch')}; finish it first with --resume."
         )
-    if game.average is not None:
-        game.discriminator.load_state_dict(game.average.value(), strict=False)
+    for name, network in game.players():
+        network.load_state_dict(game.averaged(name), strict=False)
     game.discriminator.eval()
     if game.generator is not None:
         measure_population(game.generator, game.latent_size, facts.recipe.latent_distribution)

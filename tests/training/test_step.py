@@ -103,7 +103,7 @@ def game(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Alt
             module.stddev = 0.0
     for optimizer in game.optimizers.values():
         monkeypatch.setattr(optimizer, "descend", lambda: None)
-    monkeypatch.setattr(game.average, "update", lambda: None)
+    monkeypatch.setattr(game.averages["discriminator"], "update", lambda: None)
     return game
 
 

@@ -84,7 +84,7 @@ class AlternatingGame(Game):
 
     def prepare_evaluation(self, real: Tensor) -> None:
         """Measures the population statistics of the averaged discriminator on ``real`` images, where it has any."""
-        self.discriminator.measure(self._averaged(), real)
+        self.discriminator.measure(self.averaged("discriminator"), real)
 
     def step(self, batches: Batches) -> Losses:
         """One step of the discriminator and the recipe's number of steps of the generator."""
@@ -142,7 +142,7 @@ class AlternatingGame(Game):
             return taught_labels(teacher, None, temperature=temperature, sure=sure)
         # By the statistics of this batch.
         with self._precision():
-            average = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
+            average = torch.func.functional_call(self.discriminator, self.averaged("discriminator"), (images,))
         average = full_precision(average)
         if teacher is None:
             return pseudo_labels(average, sure)

@@ -28,6 +28,9 @@ Losses = dict[str, Tensor]
 
 _EVALUATION_BATCH = 500
 
+# What a checkpoint calls the averages of the players.
+_AVERAGES = {"generator": "generator_average", "discriminator": "average"}
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -74,8 +77,13 @@ class Game:
         self.histories = {
             name: HistoricalAverage(network.parameters(), weight) for name, network in self.players() if weight > 0
         }
-        rate = recipe.averaging_rate
-        self.average = ParameterAverage(self.discriminator, rate) if rate is not None else None
+        # Differs from the 2016 code: the generator may have an average, too.
+        rates = {"generator": recipe.generator_averaging_rate, "discriminator": recipe.averaging_rate}
+        self.averages = {
+            name: ParameterAverage(network, rate)
+            for name, network in self.players()
+            if (rate := rates[name]) is not None
+        }
 
     def _optimizer(self, player: str, network: nn.Module) -> Adam | NesterovMomentum:
         recipe = self.recipe
@@ -166,9 +174,9 @@ class Game:
 
     def _descend(self, player: str) -> None:
         """One optimizer step of a player whose gradients are there; its averages are kept beside it."""
-        if player == "discriminator" and self.average is not None:
+        if player in self.averages:
             # The average takes the parameters from before the step, as in the 2016 code.
-            self.average.update()
+            self.averages[player].update()
         self.optimizers[player].descend()
         if player in self.histories:
             self.histories[player].update()
@@ -193,13 +201,13 @@ class Game:
     def class_logits(self, images: Tensor) -> Tensor:
         """Returns the logits behind :meth:`predictions`, ``[N, K]``; "generated" has the logit zero beside them."""
         self.discriminator.eval()
-        logits: Tensor = torch.func.functional_call(self.discriminator, self._averaged(), (images,))
+        logits: Tensor = torch.func.functional_call(self.discriminator, self.averaged("discriminator"), (images,))
         self.discriminator.train()
         return logits[:, :-1] - logits[:, -1:] if self.recipe.explicit_generated_class else logits
 
-    def _averaged(self) -> dict[str, Tensor]:
-        """Returns the averaged parameters of the discriminator by name; none without an average."""
-        return self.average.value() if self.average is not None else {}
+    def averaged(self, player: str) -> dict[str, Tensor]:
+        """Returns the averaged parameters of a player by name; none without an average."""
+        return self.averages[player].value() if player in self.averages else {}
 
     @torch.no_grad()
     def samples(self, count: int) -> NDArray[np.uint8]:
@@ -209,7 +217,8 @@ class Game:
     def _images(self, count: int, seed: int) -> Tensor:
         """Returns the images of the first addressed latents of ``seed``, as the discriminator sees them."""
         z = latents.latents(self.latent_size, self.recipe.latent_distribution, seed=seed, start=0, count=count)
-        images: Tensor = self._generator()(torch.from_numpy(z).to(self.device))
+        inputs = torch.from_numpy(z).to(self.device)
+        images: Tensor = torch.func.functional_call(self._generator(), self.averaged("generator"), (inputs,))
         return images
 
     def tensors(self) -> dict[str, Tensor]:
@@ -221,14 +230,14 @@ class Game:
             tensors |= optimizer_tensors(f"{name}_optimizer", optimizer)
         for name, history in self.histories.items():
             tensors |= history_tensors(f"{name}_history", history)
-        if self.average is not None:
-            tensors |= average_tensors("average", self.average)
+        for name, average in self.averages.items():
+            tensors |= average_tensors(_AVERAGES[name], average)
         return tensors
 
     def counters(self) -> dict[str, Any]:
         """Returns how many updates every average holds, for a checkpoint."""
-        averages = self.average.updates if self.average is not None else 0
-        return {"average_updates": averages, "history_updates": {n: h.updates for n, h in self.histories.items()}}
+        averages = {f"{_AVERAGES[name]}_updates": average.updates for name, average in self.averages.items()}
+        return {**averages, "history_updates": {name: history.updates for name, history in self.histories.items()}}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
         """Takes over what :meth:`counters` returned, once the tensors are restored.
@@ -239,8 +248,8 @@ class Game:
         for optimizer in self.optimizers.values():
             optimizer.count_steps()
         try:
-            if self.average is not None:
-                self.average.updates = int(counters["average_updates"])
+            for name, average in self.averages.items():
+                average.updates = int(counters[f"{_AVERAGES[name]}_updates"])
             for name, history in self.histories.items():
                 history.updates = int(counters["history_updates"][name])
         except (KeyError, TypeError, ValueError) as error:

@@ -119,6 +119,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decay_from: Share = 1.0  # share of the run after which the rate falls linearly to 0
     adam_epsilon: Literal["inside", "outside"] = "inside"  # of the square root
     averaging_rate: Rate | None = 0.0001  # of the parameter average that is tested; none tests the parameters
+    generator_averaging_rate: Rate | None = None  # of the generator's average that is drawn and exported; none: itself
     precision: Precision | Literal["auto"] = "float32"  # of the matrix products and convolutions
     seed: Index = 1  # of weights, noise and shuffles
     # Differs from the 2016 code: there it is 1 where not given, and the seed with minibatch discrimination on CIFAR-10.
@@ -151,6 +152,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (
                 self.consistency_weight > 0 and self.network == "multi-scale",
                 "consistency_weight is not for network=multi-scale",
+            ),
+            (
+                self.generator_averaging_rate is not None and (not self.generator or self.network == "multi-scale"),
+                "generator_averaging_rate needs a generator, and is not for network=multi-scale",
             ),
             (self.consistency_weight > 0 and self.averaging_rate is None, "consistency_weight needs an averaging_rate"),
             (self.consistency_weight > 0 and self.labels == "0", "consistency_weight needs labels"),
