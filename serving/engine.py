@@ -31,7 +31,7 @@ Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 Arrays = dict[str, NDArray[Any]]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # From this batch on a graph rewritten for CPUs is the faster one: its transformed weights are read once for all images.
 SMALLEST_BATCH = 4
@@ -214,7 +214,7 @@ def _session(
         raise MissingExtraError(f"Running models needs onnxruntime: {pip_install('cpu')}.") from None
 
     check_onnx_file(content, role)
-    provider = _PROVIDERS[device]
+    provider = PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise DeviceError(
             f"This onnxruntime has no {provider}; for --device {device} install the extra "
@@ -324,6 +324,6 @@ def _size_inside(metadata: Mapping[str, str]) -> int:
 
 def _effective_provider(sessions: Any, device: Device) -> str:
     providers = {session.get_providers()[0] for session in sessions}
-    if providers != {_PROVIDERS[device]}:
+    if providers != {PROVIDERS[device]}:
         raise DeviceError(f"--device {device} was asked for, but onnxruntime uses {', '.join(sorted(providers))}.")
-    return _PROVIDERS[device]
+    return PROVIDERS[device]

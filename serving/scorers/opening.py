@@ -35,12 +35,14 @@ def open_scorer(
     *,
     device: Device = "cpu",
     threads: int | None = None,
+    remembered: bool = False,
 ) -> Network:
     """Returns the network to score with: the 2015 Inception unless ``reference`` names another.
 
     Inception, as published, ``-clean`` or ``-spatial``, is kept in the cache as an ONNX file, made of ``weights`` or of
     what is published, which is fetched then.
-    An encoder ``X.onnx`` with settings in ``X.json`` is made a scorer, which is kept too.
+    An encoder ``X.onnx`` with settings in ``X.json`` is made a scorer, which is kept too. ``remembered`` is that of
+    ``open_network``.
 
     Raises:
         DownloadError: the weights are neither here nor can they be fetched; the message says where to put them.
@@ -61,7 +63,8 @@ def open_scorer(
             path = encoder_as_scorer(given, scorers_folder())
         else:
             path = scorers_folder() / f"{reference}.onnx"
-    return open_network(str(path) if path.is_file() else str(reference), device=device, threads=threads)
+    name = str(path) if path.is_file() else str(reference)
+    return open_network(name, device=device, threads=threads, remembered=remembered)
 
 
 def open_asked_scorer(
@@ -73,7 +76,7 @@ def open_asked_scorer(
         ScoringError, ChecksumError, DownloadError, DeviceError, MissingExtraError: as :func:`open_scorer` and
             :func:`open_preview`.
     """
-    network = open_scorer(reference, options.weights, device=device, threads=threads)
+    network = open_scorer(reference, options.weights, device=device, threads=threads, remembered=options.cached)
     if options.precision != "fp32":
         network = open_preview(network, reference, source, options.precision, device=device, threads=threads)
     if options.as_stored:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import InterfaceError, ScoringError
 from igan_zoo.images.pixels import Shape
+from igan_zoo.machine.cores import cores
 from igan_zoo.models import store
 from igan_zoo.models.interface import PRECISION_KEY, RESIZE_KEY, SCORER_KEY, WEIGHTS_KEY
-from igan_zoo.serving.engine import Device, Engine, check_specification
+from igan_zoo.serving.engine import PROVIDERS, Arrays, Device, Engine, Graph, check_specification
 from igan_zoo.serving.model import LoadedModel
 from igan_zoo.serving.scoring.protocols import INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL, INCEPTION_WEIGHTS
+from igan_zoo.serving.scoring.statistics_cache import kept
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
@@ -95,11 +99,31 @@ class Network:
         self.resize += _AS_STORED
 
 
-def open_network(reference: str, *, device: Device = "cpu", threads: int | None = None) -> Network:
+class _KnownEngine(Engine):
+    """An engine for CPUs of a graph that was loaded here before: its session is made when the first batch comes."""
+
+    def __init__(self, content: bytes, graphs: dict[str, Graph], threads: int | None) -> None:
+        self.graphs, self.provider, self.precision = graphs, PROVIDERS["cpu"], "fp32"
+        self.threads = threads or cores()
+        # Bytes until they are loaded: a second copy of the weights would be as large as all else.
+        self._graph: bytes | Engine = content
+        self._loading = threading.Lock()
+
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        with self._loading:
+            if isinstance(self._graph, bytes):
+                self._graph = Engine({role: self._graph}, threads=self.threads)
+        return self._graph.run(role, inputs)
+
+
+def open_network(
+    reference: str, *, device: Device = "cpu", threads: int | None = None, remembered: bool = False
+) -> Network:
     """Loads a scorer: an ``.onnx`` file, or the classifier of a model's name or directory.
 
     A file without metadata is called by its name and sha256. Nothing but a graph of the published weights is called
-    ``inception-2015-12-05``.
+    ``inception-2015-12-05``. What a file for CPUs says of itself is kept in the cache if ``remembered``. Then the next
+    call does not load it before the first image comes, which takes longer than all else where statistics are cached.
 
     Raises:
         UnknownNameError, ModelDirectoryError, ChecksumError: there is no such model, or it is damaged.
@@ -109,7 +133,19 @@ def open_network(reference: str, *, device: Device = "cpu", threads: int | None 
     model = store.resolve(reference)
     content = model.graph("classifier")
     sha256 = hashlib.sha256(content).hexdigest()
-    return network_of(model, sha256, _engine(model, content, device, threads))
+    if device != "cpu" or not remembered:
+        return network_of(model, sha256, _engine(model, content, device, threads))
+    engines = []
+
+    def load() -> dict[str, Graph]:
+        engines.append(_engine(model, content, device, threads))
+        return dict(engines[0].graphs)
+
+    graphs = kept(dict[str, Graph], ["graph", sha256, model.directory is None], load)
+    engine = engines[0] if engines else _KnownEngine(content, graphs, threads)
+    if model.directory is not None:
+        check_specification(model, engine)
+    return network_of(model, sha256, engine)
 
 
 def network_of(model: store.Model, sha256: str, engine: Engine) -> Network:

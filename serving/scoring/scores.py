@@ -25,7 +25,7 @@ from igan_zoo.serving.scoring.numbers import Metric, Reference
 from igan_zoo.serving.scoring.plan import Plan, find_or_gather, results
 from igan_zoo.serving.scoring.protocols import Record, check_outputs
 from igan_zoo.serving.scoring.statistics import DEFAULT_SEED, DEFAULT_SPLITS, Facts, Statistics
-from igan_zoo.serving.scoring.statistics_cache import kept_records, stamped
+from igan_zoo.serving.scoring.statistics_cache import kept, stamped
 from igan_zoo.serving.scoring.statistics_file import save_gaussian
 
 _LOG = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ def score_images(
     # A reference from a file may be anything, whatever it says that it is of.
     if plan.cached and not isinstance(reference, Reference):
         of = (facts, expected, computed, subset_size, options.bootstrap, network.provider)
-        records = kept_records(of, compute)
+        records = kept(list[Record], of, compute)
     else:
         records = compute()
     return Scores(tuple(stamped(records, network.provider)), statistics.count, network.provider)

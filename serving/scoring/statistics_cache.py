@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from igan_zoo.serving.scoring.statistics_file import load_statistics
 # What decodes images and computes answers, so that another version may give other bits. onnxruntime's package has other
 # names for other devices.
 _PACKAGES = ("igan-zoo", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
+
+T = TypeVar("T")
 
 
 def versions() -> dict[str, str]:
@@ -58,18 +60,18 @@ def find_statistics(path: Path, facts: Facts, shard: tuple[int, int] | None = No
     return found if same else None
 
 
-def kept_records(everything: Sequence[Any], compute: Callable[[], list[Record]]) -> list[Record]:
-    """Returns what ``compute`` does, kept by everything that it depends on.
+def kept(kind: type[T], everything: Sequence[Any], compute: Callable[[], T]) -> T:
+    """Returns what ``compute`` does, of a ``kind`` that JSON holds, kept by everything that it depends on.
 
     A Fréchet distance of 2,048 features takes seconds, and reading it takes none.
     """
     key = hashlib.sha256(msgspec.json.encode([*everything, versions()], order="sorted")).hexdigest()
     path = cached_path(key).with_suffix(".json")
-    # Where there is none, or a damaged one, the numbers are computed.
+    # Where there is none, or a damaged one, it is computed.
     with contextlib.suppress(OSError, msgspec.DecodeError, RecursionError):
-        return msgspec.json.decode(path.read_bytes(), type=list[Record])
-    records = compute()
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    value = compute()
     # That they cannot be kept was said of the statistics.
     with contextlib.suppress(OutputError), atomic_file(path) as temporary:
-        temporary.write_bytes(msgspec.json.encode(records))
-    return records
+        temporary.write_bytes(msgspec.json.encode(value))
+    return value

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Returns the version of each of the named packages that is installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in packages}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -88,7 +88,7 @@ def neighbors(
         return open_images(name, split=part, count=drawn, seed=model_seed, device=device, threads=threads)
 
     made, true = opened(samples, split), opened(reference, reference_split)
-    network = open_scorer(scorer, weights, device=device, threads=threads)
+    network = open_scorer(scorer, weights, device=device, threads=threads, remembered=True)
     # Precision and recall keep every image's features, and statistics scored for them are found again.
     plan = plans.Plan(("pr",), manner=Manner(threads=threads))
     expected = plan.facts(made, network), plan.reference_facts(true, network)
