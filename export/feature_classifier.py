@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -146,9 +147,17 @@ def _drop_unused(graph: Any) -> None:
     kept = []
     for node in reversed(graph.node):
         if not needed.isdisjoint(node.output):
-            needed.update(node.input)
+            needed.update(_read(node))
             kept.append(node)
     constants = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(reversed(kept))
     graph.initializer.extend(constants)
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the names of the tensors that a node reads, and those that the branches of an ``If`` read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _read(inner)

@@ -5,7 +5,7 @@ Field numbers are those of ``onnx/onnx.proto``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,7 @@ _MESSAGES: Mapping[str, Sequence[Field]] = {
         ("f", 2, "float", False),
         ("i", 3, "int64", False),
         ("s", 4, "bytes", False),
+        ("g", 6, "GraphProto", False),
         ("ints", 8, "int64", True),
         ("type", 20, "int32", False),
     ),
@@ -62,7 +63,7 @@ _MESSAGES: Mapping[str, Sequence[Field]] = {
     "TensorShapeProto": (("dim", 1, "Dimension", True),),
     "Dimension": (("dim_value", 1, "int64", False), ("dim_param", 2, "string", False)),
 }
-_FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
+_FLOAT, _INT, _STRING, _GRAPH, _INTS = 1, 2, 3, 5, 7  # AttributeProto.AttributeType
 # TensorProto.DataType
 DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7}
 
@@ -119,6 +120,25 @@ class OnnxGraph:
             else:
                 attribute.type = _INTS
                 attribute.ints.extend(value)
+        return name
+
+    def either(
+        self,
+        condition: str,
+        then: Callable[[OnnxGraph], str],
+        otherwise: Callable[[OnnxGraph], str],
+        shape: Sequence[int | str],
+    ) -> str:
+        """Adds the float32 tensor that ``then`` adds where a boolean scalar is true, else that of ``otherwise``.
+
+        Both get a graph of their own, which reads the tensors of this one. Only one of them runs.
+        """
+        name = f"{self._prefix}If{len(self._graph.node)}"
+        node = self._graph.node.add(op_type="If", name=name, input=[condition], output=[name])
+        for branch, add in (("then_branch", then), ("else_branch", otherwise)):
+            inner = OnnxGraph(prefix=f"{name}/{branch}/")
+            inner.output(f"{name}/{branch}", add(inner), shape)
+            node.attribute.add(name=branch, type=_GRAPH).g.CopyFrom(inner._graph)
         return name
 
     def to_bytes(self, metadata: Mapping[str, str]) -> bytes:

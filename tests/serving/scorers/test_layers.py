@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from igan_zoo.export.scorers.convolutions import Convolution
-from igan_zoo.serving.scorers.layers import convolution, pillow_resize
+from igan_zoo.serving.scorers.layers import convolution, pillow_resize, tf1_bilinear
 from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from igan_zoo.serving.scorers.weights import Weights
 from tests.environments import python_of
@@ -75,6 +77,34 @@ def test_clean_resize_is_pillows_of_floats(height: int, width: int) -> None:
     channels = [Image.fromarray(pixels[..., channel].astype(np.float32)) for channel in range(3)]
     expected = [np.asarray(channel.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255) for channel in channels]
     np.testing.assert_allclose(resized_cleanly(pixels), expected, atol=2e-2)
+
+
+def bilinear(graph: OnnxGraph, images: str) -> str:
+    return tf1_bilinear(graph, images, 299)
+
+
+def bicubic(graph: OnnxGraph, images: str) -> str:
+    return pillow_resize(graph, images, graph.constant([299, 299]), cubic=True)
+
+
+@pytest.mark.parametrize("resize", [bilinear, bicubic])
+def test_images_of_the_right_size_are_not_resized(resize: Callable[[OnnxGraph, str], str], tmp_path: Path) -> None:
+    graph = OnnxGraph()
+    graph.output("pixels", resize(graph, graph.input("images", np.uint8, ["N", "H", "W", 3])), ["N", 3, 299, 299])
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    ran = {}
+    for height, width in ((299, 299), (299, 300), (300, 299)):
+        images = black_and_white(height, width)[None]
+        session = onnxruntime.InferenceSession(graph.to_bytes({}), options, providers=["CPUExecutionProvider"])
+        pixels = session.run(None, {"images": images})[0]
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+        ran[height, width] = {event["args"].get("op_name") for event in events if event["cat"] == "Node"}
+        if height == width:
+            np.testing.assert_array_equal(pixels, images.transpose(0, 3, 1, 2))
+    assert {"Gather", "MatMul"}.isdisjoint(ran[299, 299])
+    assert not {"Gather", "MatMul"}.isdisjoint(ran[299, 300])
+    assert ran[299, 300] == ran[300, 299]
 
 
 def test_clean_resize_is_that_of_clean_fid(tmp_path: Path) -> None:
