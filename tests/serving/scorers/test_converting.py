@@ -104,10 +104,9 @@ def test_the_report_covers_every_batch_and_size(igan_zoo: Cli, scorer: Path, wei
     assert {"torch", "onnx", "onnxruntime"} <= report["versions"].keys()
     assert set(report["images"]) == {f"{batch}x{size}x{size}" for batch in (1, 2, 7) for size in (32, 299, 300)}
     for outputs in report["images"].values():
-        assert {name: differences["max"] <= 3e-4 for name, differences in outputs.items()} == {
-            "features": True,
-            "logits": True,
-        }
+        # Relative to a tenth of the largest number where that is above 10.
+        within = {name: it["max"] <= 3e-4 * max(1, it["largest"] / 10) for name, it in outputs.items()}
+        assert within == {"features": True, "logits": True}
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (32, 32), (100, 61), (139, 139), (400, 300)])
