@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What OpenVINO is asked for, and has to say that it does.
 _PRECISION = "bf16"
+# What goes from the preparation of images to the network.
+_PREPARED = "igan_zoo/prepared"
 
 
 class Bfloat16Session:
@@ -37,30 +39,77 @@ class Bfloat16Session:
             InterfaceError: OpenVINO does not take the graph.
         """
         core = _core()
-        settings = {"INFERENCE_PRECISION_HINT": _PRECISION, "INFERENCE_NUM_THREADS": threads}
+
+        def compiled(model: openvino.Model, precision: str) -> openvino.CompiledModel:
+            settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+            return core.compile_model(model, "CPU", settings)
+
         try:
-            self._compiled = core.compile_model(core.read_model(content, b""), "CPU", settings)
+            model = core.read_model(content, b"")
+            preparation = _cut_off_preparation(model)
+            self._preparation = _Requests(compiled(preparation, "f32")) if preparation is not None else None
+            network = compiled(model, _PRECISION)
         except RuntimeError as error:
             raise InterfaceError(f"OpenVINO cannot load this graph: {first_line(error)}") from error
-        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        used = network.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _PRECISION:
             raise DeviceError(
                 f"This processor ({core.get_property('CPU', 'FULL_DEVICE_NAME')}) does not multiply in bfloat16; leave "
                 "--precision bf16 out."
             )
-        # One for each thread that runs at the same time.
-        self._idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        self._network = _Requests(network)
 
     def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Returns the named outputs for a batch."""
+        given = dict(inputs)
+        if self._preparation is not None:
+            given |= self._preparation.infer(given, [_PREPARED])
+        outputs = self._network.infer(given, names)
+        return [outputs[name] for name in names]
+
+
+class _Requests:
+    """A compiled model, with a request for each thread that runs it at the same time."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._compiled = compiled
+        self._inputs = {name for node in compiled.inputs for name in node.get_names()}
+        self._idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         try:
             request = self._idle.get_nowait()
         except Empty:
             request = self._compiled.create_infer_request()
-        results = request.infer(dict(inputs))
-        outputs = [np.array(results[name]) for name in names]
+        results = request.infer({name: array for name, array in inputs.items() if name in self._inputs})
+        outputs = {name: np.array(results[name]) for name in names}
         self._idle.put(request)
         return outputs
+
+
+def _cut_off_preparation(model: openvino.Model) -> openvino.Model | None:
+    """Takes what comes before the first convolution out of a graph of uint8 images and returns it; None for others.
+
+    It computes where the pixels of a resized image lie, and bfloat16 does not tell 257 from 256: at 299 pixels half of
+    the pixels would come from another place.
+    """
+    import openvino
+    from openvino import opset13
+
+    images = model.inputs[0]
+    first = next((op for op in model.get_ordered_ops() if op.get_type_name().endswith("Convolution")), None)
+    if first is None or images.get_element_type() != openvino.Type.u8:
+        return None
+    prepared = first.input_value(0)
+    preparation = openvino.Model([opset13.result(prepared)], model.get_parameters())
+    preparation.outputs[0].set_names({_PREPARED})
+    preparation = preparation.clone()
+    given = opset13.parameter(prepared.get_partial_shape(), prepared.get_element_type())
+    given.output(0).set_names({_PREPARED})
+    for reader in prepared.get_target_inputs():
+        reader.replace_source_output(given.output(0))
+    model.add_parameters([given])
+    return preparation
 
 
 def provider() -> str:

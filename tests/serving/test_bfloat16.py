@@ -15,7 +15,9 @@ import igan_zoo
 from igan_zoo.errors import DeviceError, InterfaceError, MissingExtraError
 from igan_zoo.models import store
 from igan_zoo.serving import bfloat16
-from igan_zoo.serving.engine import load_engine
+from igan_zoo.serving.engine import Engine, load_engine
+from igan_zoo.serving.scorers.layers import pillow_resize
+from igan_zoo.serving.scorers.onnx_graph import OnnxGraph
 from tests.conftest import REPOSITORY
 from tests.serving.tiny_scorer import tiny_scorer
 
@@ -81,6 +83,31 @@ def test_bfloat16_is_near_float32(inputs: dict[str, dict[str, np.ndarray]]) -> N
     images = [engine.run("generator", inputs["generator"])["images"].astype(int) for engine in engines]
     assert 0 < np.abs(logits[0] - logits[1]).max() < 1
     assert np.abs(images[0] - images[1]).mean() < 2
+
+
+def resizing(size: int) -> bytes:
+    """A scorer of that size whose features are the pixels that its first convolution sees."""
+    graph = OnnxGraph()
+    images = graph.input("images", np.uint8, ["N", "H", "W", 3])
+    sizes = graph.constant([size, size])
+    levels = graph.node("Div", pillow_resize(graph, images, sizes, cubic=True), graph.constant(255.0))
+    kernel = graph.constant(np.eye(3).reshape(3, 3, 1, 1))
+    pixels = graph.node("Conv", levels, kernel, kernel_shape=[1, 1])
+    graph.output("features", graph.node("Flatten", pixels, axis=1), ["N", 3 * size * size])
+    return graph.to_bytes({})
+
+
+@pytest.mark.skipif("not in_hardware()", reason="needs a processor that multiplies in bfloat16")
+@pytest.mark.parametrize("size", [200, 299])
+def test_pixels_come_from_the_same_places_in_bfloat16(size: int) -> None:
+    """bfloat16 has 8 bits, which do not tell 257 from 256: positions of pixels stay float32."""
+    images = np.random.default_rng(0).integers(0, 256, (2, size + 1, size + 2, 3), np.uint8)
+    exact, near = (
+        Engine({"scorer": resizing(size)}, threads=1, precision=precision).run("scorer", {"images": images})["features"]
+        for precision in ("fp32", "bf16")
+    )
+    # A step of bfloat16 below 1, and a level that another order of the sum rounds the other way.
+    np.testing.assert_allclose(near, exact, rtol=0, atol=2**-8 + 1 / 255)
 
 
 @pytest.mark.skipif("in_hardware()", reason="this processor multiplies in bfloat16")
