@@ -1,7 +1,7 @@
 // Play: the images of a seed, the directions around one of them, the way from one seed to another.
 
 import { available, chosen, place, run, runOnServer } from './device.js';
-import { byId, element, offer, percent } from './dom.js';
+import { byId, counted, element, offer, percent } from './dom.js';
 import { canvases, difference, download, draw, save } from './pictures.js';
 import { ask, askJson, attempt } from './server.js';
 
@@ -101,7 +101,7 @@ async function showSeed() {
   const [count, height, width] = state.images.shape;
   const took = Math.round(performance.now() - began);
   const where = chosen() ? place() : `${place()} (${state.model.provider})`;
-  byId('play-status').textContent = `${count} images of ${width}x${height} in ${took} ms ${where}.`;
+  byId('play-status').textContent = `${counted(count, 'image')} of ${width}x${height} in ${took} ms ${where}.`;
   byId('play-agreement').textContent = '';
   document.querySelector('#play-view .compare').hidden = !(available() && chosen());
   byId('play-grid').style.setProperty('--columns', Math.sqrt(count));

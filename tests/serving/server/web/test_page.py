@@ -119,6 +119,9 @@ def test_the_first_visit_asks_for_little(visit: Visit) -> None:
 def test_play_draws_a_seed_moves_along_directions_and_between_seeds(visit: Visit) -> None:
     page = visit.open("play")
     assert page.locator("#play-grid canvas").count() == 36
+    page.evaluate("document.querySelector('#play-count').add(new Option('1'))")
+    page.select_option("#play-count", "1")
+    page.wait_for_selector("#play-status:has-text('1 image of ')")
     page.select_option("#play-count", "16")
     until(page, "document.querySelectorAll('#play-grid canvas').length === 16")
     first = drawn(page, "#play-grid canvas")
