@@ -26,13 +26,14 @@ from igan_zoo.training.data.training_set import load_for_recipe
 from igan_zoo.training.distributed import World
 from igan_zoo.training.evaluation import least_realness
 from igan_zoo.training.features.runs import FeatureRun
-from igan_zoo.training.loop import Options, train
+from igan_zoo.training.games.choice import new_game
+from igan_zoo.training.loop import Options, start_from, train
 from igan_zoo.training.precision import denormals_as_zero, float32_as, resolved_precision, torch_threads
 from igan_zoo.training.recipes.requests import TrainOptions, TrainRequest
 from igan_zoo.training.recipes.settings import Precision, Recipe
 from igan_zoo.training.runs.directory import Run, RunFacts
 from igan_zoo.training.runs.resuming import check_recipe
-from igan_zoo.training.teaching import check_models
+from igan_zoo.training.teaching import check_models, check_teacher, model_weights
 from igan_zoo.training.timing import estimated_seconds, fastest_threads, seconds_per_step, thread_choices
 
 _LOG = logging.getLogger(__name__)
@@ -101,11 +102,11 @@ def start_training(
     run = Run(path)
     started = _started(run, recipe, options.device, resume=resume)
     data = loaded
+    check = partial(_check_labels if started is not None else _check_new, recipe, source)
     if data is None:
         refuse_unwritable(path)
-        check = partial(_check_labels, recipe, source)
         data = load_for_recipe(recipe, source, "train", labels_file=labels_file, strict=strict, check=check)
-    _check_labels(recipe, source, data.labels, data.classes)
+    check(data.labels, data.classes)
     threads = threads or (started.threads if started is not None else chosen_threads(recipe, data, options.device))
     with torch_threads(threads):
         labelled = labelled_subset(data.labels, recipe.labels, data.classes, recipe.subset_seed)
@@ -163,7 +164,7 @@ def estimate(request: TrainRequest, options: TrainOptions) -> float:
     """
     recipe = request.recipe
     labels_file, strict = request.labels_file, options.strict
-    check = partial(_check_labels, recipe, request.source)
+    check = partial(_check_new, recipe, request.source)
     data = load_for_recipe(recipe, request.source, "train", labels_file=labels_file, strict=strict, check=check)
     choices = [options.threads] if options.threads else thread_choices()
     seconds = min(seconds_per_step(recipe, data, choices).values())
@@ -193,6 +194,15 @@ def _labels_to_keep(data: LabeledImages, labelled: NDArray[np.int64]) -> list[tu
     return [
         (name, data.classes[label]) for name, label in zip(data.names(labelled), data.labels[labelled], strict=True)
     ]
+
+
+def _check_new(recipe: Recipe, source: str, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Refuses for a new run what :func:`_check_labels` does, and models that do not fit its classes or networks."""
+    _check_labels(recipe, source, labels, classes)
+    for teacher in recipe.teachers:
+        check_teacher(teacher, recipe, classes)
+    if recipe.start_from is not None:
+        start_from(new_game(recipe, len(classes)), model_weights(recipe.start_from, "start_from"))
 
 
 def _check_labels(recipe: Recipe, source: str, labels: NDArray[np.int64], classes: Sequence[str]) -> None:

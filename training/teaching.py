@@ -21,7 +21,7 @@ from igan_zoo.models.store import resolve
 from igan_zoo.training.data.training_set import TrainingSet, to_network, views
 from igan_zoo.training.distributed import World
 from igan_zoo.training.recipes.settings import Recipe
-from igan_zoo.training.weights import load_networks
+from igan_zoo.training.weights import load_networks, saved_facts
 
 _BATCH = 250
 
@@ -47,6 +47,19 @@ def check_models(recipe: Recipe) -> None:
         model_weights(teacher, "teacher")
 
 
+def check_teacher(teacher: str, recipe: Recipe, classes: Sequence[str]) -> None:
+    """Refuses a teacher that is for other classes or images than ``recipe`` and the data; no tensor is read.
+
+    Raises:
+        UnknownNameError, ModelDirectoryError, TrainingError: it is, or cannot be had.
+    """
+    of = saved_facts(model_weights(teacher, "teacher"))
+    if of.classes != tuple(classes):
+        raise TrainingError(f"The teacher {teacher} knows other classes than the data has; choose another teacher.")
+    if len({(one.height, one.width, one.channels) for one in (recipe, of.recipe)}) > 1:
+        raise TrainingError(f"The teacher {teacher} takes images of another shape than this recipe's.")
+
+
 def taught(training_set: TrainingSet, classes: Sequence[str], path: Path, world: World) -> Tensor:
     """Returns what the recipe's teachers answer to all training images, logits float32 ``[N, K]`` on their device.
 
@@ -70,13 +83,9 @@ def taught(training_set: TrainingSet, classes: Sequence[str], path: Path, world:
 
 def _probabilities(training_set: TrainingSet, teacher: str, classes: Sequence[str]) -> Tensor:
     """Returns the probabilities ``[N, K]`` that a model gives all images: over its views the mean logits."""
+    check_teacher(teacher, training_set.recipe, classes)
     networks = load_networks(model_weights(teacher, "teacher"))
     recipe = networks.recipe
-    if networks.classes != tuple(classes):
-        raise TrainingError(f"The teacher {teacher} knows other classes than the data has; choose another teacher.")
-    shapes = {(of.height, of.width, of.channels) for of in (training_set.recipe, recipe)}
-    if len(shapes) > 1:
-        raise TrainingError(f"The teacher {teacher} takes images of another shape than this recipe's.")
     total, parts = len(training_set), []
     members = [member.to(training_set.device) for member in networks.discriminators]
     with torch.no_grad(), Progress(f"answers of {teacher}", total, unit="images") as progress:

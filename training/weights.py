@@ -41,7 +41,7 @@ class TrainedNetworks:
     temperature: float = 1.0
 
 
-class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it takes to build the networks whose tensors a weights file holds."""
 
     recipe: Recipe
@@ -54,7 +54,7 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def save_networks(path: Path, networks: TrainedNetworks) -> None:
     """Writes all tensors to a safetensors file, with the recipe and the classes in its metadata."""
-    facts = _Facts(
+    facts = SavedFacts(
         networks.recipe,
         networks.classes,
         networks.generator is not None,
@@ -66,14 +66,14 @@ def save_networks(path: Path, networks: TrainedNetworks) -> None:
     path.write_bytes(save(tensors, metadata={_FACTS_KEY: msgspec.json.encode(facts).decode()}))
 
 
-def saved_recipe(path: Path) -> tuple[Recipe, int]:
-    """Returns the recipe that a weights file names, and how many discriminators it holds, without reading the tensors.
+def saved_facts(path: Path) -> SavedFacts:
+    """Returns what a weights file says of its networks, without reading the tensors.
 
     Raises:
         ModelDirectoryError: the file is missing, damaged, or does not say.
     """
     with _opened(path) as (_, facts):
-        return facts.recipe, facts.discriminators
+        return facts
 
 
 def load_networks(path: Path) -> TrainedNetworks:
@@ -96,11 +96,11 @@ def load_networks(path: Path) -> TrainedNetworks:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, _Facts]]:
+def _opened(path: Path) -> Iterator[tuple[Any, SavedFacts]]:
     """Opens a weights file and reads what it says of itself; whatever goes wrong inside the block is its damage."""
     try:
         with safe_open(path, framework="pt") as file:
-            yield file, msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=_Facts)
+            yield file, msgspec.json.decode((file.metadata() or {})[_FACTS_KEY], type=SavedFacts)
     except KeyError:
         raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
     except Exception as error:
@@ -123,7 +123,7 @@ def _as_named_today(saved: dict[str, Tensor], generator: nn.Module | None) -> di
     return tensors
 
 
-def _new_networks(facts: _Facts) -> TrainedNetworks:
+def _new_networks(facts: SavedFacts) -> TrainedNetworks:
     games = [new_game(facts.recipe, len(facts.classes)) for _ in range(facts.discriminators)]
     discriminators = tuple(game.discriminator.eval() for game in games)
     recipe = facts.generator_recipe or facts.recipe

@@ -73,8 +73,13 @@ def test_a_teacher_that_is_not_there_is_missed_before_any_image_is_read(
     assert "There is no model 'nobody'" in errors
 
 
-def test_a_teacher_of_other_classes_is_refused(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_a_teacher_of_other_classes_is_refused_before_any_image_is_decoded(
+    flags: tuple[str, ...], sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("igan_zoo.images.loading.decode_ahead", None)
     recipe = find_recipe("cifar10-ssl-self-trained")
-    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", "teacher=cifar10-ssl"))
+    code, _, errors = igan_zoo(*arguments(recipe, sources, tmp_path / "run", "teacher=cifar10-ssl"), *flags)
     assert code == 1
     assert "The teacher cifar10-ssl knows other classes than the data has" in errors
+    assert not (tmp_path / "run").exists()

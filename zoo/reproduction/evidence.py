@@ -20,7 +20,7 @@ from igan_zoo.reproduction.published import Row
 from igan_zoo.training.recipes.catalogue import find_recipe
 from igan_zoo.training.recipes.settings import Recipe
 from igan_zoo.training.runs.directory import Run
-from igan_zoo.training.weights import saved_recipe
+from igan_zoo.training.weights import saved_facts
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ def model_evidence(directory: ModelDirectory) -> Evidence:
     training, members = directory.spec.training, directory.spec.training.members
     if training.settings is None:
         directory.read(WEIGHTS)  # its sum is checked before it is opened
-        recipe, members = saved_recipe(directory.path / WEIGHTS)
+        saved = saved_facts(directory.path / WEIGHTS)
+        recipe, members = saved.recipe, saved.discriminators
     else:
         try:
             recipe = msgspec.convert(training.settings, Recipe)

@@ -337,3 +337,4 @@ def test_a_model_of_another_kind_is_refused(data_directory: Path, exported_model
     recipe = customize(find_recipe("mnist-ssl-consistency"), [*TINY, f"start_from={exported_model}"])
     with pytest.raises(TrainingError, match="is another network than this recipe's"):
         start_training(recipe, str(data_directory), tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()
