@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.export.freeze import frozen_discriminator
+from igan_zoo.training.networks.layers import initialize_from_data
 from igan_zoo.training.networks.residual import ResidualDiscriminator, halved_convolution, residual_discriminator
+from igan_zoo.training.networks.whitened import whitened_discriminator
 
 
 @pytest.fixture
@@ -19,6 +23,24 @@ def network() -> ResidualDiscriminator:
 
 def images(count: int, scale: float = 1.0) -> Tensor:
     return scale * torch.randn(count, 3, 32, 32)
+
+
+each_kind = pytest.mark.parametrize("build", [residual_discriminator, whitened_discriminator])
+
+
+def measured(build: Callable[..., ResidualDiscriminator]) -> ResidualDiscriminator:
+    """A network in evaluation mode that was initialized from images, with gains and shifts of its own."""
+    torch.manual_seed(1)
+    network = build(size=32, channels=3, classes=10, width=0.125)
+    with torch.no_grad():
+        initialize_from_data(network, images(64))
+    for layer in network.modules():
+        if hasattr(layer, "gain"):
+            torch.nn.init.uniform_(layer.gain, 0.5, 1.5)
+        if hasattr(layer, "shift"):
+            torch.nn.init.normal_(layer.shift)
+    network.measure({}, images(64))
+    return network.eval()
 
 
 @pytest.mark.parametrize("size", [28, 32, 64, 128])
@@ -53,9 +75,9 @@ def test_generated_images_are_normalized_by_the_statistics_of_real_ones(network:
     assert not torch.allclose(of_others, of_real, rtol=0.1, atol=0.1)
 
 
-def test_one_image_is_answered_alone_as_among_others(network: ResidualDiscriminator) -> None:
-    network.measure({}, images(64))
-    network.eval()
+@each_kind
+def test_one_image_is_answered_alone_as_among_others(build: Callable[..., ResidualDiscriminator]) -> None:
+    network = measured(build)
     several = images(5)
     torch.testing.assert_close(network(several)[:1], network(several[:1]))
 
@@ -70,14 +92,10 @@ def test_measuring_uses_the_averaged_parameters_and_keeps_the_mode(network: Resi
     assert stem.population_variance.abs().max() == 0
 
 
-def test_the_frozen_network_is_the_same_function(network: ResidualDiscriminator) -> None:
-    for layer in network.modules():
-        if hasattr(layer, "gain"):
-            torch.nn.init.uniform_(layer.gain, 0.5, 1.5)
-            torch.nn.init.normal_(layer.shift)
-    network.measure({}, images(64))
-    network.eval()
+@each_kind
+def test_the_frozen_network_is_the_same_function(build: Callable[..., ResidualDiscriminator]) -> None:
+    network = measured(build)
     frozen = frozen_discriminator(network).eval()
-    assert "RealBatchNorm" not in repr(frozen)
+    assert not {"RealBatchNorm", "PatchWhitening"} & {type(layer).__name__ for layer in frozen.modules()}
     batch = images(4)
     torch.testing.assert_close(frozen(batch), network(batch), rtol=1e-4, atol=1e-4)

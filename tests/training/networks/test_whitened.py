@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.training.networks.layers import initialize_from_data
 from igan_zoo.training.networks.residual import ResidualDiscriminator
 from igan_zoo.training.networks.whitened import PatchWhitening, whitened_discriminator
@@ -57,22 +56,3 @@ def test_stages_pass_their_inputs_on_at_first(network: ResidualDiscriminator) ->
             x = torch.randn(1, stage.convolution.in_channels, 8, 8)
             kept = min(x.shape[1], stage.convolution.out_channels)
             torch.testing.assert_close(stage.convolution(x)[:, :kept], x[:, :kept])
-
-
-def test_one_image_is_answered_alone_as_among_others(network: ResidualDiscriminator) -> None:
-    network.measure({}, images(64))
-    network.eval()
-    several = images(5)
-    torch.testing.assert_close(network(several)[:1], network(several[:1]))
-
-
-def test_the_frozen_network_is_the_same_function(network: ResidualDiscriminator) -> None:
-    for layer in network.modules():
-        if hasattr(layer, "shift"):
-            torch.nn.init.normal_(layer.shift)
-    network.measure({}, images(64))
-    network.eval()
-    frozen = frozen_discriminator(network).eval()
-    assert "RealBatchNorm" not in repr(frozen)
-    assert "PatchWhitening" not in repr(frozen)
-    torch.testing.assert_close(frozen(images(4)), network(images(4)), rtol=1e-4, atol=1e-4)
