@@ -185,3 +185,5 @@ def test_the_command_prints_it_instead_of_a_score(
         code, output, errors = igan_zoo(*command, *wrong)
         assert (code, output) == (2, "")
         assert "--compare-conventions scores all of SOURCE" in errors
+    code, _, errors = igan_zoo(*command, "--as-stored")
+    assert (code, "has a row for files as they are stored; remove --as-stored" in errors) == (2, True)

@@ -32,13 +32,11 @@ def print_conventions(
     ``compare_conventions`` says what is raised.
     """
     from igan_zoo.scoring import open_images
-    from igan_zoo.serving.scorers.opening import open_preview, open_scorer
+    from igan_zoo.serving.scorers.opening import open_asked_scorer
     from igan_zoo.serving.scoring.conventions import compare_conventions
 
     source = open_images(reference, options.split, count, options.model_seed, device, threads)
-    network = open_scorer(scorer, options.weights, device=device, threads=threads)
-    if options.precision != "fp32":
-        network = open_preview(network, scorer, source, options.precision, device=device, threads=threads)
+    network = open_asked_scorer(scorer, options, source, device=device, threads=threads)
     comparison = compare_conventions(
         network,
         source,

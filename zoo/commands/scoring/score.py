@@ -210,7 +210,9 @@ def score(
         replace=force,
     )
     if compare_conventions:
-        if reference or shard or out or save_statistics or as_stored or (count and not is_model(source)):
+        if as_stored:
+            raise click.UsageError("--compare-conventions has a row for files as they are stored; remove --as-stored")
+        if reference or shard or out or save_statistics or (count and not is_model(source)):
             raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
         if metrics not in ((), ("is",)):
             raise click.UsageError("--compare-conventions supports only --metric is")
