@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from igan_zoo.counts import counted
 from igan_zoo.errors import DataError
 from igan_zoo.evaluation.evaluation import Evaluation
+from igan_zoo.images.labeled import check_known
 from igan_zoo.images.loading import load_images
 from igan_zoo.images.sources import is_undivided
 from igan_zoo.serving.classifying import logit_batches
@@ -39,7 +42,14 @@ def split_to_test(data: str, split: str | None, labels_file: Path | None, traine
 
 def evaluate_model(loaded: LoadedModel, data: str, split: str | None, labels_file: Path | None) -> Evaluation:
     """Tests a loaded classifier; ``LoadedModel.evaluate`` says what is taken and raised."""
-    known = loaded.known_classes
+    known, classes = loaded.known_classes, loaded.classes
+
+    def check(labels: NDArray[np.int64], found: Sequence[str]) -> None:
+        if known is not None:
+            check_known(found, known, loaded.path)
+        elif labels.max(initial=-1) >= len(classes):
+            raise DataError(f"The data has {counted(len(found), 'class')}, but the classifier has {len(classes)}.")
+
     height, width, channels = loaded.engine.graphs["classifier"].image_shape
     labeled = load_images(
         data,
@@ -50,13 +60,10 @@ def evaluate_model(loaded: LoadedModel, data: str, split: str | None, labels_fil
         crop=loaded.crop,
         labels_file=labels_file,
         labeled_only=True,
+        check=check,
     )
+    check(labeled.labels, labeled.classes)  # shards are not checked before
     if known is not None:
         labeled = labeled.numbered_by(known, loaded.path)
-    classes = loaded.classes
-    if labeled.labels.max() >= len(classes):
-        raise DataError(
-            f"The data has {counted(len(labeled.classes), 'class')}, but the classifier has {len(classes)}."
-        )
     logits = np.concatenate(list(logit_batches(loaded.engine, labeled.images, title="evaluating")))
     return Evaluation(classes, labeled.names(), labeled.labels, logits)

@@ -250,7 +250,9 @@ def test_a_step_keeps_nothing_that_the_next_compiled_function_overwrites(
         assert not loss.requires_grad
 
 
-def test_a_run_is_evaluated_before_any_export(sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path) -> None:
+def test_a_run_is_evaluated_before_any_export(
+    sources: dict[str, Path], igan_zoo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = find_recipe("custom")
     assert igan_zoo(*arguments(recipe, sources, tmp_path / "run"))[0] == 0
     command = ("evaluate", tmp_path / "run", "--data", sources[recipe.dataset], "--split", "val", "--json")
@@ -270,6 +272,7 @@ def test_a_run_is_evaluated_before_any_export(sources: dict[str, Path], igan_zoo
     assert code == 0, errors
     assert "your own images val" in output
     assert "6 (" in output
+    monkeypatch.setattr("igan_zoo.images.loading.decode_ahead", None)  # refused before
     code, _, errors = igan_zoo("evaluate", tmp_path / "run", "--data", sources["uoft-cs/cifar10"])
     assert code == 1
     assert "knows the classes n01440764, n02102040, n03888257, but the data has a, b" in errors

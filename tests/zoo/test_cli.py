@@ -134,7 +134,10 @@ def test_evaluate_goes_by_the_names_of_the_classes(igan_zoo: Cli, model: Path, d
         assert json.loads(igan_zoo("evaluate", model, "--data", folder, "--json")[1])["wrong"] == wrong
 
 
-def test_evaluate_refuses_images_of_other_classes(igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path) -> None:
+def test_evaluate_refuses_images_of_other_classes_before_it_decodes_one(
+    igan_zoo: Cli, model: Path, digit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("igan_zoo.images.loading.decode_ahead", None)
     code, _, errors = igan_zoo("evaluate", model, "--data", folder_of(digit, tmp_path, "four", "two"))
     assert code == 1
     assert "knows the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, but the data has four, two" in errors

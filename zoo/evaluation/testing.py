@@ -8,7 +8,7 @@ import numpy as np
 
 from igan_zoo.errors import DataError, missing_extra
 from igan_zoo.evaluation.evaluation import Evaluation
-from igan_zoo.images.labeled import numbered_by
+from igan_zoo.images.labeled import check_known, numbered_by
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.summary import log_summary
 from igan_zoo.serving.evaluating import split_to_test
@@ -38,7 +38,14 @@ def evaluate_run(
     run = Run(path)
     facts = run.facts()
     split = split_to_test(data, split, labels_file, facts.data)
-    labeled = load_for_recipe(facts.recipe, data, split, labels_file=labels_file, labeled_only=True)
+    labeled = load_for_recipe(
+        facts.recipe,
+        data,
+        split,
+        labels_file=labels_file,
+        labeled_only=True,
+        check=lambda _, found: check_known(found, facts.classes, path),
+    )
     labeled = labeled.numbered_by(facts.classes, path)
     with torch_threads(threads):
         return Evaluation(facts.classes, labeled.names(), labeled.labels, run_logits(run, labeled))
@@ -67,13 +74,12 @@ def evaluate_feature_run(
     split = split_to_test(data, split, labels_file, facts.data)
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
     log_summary(source, source.reference)
-    labeled = np.flatnonzero(source.labels(range(len(source))) >= 0)
+    labels = numbered_by(source.labels(range(len(source))), source.classes, facts.classes, path)
+    labeled = np.flatnonzero(labels >= 0)
     if len(labeled) == 0:
         raise DataError(f"None of the photos of {source.reference} has a label; give class folders, or a CSV file.")
     rows, places = feature_rows(source, encoder_of(run.encoder_content(), facts.encoder, facts.size), threads=threads)
     kept = np.isin(places, labeled)
     indices = np.array(places, np.int64)[kept]
-    labels = numbered_by(source.labels(indices), source.classes, facts.classes, path)
-    names = source.called(indices)
     logits = np.log(np.maximum(run.answers(rows[kept])[0], np.float32(_LEAST)))
-    return Evaluation(facts.classes, names, labels, logits)
+    return Evaluation(facts.classes, source.called(indices), labels[indices], logits)

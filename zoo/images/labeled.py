@@ -82,10 +82,19 @@ def numbered_by(
     Raises:
         DataError: it does not know one of the classes.
     """
-    if not set(classes) <= set(known):
-        raise _other_classes(classes, known, who)
+    check_known(classes, known, who)
     numbers = np.array([*map(tuple(known).index, classes), -1])  # the last is that of no label
     return numbers[labels]
+
+
+def check_known(classes: Sequence[str], known: Sequence[str], who: Path) -> None:
+    """Refuses ``classes`` that are not all among those ``known`` to the classifier ``who``.
+
+    Raises:
+        DataError: one is not.
+    """
+    if not set(classes) <= set(known):
+        raise _other_classes(classes, known, who)
 
 
 def _other_classes(classes: Sequence[str], known: Sequence[str], who: Path) -> DataError:

@@ -43,7 +43,9 @@ def encoder(tmp_path: Path) -> Path:
     return path
 
 
-def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
+def test_photos_become_a_classifier_in_one_file(
+    igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, model = tmp_path / "run", tmp_path / "photos.onnx"
     train = ("train", "custom", "--features", encoder, "--data", photos, "--labels", "3-per-class", *QUICK)
     code, out, errors = igan_zoo(*train, "--out", run)
@@ -70,6 +72,11 @@ def test_photos_become_a_classifier_in_one_file(igan_zoo: Cli, photos: Path, enc
     assert igan_zoo("evaluate", run, "--data", photos, "--split", "train")[1].splitlines()[0] == out.splitlines()[0]
     code, _, errors = igan_zoo("evaluate", run, "--data", photos)
     assert (code, "holds the images of the training" in errors) == (1, True)
+
+    (photos / "red").rename(photos / "wolf")
+    monkeypatch.setattr("igan_zoo.serving.scorers.photo_features.feature_rows", None)  # refused before
+    code, _, errors = igan_zoo("evaluate", run, "--data", photos, "--split", "train")
+    assert (code, "knows the classes blue, green, red, but the data has blue, green, wolf" in errors) == (1, True)
 
 
 def test_a_run_that_is_over_is_resumed_at_once(igan_zoo: Cli, photos: Path, encoder: Path, tmp_path: Path) -> None:
