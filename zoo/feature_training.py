@@ -160,7 +160,13 @@ def _opened(request: FeatureRequest) -> tuple[LabeledSource, FeatureEncoder]:
     find_encoder(request.features)
     source = open_source(request.source, split="train", labeled=True, labels_file=request.labels_file)
     log_summary(source, source.reference)
-    return source, open_encoder(request.features, request.options.size or _fitting_size(source))
+    asked, fitting = request.options.size, _fitting_size(source)
+    encoder = open_encoder(request.features, asked or fitting)
+    if asked is not None and encoder.size != asked:
+        raise SpecificationError(f"{request.features} takes photos of {encoder.size} pixels a side: leave --size out.")
+    if asked is not None and asked < fitting:
+        _LOG.warning("--size %d: %s sees photos at that size, not at the usual %d.", asked, request.features, fitting)
+    return source, encoder
 
 
 def _fitting_size(source: LabeledSource) -> int:

@@ -56,7 +56,11 @@ def recipes(as_json: bool) -> None:
     show_default=True,
     help="Classifier to keep with --features: the paper's game, logistic regression, or what validates better.",
 )
-@click.option("--size", type=click.IntRange(min=1), help="Height and width of the images in pixels.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    help="Pixels a side: of the images to train on, or of the photos that the frozen network of --features sees.",
+)
 @click.option("--grey", is_flag=True, help="Train on grayscale images.")
 @click.option(
     "--seed",
