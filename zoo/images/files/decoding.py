@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib
 import io
 import re
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -161,6 +163,8 @@ def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
 
     The format's class is called itself: ``Image.open`` has a limit of pixels of its own, which is that of the process.
     """
+    if kind == "TIFF":
+        _quiet_libtiff()
     module, title = _CLASSES[kind]
     try:
         opened: ImageFile = getattr(importlib.import_module(module), title)(file)
@@ -169,6 +173,16 @@ def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
             raise ImageError(f"{name} is a HEIC photo: save it as JPEG, or {pip_install('heic')}.") from None
         raise ImageError(f"{name} is a {kind} image, which this Pillow does not read: upgrade it.") from None
     return opened
+
+
+@functools.cache
+def _quiet_libtiff() -> None:
+    """Keeps libtiff from printing each fault of a file: the error says it. Pillow itself turns its warnings off."""
+    from PIL import _imaging
+
+    # Where libtiff is a part of Pillow's own file, as on Windows, it cannot be reached.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def _turn(image: Image) -> Any:

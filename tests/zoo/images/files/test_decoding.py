@@ -229,3 +229,10 @@ def test_a_heic_photo_is_read_with_the_extra() -> None:
     read = decode_image(file.getvalue(), "it")
     assert read.shape == (48, 64, 3)
     assert np.abs(read.astype(int) - np.asarray(photo(64, 48))).mean() < 6
+
+
+def test_libtiff_prints_nothing_about_a_damaged_file(capfd: pytest.CaptureFixture[str]) -> None:
+    content = encoded(photo(), "TIFF", compression="tiff_lzw")
+    with pytest.raises(ImageError, match="it cannot be decoded"), quiet_pillow():
+        decode_image(content[:8] + b"\xff" * 40 + content[48:], "it")
+    assert capfd.readouterr().err == ""
