@@ -14,8 +14,9 @@ SOURCES = "zoo/ops/csrc"
 
 KERNELS = Extension(
     "igan_zoo.ops._kernels",
-    sources=[f"{SOURCES}/module.c", f"{SOURCES}/minibatch_discrimination.c"],
+    sources=[f"{SOURCES}/module.c", f"{SOURCES}/minibatch_discrimination.c", f"{SOURCES}/jpeg_eighth.c"],
     depends=[
+        f"{SOURCES}/jpeg_eighth.h",
         f"{SOURCES}/minibatch_discrimination.h",
         f"{SOURCES}/minibatch_discrimination_kernel.h",
         f"{SOURCES}/minibatch_discrimination_precisions.h",

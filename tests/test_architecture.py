@@ -23,7 +23,7 @@ FOLDERS = {
     "reproduction": "zoo/reproduction",
 }
 INSIDE = {
-    "zoo": set(),
+    "zoo": {"ops"},
     "ops": {"zoo"},
     "training": {"zoo", "ops"},
     "serving": {"zoo"},

@@ -20,9 +20,12 @@ class Kernels(Protocol):
 
     Arrays are row-major, float32 or float64 alike: activations ``[N, B, C]``, output ``[N, B]``. The last array is
     written. ``INSTRUCTION_SETS`` are those that the kernels are compiled for and this processor has, slowest first.
+    ``jpeg_eighth`` is described in ``igan_zoo/ops/jpeg_eighth.py``.
     """
 
     INSTRUCTION_SETS: tuple[str, ...]
+
+    def jpeg_eighth(self, content: bytes, width: int, height: int, /) -> tuple[tuple[int, int, bytes], ...] | None: ...
 
     def default_threads(self) -> int: ...
 

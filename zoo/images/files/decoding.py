@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.errors import ImageError, first_line, pip_install
+from igan_zoo.images.files.eighth import eighth
 from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format, why_no_image
 from igan_zoo.images.files.repair import ORIENTATION, noted_orientation, repaired
 from igan_zoo.images.pixels import COLOR, MAX_PIXELS, Shape, central_box, conform, refuse_small
@@ -137,25 +138,39 @@ def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uin
         # Pillow turns a TIFF itself.
         how = None if kind == "TIFF" or shape.as_stored else _turn(image)
         sideways = how is not None and int(how) > 1 and int(how) != 3
+        picture: Image = image
         if kind == "JPEG" and not shape.as_stored:
-            # Pillow hands libjpeg 64 KiB at a time otherwise, at each end of which it takes the slow way.
-            image.decodermaxblock = _BYTES_AT_ONCE
-            part = _reduction(height, width, shape) if sideways else _reduction(width, height, shape)
-            if part > 1:
-                # Of grey the brightness alone is decoded.
-                image.draft("L" if shape.channels == 1 else None, (width // part, height // part))
-        decoded = image.width * image.height
+            picture = _reduced(image, file, shape, sideways=sideways, in_scans=in_scans)
+        decoded = picture.width * picture.height
         if decoded > MAX_DECODED:
-            raise _too_large(name, image)
+            raise _too_large(name, picture)
         with ExitStack() as turns:
             for turn in _turns(width * height if in_scans else decoded):
                 turns.enter_context(turn)
             refuse_small(*((height, width) if sideways else (width, height)), name, shape)
-            image.load()
+            picture.load()
             if shape.as_stored:
                 pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[shape.channels]), np.uint8)
                 return pixels.reshape(image.height, image.width, shape.channels)
-            return conform(image if how is None else image.transpose(how), shape, name)
+            return conform(picture if how is None else picture.transpose(how), shape, name)
+
+
+def _reduced(image: ImageFile, file: IO[bytes], shape: Shape, *, sideways: bool, in_scans: bool) -> Image:
+    """Returns a JPEG that libjpeg decodes at the part of its size that is enough, or at an eighth what is decoded."""
+    # Pillow hands libjpeg 64 KiB at a time otherwise, at each end of which it takes the slow way.
+    image.decodermaxblock = _BYTES_AT_ONCE
+    width, height = image.size
+    part = _reduction(height, width, shape) if sideways else _reduction(width, height, shape)
+    # An eighth may have its colors at a sixteenth.
+    if not in_scans and (part == 16 or (part == 8 and shape.channels == 1)):
+        small = eighth(file, image, shape.channels, MAX_ENCODED_BYTES)
+        if small is not None:
+            return small
+    part = min(part, 8)
+    if part > 1:
+        # Of grey the brightness alone is decoded.
+        image.draft("L" if shape.channels == 1 else None, (width // part, height // part))
+    return image
 
 
 def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
@@ -207,14 +222,14 @@ def _turn(image: Image) -> Any:
 
 
 def _reduction(width: int, height: int, shape: Shape) -> int:
-    """Returns at which part of its size, 1, 2, 4 or 8, a JPEG of ``width`` x ``height`` has pixels enough."""
+    """Returns at which part of its size, 1, 2, 4, 8 or 16, a JPEG of ``width`` x ``height`` has pixels enough."""
     if shape.may_shrink and shape.width is None:
         return next((part for part in (1, 2, 4) if width * height <= MAX_DECODED * part**2), 8)
     if width * height < _WORTH_REDUCING or shape.width is None or shape.height is None:
         return 1
     left, top, right, bottom = central_box(width, height, shape) if shape.crop else (0, 0, width, height)
     spare = min((right - left) // shape.width, (bottom - top) // shape.height) // _SPARE
-    return next(part for part in (8, 4, 2, 1) if part <= max(1, spare))
+    return next(part for part in (16, 8, 4, 2, 1) if part <= max(1, spare))
 
 
 def _turns(pixels: int) -> Sequence[AbstractContextManager[Any]]:

@@ -3,9 +3,11 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "jpeg_eighth.h"
 #include "minibatch_discrimination.h"
 
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_row_major_real(const Py_buffer *view, int dimensions)
@@ -110,6 +112,59 @@ static PyObject *default_threads(PyObject *module, PyObject *nothing)
     return PyLong_FromLong(omp_get_max_threads());
 }
 
+/* Returns (width, height, pixels) with the memory of a plane. */
+static PyObject *new_plane(struct jpeg_plane *plane)
+{
+    PyObject *pixels = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(plane->width * plane->height));
+    if (pixels == NULL)
+        return NULL;
+    plane->pixels = (uint8_t *)PyBytes_AsString(pixels);
+    return Py_BuildValue("(nnN)", (Py_ssize_t)plane->width, (Py_ssize_t)plane->height, pixels);
+}
+
+static PyObject *read_planes(struct jpeg *jpeg)
+{
+    PyObject *planes = PyTuple_New(jpeg->components);
+    for (int number = 0; planes != NULL && number < jpeg->components; number++) {
+        PyObject *plane = new_plane(&jpeg->component[number].plane);
+        if (plane == NULL || PyTuple_SetItem(planes, number, plane) < 0) {
+            Py_DECREF(planes);
+            return NULL;
+        }
+    }
+    if (planes == NULL)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS;
+    done = jpeg_read_planes(jpeg);
+    Py_END_ALLOW_THREADS;
+    if (done)
+        return planes;
+    Py_DECREF(planes);
+    Py_RETURN_NONE;
+}
+
+static PyObject *jpeg_eighth(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer content;
+    Py_ssize_t width, height;
+    if (!PyArg_ParseTuple(arguments, "y*nn", &content, &width, &height))
+        return NULL;
+    PyObject *result = NULL;
+    struct jpeg *jpeg = malloc(sizeof *jpeg);
+    if (jpeg == NULL)
+        PyErr_NoMemory();
+    else if (jpeg_read_header(jpeg, content.buf, (size_t)content.len) && jpeg->width == (size_t)width &&
+             jpeg->height == (size_t)height)
+        result = read_planes(jpeg);
+    else
+        result = Py_NewRef(Py_None);
+    free(jpeg);
+    PyBuffer_Release(&content);
+    return result;
+}
+
 /* INSTRUCTION_SETS: the names of the usable implementations, slowest first. */
 static int add_instruction_sets(PyObject *module)
 {
@@ -134,6 +189,8 @@ static PyMethodDef functions[] = {
     {"forward", forward, METH_VARARGS, "forward(activations, output, threads, instruction_set): writes output."},
     {"backward", backward, METH_VARARGS,
      "backward(activations, grad_output, grad_activations, threads, instruction_set): writes grad_activations."},
+    {"jpeg_eighth", jpeg_eighth, METH_VARARGS,
+     "jpeg_eighth(content, width, height): (width, height, pixels) of each component, or None."},
     {"default_threads", default_threads, METH_NOARGS,
      "How many threads OpenMP would use: OMP_NUM_THREADS or all cores."},
     {NULL, NULL, 0, NULL},
