@@ -127,7 +127,12 @@ def first_line(error: Exception) -> str:
     return text.rstrip(".") + "."
 
 
+def printable(text: str) -> str:
+    """Returns text with line breaks and other control characters escaped: names of files may hold any."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def one_line(text: str, *, most: int) -> str:
-    """Returns text with line breaks and other control characters escaped, its middle left out where it is long."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    """Does what ``printable`` does, and leaves out the middle of a long text."""
+    shown = printable(text)
     return shown if len(shown) <= most else f"{shown[: most // 2]} [...] {shown[-most // 2 :]}"

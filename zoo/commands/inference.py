@@ -29,7 +29,7 @@ from igan_zoo.commands.options import (
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
 from igan_zoo.counts import counted
-from igan_zoo.errors import IganZooError
+from igan_zoo.errors import IganZooError, printable
 
 if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
@@ -169,7 +169,7 @@ def classify(
     print_seconds_since(began)
     bad = [answer for answer in answers if isinstance(answer, IganZooError)]
     for error in bad[:-1]:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error))}", err=True)
     if bad:
         raise bad[-1]
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from igan_zoo.errors import printable
+
 
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON."""
@@ -23,7 +25,8 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows of equally many cells in columns as wide as their widest cell."""
+    """Returns rows of equally many cells in columns as wide as their widest cell; control characters are escaped."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     lines = []
     for row in rows:
@@ -56,4 +59,5 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING or record.name.startswith("igan_zoo"):
-            click.echo(self.format(record), err=True)
+            said = self.format(record)
+            click.echo(said if record.exc_info else printable(said), err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from igan_zoo.counts import counted, plural
+from igan_zoo.errors import printable
 
 _EXAMPLES = 3
 
@@ -30,7 +31,7 @@ class Finding:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{counted(self.count, self.noun)}{self.detail} ({', '.join(self.examples)}{more})"
+        return printable(f"{counted(self.count, self.noun)}{self.detail} ({', '.join(self.examples)}{more})")
 
 
 @dataclass

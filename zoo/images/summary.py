@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igan_zoo.counts import counted
-from igan_zoo.errors import DataError, ImageError
+from igan_zoo.errors import DataError, ImageError, printable
 from igan_zoo.images.batches import decode_ahead
 from igan_zoo.images.files.kinds import SNIFFED_BYTES, image_format
 from igan_zoo.images.findings import Finding, Findings
@@ -62,7 +62,7 @@ class SplitSummary:
         parts = [f"{self.unlabeled:,} without a label"] if self.unlabeled and self.classes else []
         if self.classes:
             parts.insert(0, f"{counted(len(self.classes), 'class')}: {_listed(self.classes)}")
-        return "; ".join([count + formats, *parts])
+        return printable("; ".join([count + formats, *parts]))
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _why(error: ImageError, source: LabeledSource, index: int) -> str:
     name = source.name(index)
     place = str(source.root / name) if isinstance(source, FolderSource) else name
     _, known, rest = said.partition(place)
-    return f" whose file {rest.strip()}" if known else f" without usable pixels: {said}"
+    return f" whose file {rest.strip() or 'is missing'}" if known else f" without usable pixels: {said}"
 
 
 def _digest(pixels: NDArray[np.uint8]) -> bytes:

@@ -121,3 +121,19 @@ def test_a_folder_is_counted_before_work(igan_zoo: Cli, tmp_path: Path) -> None:
     code, _, errors = igan_zoo("classify", "mnist-ssl", photos)
     assert code == 1
     assert f"There is no image in {photos}; it has 1 .nef image of a format that is not read (raw.nef)." in errors
+
+
+@pytest.mark.parametrize("command", [("classify", "mnist-ssl"), ("inspect",)], ids=str)
+def test_names_cannot_break_lines_or_color_the_terminal(
+    igan_zoo: Cli, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "four\nor\tnine"
+    folder.mkdir()
+    shutil.copy(DIGITS / "4.png", folder / "a\n\x1b[31m.png")
+    (folder / "b\r\x1b[31m.png").write_text("no image")
+    (folder / "c\n.txt").write_text("words")
+    _, out, errors = igan_zoo(*command, tmp_path)
+    said = (out + errors).split("\n")
+    assert all(line.isprintable() for line in said)
+    assert len(said) <= 8
+    assert r"four\nor\tnine" in out

@@ -70,6 +70,13 @@ def test_every_file_of_a_folder_is_accounted_for(photos: Path) -> None:
     assert test.unusable == ()
 
 
+def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 1)
+    (tmp_path / "b.png").symlink_to("nowhere.png")
+    (part,) = inspect_images(str(tmp_path)).splits
+    assert list(map(str, part.unusable or ())) == ["1 image whose file is missing (b.png)"]
+
+
 def test_a_test_image_with_the_pixels_of_a_training_image_is_named(photos: Path) -> None:
     (duplicate,) = inspect_images(str(photos)).duplicates or ()
     assert (duplicate.reason, duplicate.count) == ("images of test with the pixels of one of train", 1)
