@@ -35,7 +35,7 @@ precision_option = click.option(
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Arithmetic; bf16 is a faster preview, by OpenVINO, on processors that have it.",
+    help="Arithmetic; bf16 is a preview by OpenVINO, on processors that have it, faster for some networks.",
 )
 SEED = click.IntRange(0, 2**64 - 1)
 
