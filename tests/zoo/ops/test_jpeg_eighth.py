@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from PIL import Image
 
 from igan_zoo.ops import extension
 from igan_zoo.ops.jpeg_eighth import jpeg_eighth
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
     not hasattr(extension.kernels, "jpeg_eighth"), reason="needs the extension: a C compiler at installation"
@@ -94,3 +98,20 @@ def test_a_damaged_photo_has_pixels_of_its_size_or_none() -> None:
             answers += 1
             assert [len(pixels) for _, _, pixels in planes] == [width * height for width, height, _ in planes]
     assert 0 < answers < 2000
+
+
+def test_damaged_photos_touch_no_memory_that_is_not_theirs(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    assert compiler is not None, "the extension was compiled by something else"
+    source, program = REPOSITORY / "zoo" / "ops" / "csrc", tmp_path / "jpeg_mutations"
+    flags = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{source}"]
+    files = [Path(__file__).with_name("jpeg_mutations.c"), source / "jpeg_eighth.c"]
+    subprocess.run([compiler, *flags, *files, "-o", program], check=True)
+    photos = [tmp_path / f"{number}.jpg" for number in range(len(OPTIONS))]
+    for path, options in zip(photos, OPTIONS, strict=True):
+        path.write_bytes(jpeg(120, 90, **options))
+    ended = subprocess.run([program, "8000", *photos], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    headers, answers = map(int, ended.stdout.split())
+    assert headers > 2000
+    assert answers > 200
