@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from igan_zoo.machine.progress import showing_progress
 
 _DEBUG = "IGAN_ZOO_DEBUG"
 _LONGEST_SENTENCE = 2000
+_EMPTY = re.compile("(--[a-z-]+=)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With ``--debug``, or IGAN_ZOO_DEBUG in the environment, an error that is not one of ours is raised as it is.
     """
     try:
+        _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         with logging_to_stderr(), showing_progress():
             code = cli.main(arguments, prog_name="igan-zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -53,6 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Click returns the code of a command that exits by itself.
     if code:
         sys.exit(code)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuses what a shell makes of an unset variable: as a path it would be the working directory."""
+    for place, argument in enumerate(arguments):
+        if _EMPTY.fullmatch(argument):
+            of = argument.rstrip("=") or (arguments[place - 1] if place else "igan-zoo")
+            raise click.UsageError(f"what follows {of} is empty: check the variable that it comes from")
 
 
 def _unexpected(error: Exception) -> str:

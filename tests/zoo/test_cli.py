@@ -181,6 +181,9 @@ def fails(result: tuple[int, str, str], code: int, *parts: str) -> None:
         (["classify"], ["Missing argument"]),
         (["evaluate"], ["Missing option '--data'"]),
         (["smaple"], ["No such command 'smaple'"]),
+        (["train", "custom", "--data", "", "--dry-run"], ["what follows --data is empty"]),
+        (["sample", "--out="], ["what follows --out is empty"]),
+        ([""], ["what follows igan-zoo is empty"]),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_code_2(igan_zoo: Cli, arguments: list[str], parts: list[str]) -> None:

@@ -50,8 +50,10 @@ def inspect(source: str, labels_file: Path | None, page: Path | None, quick: boo
     from igan_zoo.machine.files import refuse_full
 
     if page is not None:
+        if page.suffix.lower() != ".png":
+            raise click.UsageError(f"--page writes a PNG: end {page} in .png")
         keep_inputs([page], [source, labels_file])
-        refuse_full(page, replace=force)
+        refuse_full(page, replace=force, option="--page")
     found = inspect_images(source, labels_file=labels_file, decode=not quick)
     if as_json:
         print_json(_as_json(found))

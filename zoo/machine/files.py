@@ -133,14 +133,14 @@ def _remove_dead(path: Path) -> None:
             os.close(handle)
 
 
-def refuse_full(path: Path, *, replace: bool) -> None:
-    """Refuses a place for a directory that has something in it.
+def refuse_full(path: Path, *, replace: bool, option: str = "--out") -> None:
+    """Refuses a place, given by ``option``, for a directory that has something in it, or for a file that is there.
 
     Raises:
         OutputError: it has, and ``replace`` is false.
     """
     if path.exists() and not replace and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"{path} already exists; choose another --out, or add --force to replace it.")
+        raise OutputError(f"{path} already exists; choose another {option}, or add --force to replace it.")
 
 
 def refuse_unwritable(path: Path) -> None:

@@ -114,7 +114,9 @@ def test_inspect_prints_a_table_json_and_a_page(igan_zoo: Cli, photos: Path, tmp
     with Image.open(page) as picture:
         assert picture.width == 6 * 212
         assert picture.height > 5 * 200, "a row for each class of each part, and one for those without a label"
-    assert "already exists" in igan_zoo("inspect", photos, "--page", page)[2]
+    assert "already exists; choose another --page" in igan_zoo("inspect", photos, "--page", page)[2]
+    code, _, errors = igan_zoo("inspect", photos, "--page", tmp_path / "page.jpg")
+    assert (code, "page.jpg in .png" in errors) == (2, True)
 
     found = json.loads(igan_zoo("inspect", photos, "--json", "--quick")[1])
     assert found["parts"][0]["classes"] == {"cat": 3, "dog": 4}
