@@ -19,6 +19,7 @@ from igan_zoo.images.sources import open_source
 from igan_zoo.images.summary import log_summary
 from igan_zoo.serving.scorers.feature_encoders import LITE0, FeatureEncoder, find_encoder, open_encoder
 from igan_zoo.serving.scorers.photo_features import feature_rows
+from igan_zoo.training.data.subsets import labelled_subset
 from igan_zoo.training.features.settings import FeatureRecipe
 from igan_zoo.training.recipes.requests import TrainOptions, settings_text
 from igan_zoo.training.recipes.settings import Recipe, customize
@@ -156,10 +157,12 @@ def estimate_on_features(request: FeatureRequest) -> tuple[float, float]:
 
 
 def _opened(request: FeatureRequest) -> tuple[LabeledSource, FeatureEncoder]:
-    """Returns the photos of a request and its frozen network."""
+    """Returns the photos of a request, which have labels enough, and its frozen network."""
     find_encoder(request.features)
     source = open_source(request.source, split="train", labeled=True, labels_file=request.labels_file)
     log_summary(source, source.reference)
+    recipe = request.recipe
+    labelled_subset(source.labels(range(len(source))), recipe.labels, source.classes, recipe.seed)
     asked, fitting = request.options.size, _fitting_size(source)
     encoder = open_encoder(request.features, asked or fitting)
     if asked is not None and encoder.size != asked:

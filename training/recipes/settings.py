@@ -259,7 +259,8 @@ def _check_setting(kind: type[Struct], setting: str, key: str, value: str | None
     try:
         msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
-        raise SpecificationError(f"The setting {setting} is not possible: {_reason(error)}.") from error
+        reason = _reason(error) if key != "labels" else "write a number, such as 100, or 25-per-class, all or 0"
+        raise SpecificationError(f"The setting {setting} is not possible: {reason}.") from error
 
 
 def _reason(error: msgspec.ValidationError) -> str:

@@ -121,6 +121,21 @@ def test_options_that_do_not_go_together_are_refused(
     assert (refused, message in errors) == (code, True)
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["train", "dry run"])
+def test_too_few_labels_are_refused_before_any_feature_is_computed(
+    igan_zoo: Cli, photos: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("igan_zoo.serving.scorers.feature_encoders.FeatureEncoder.engine", None)
+    train = ("train", "custom", "--features", encoder, *more, "--out", photos / "run", "--data")
+    for data, labels, message in (
+        (photos, "99-per-class", "Class 'blue' has 10 labeled images, but 99 of each class are asked for"),
+        (photos / "red", "all", "The data has no labels, but a classifier needs two classes or more"),
+        (photos, "-1", "The setting labels=-1 is not possible: write a number, such as 100, or 25-per-class, all or 0"),
+    ):
+        code, _, errors = igan_zoo(*train, data, "--labels", labels)
+        assert (code, message in errors) == (1, True), errors
+
+
 def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path, encoder: Path) -> None:
     train = ("train", "custom-features", "--data", photos, "--features", encoder, "--dry-run")
     code, out, errors = igan_zoo(*train, "--set", "dimensions=64", "--seed", 3)
