@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,11 @@ _LARGEST_SIZE = 2**13
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``checksum`` is the CRC-32 of all arrays, in their order; older files have none."""
+
     facts: Facts
     shard: tuple[int, int] | None = None
+    checksum: int | None = None
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
@@ -46,7 +51,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
 
     arrays: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(getattr(statistics, name)) for name in _ARRAYS}
     arrays |= {name: np.packbits(getattr(statistics, name)) for name in _BITS}
-    header = msgspec.json.encode(_Header(statistics.facts, statistics.shard)).decode()
+    header = msgspec.json.encode(_Header(statistics.facts, statistics.shard, _checksum(arrays))).decode()
     with atomic_file(path) as temporary:
         temporary.write_bytes(save(arrays, metadata={_METADATA_KEY: header}))
 
@@ -77,10 +82,20 @@ def load_statistics(path: Path) -> Statistics:
         arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_BITS)}
     if not _is_consistent(header.facts, arrays):
         raise ScoringError(f"The statistics file {path} is damaged: its parts do not fit together; score again.")
+    if header.checksum not in (None, _checksum(arrays)):
+        raise ScoringError(f"The statistics file {path} is damaged: its checksum is another one; score again.")
     arrays |= {name: _unpacked(arrays[name], header.facts.images) for name in _BITS}
     check_total(arrays["class_moments"])
     check_total(arrays["feature_moments"])
     return Statistics(facts=header.facts, shard=header.shard, name=str(path), **arrays)
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> int:
+    """A sum that was damaged would give another score without a word."""
+    checksum = 0
+    for name in (*_ARRAYS, *_BITS):
+        checksum = zlib.crc32(np.ascontiguousarray(arrays[name]).data, checksum)
+    return checksum
 
 
 def _is_consistent(facts: Facts, arrays: dict[str, NDArray[Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -95,6 +96,30 @@ def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, name: str) -
         save_file({**arrays, name: np.ascontiguousarray(wrong)}, tmp_path / "bad", metadata=metadata)
         with pytest.raises(ScoringError, match="its parts do not fit together"):
             load_statistics(tmp_path / "bad")
+
+
+def test_a_changed_byte_is_found_anywhere(tmp_path: Path) -> None:
+    save_statistics(WHOLE, tmp_path / "good")
+    content = (tmp_path / "good").read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    for position in np.linspace(begin, len(content) - 1, 40, dtype=int):
+        wrong = bytearray(content)
+        wrong[position] ^= 1
+        (tmp_path / "bad").write_bytes(wrong)
+        with pytest.raises(ScoringError, match="bad is damaged"):
+            load_statistics(tmp_path / "bad")
+
+
+def test_files_without_a_checksum_are_read(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    save_statistics(WHOLE, tmp_path / "new")
+    with safe_open(tmp_path / "new", framework="numpy") as file:
+        (entry,) = file.metadata().items()
+    header = json.loads(entry[1])
+    assert isinstance(header.pop("checksum"), int)
+    save_file(load_file(tmp_path / "new"), tmp_path / "old", metadata={entry[0]: json.dumps(header)})
+    assert_same_bits(load_statistics(tmp_path / "old"), WHOLE)
 
 
 def test_a_gaussian_file_is_what_pytorch_fid_reads_and_comes_back(tmp_path: Path) -> None:
