@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from igan_zoo.errors import ChecksumError, DownloadError, ScoringError
+from igan_zoo.errors import ChecksumError, DownloadError, ScoringError, UnknownNameError
 from igan_zoo.images.stored import ImageSource
 from igan_zoo.machine.downloads import download
 from igan_zoo.machine.files import atomic_file, sha256_of
@@ -64,7 +64,12 @@ def open_scorer(
         else:
             path = scorers_folder() / f"{reference}.onnx"
     name = str(path) if path.is_file() else str(reference)
-    return open_network(name, device=device, threads=threads, remembered=remembered)
+    try:
+        return open_network(name, device=device, threads=threads, remembered=remembered)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{error} A scorer may also be {', '.join(inception_kinds())} or a file X.onnx."
+        ) from None
 
 
 def open_asked_scorer(

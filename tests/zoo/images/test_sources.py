@@ -480,6 +480,7 @@ def test_links_that_go_round_end(tmp_path: Path) -> None:
     [
         ({"labels": np.arange(3)}, r"has no array of images, uint8 \[N, H, W, C\] or \[N, H, W\], but labels"),
         ({"a": np.arange(3), "b": pictures(2) / 255}, "has no array of images"),
+        ({"mu": np.arange(3), "cova": np.eye(3)}, r"holds the statistics of images \(mu, cova\), and no images; a ref"),
         ({"a": pictures(2), "b": pictures(2)}, r"has several arrays of images \(a, b\); keep one, or call it images"),
         ({"images": pictures(2) / 255}, r"\[images\] holds float64, not uint8"),
         ({"only": pictures(2) / 255}, r"\[only\] holds float64, not uint8"),

@@ -24,7 +24,8 @@ _IMAGES = "images"
 # What labels are called beside images of the same array's name, such as x_train, or beside whatever images there are.
 _LABELS = {"images": "labels", "x": "y", "X": "y", "data": "labels", "arr_0": "arr_1"}
 _USUAL_LABELS = ("labels", "label", "y", "targets")
-_STATISTICS = ({"mu", "sigma"}, {"mean", "cov"})
+# What tools call the mean and the covariance of features.
+_STATISTICS = {"mu", "sigma", "mean", "cov", "ref_mu", "ref_sigma"}
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 1
 _BYTES_AT_ONCE = 2**18
@@ -174,8 +175,11 @@ def _choose(path: Path, archive: zipfile.ZipFile, split: str | None) -> str:
         chosen = choose_split(str(path), found.values(), split)
         return next(key for key, word in found.items() if word == chosen)
     listed = ", ".join(found or keys) or "nothing"
-    if not found and any(names <= set(keys) for names in _STATISTICS):
-        raise DataError(f"{path} holds the statistics of images ({', '.join(keys)}), and no images.")
+    if not found and not _STATISTICS.isdisjoint(keys):
+        raise DataError(
+            f"{path} holds the statistics of images ({', '.join(keys)}), and no images; a reference needs both mu and "
+            "sigma."
+        )
     if found:
         raise DataError(f"{path} has several arrays of images ({listed}); keep one, or call it images.")
     raise DataError(f"{path} has no array of images, uint8 [N, H, W, C] or [N, H, W], but {listed}; call it images.")

@@ -366,7 +366,7 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
         (["--shard", "4/3", "--out", "x"], "no shard like 3/8", 2),
         (["--shard", "1/91", "--out", "x"], "no shard 1/91 of 90 images", 1),
         (["--scorer", "nobody"], "There is no model 'nobody'", 1),
-        (["--scorer", "inception-2015"], "There is no model 'inception-2015'", 1),
+        (["--scorer", "inception-2015"], "A scorer may also be inception-2015-12-05, inception-2015-12-05-clean", 1),
         (["--weights", "x.pth"], "--weights are those of inception-2015-12-05", 2),
         (["--metric", "inception"], "'inception' is not one of", 2),
     ],
