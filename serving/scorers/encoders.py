@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,14 +117,25 @@ def _with_preprocessing(model: Any, settings: EncoderSettings, name: str, file: 
     _preprocess(graph, graph.input("images", np.uint8, ["N", "H", "W", 3]), settings, inner)
     # The encoder reads its input, and whatever else is called as a tensor of the scorer, under another name.
     renamed = {taken: f"igan_zoo/{taken}" for taken in ("images", "features", "logits", pixels)}
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [renamed.get(tensor, tensor) for tensor in names]
+    _rename(model.graph, renamed)
     for role, (output, width) in outputs.items():
         graph.output(role, renamed.get(output, output), ["N", width])
     sizes = settings.size if settings.shorter_side is None else f"{settings.shorter_side}-{settings.size}"
     said = {SCORER_KEY: name, RESIZE_KEY: f"{settings.resize}-{sizes}", CROP_KEY: json.dumps(settings.crop)}
     return graph.around(model, said)
+
+
+def _rename(graph: Any, renamed: Mapping[str, str]) -> None:
+    """Renames tensors of a graph and of its branches, which read those around them."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(tensor, tensor) for tensor in names]
+        for attribute in node.attribute:
+            _rename(attribute.g, renamed)
+            for value in (*attribute.g.input, *attribute.g.output):
+                value.name = renamed.get(value.name, value.name)
+    for tensor in graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
 
 
 def _input_name(graph: Any, settings: EncoderSettings, file: str) -> str:

@@ -85,6 +85,31 @@ def test_images_come_as_pillow_and_torchvision_bring_them(
         assert np.abs(features[0] - by_pillow(pixels, resize, not crop)).max() > 0.05
 
 
+def test_branches_of_an_encoder_read_its_input_under_the_new_name(tmp_path: Path) -> None:
+    """A branch reads tensors of the graph around it, which get other names, and has those of its own."""
+
+    def branch(name: str) -> onnx.GraphProto:
+        doubled = helper.make_node("Add", ["pixels", "pixels"], ["features"], name=name)
+        made = helper.make_tensor_value_info("features", TensorProto.FLOAT, None)
+        return helper.make_graph([doubled], name, [], [made])
+
+    model = encoder(pixels="twice")
+    given = model.graph.input[0]
+    given.name = "pixels"
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["yes"], ["twice"], then_branch=branch("then"), else_branch=branch("else")),
+        *model.graph.node,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    network = open_scorer(str(written(tmp_path, model)))
+    pixels = image(70, 41)
+    np.testing.assert_allclose(
+        network.answer(pixels[None])[0][0], 2 * by_pillow(pixels, "bicubic", crop=False), atol=0.01
+    )
+
+
 def test_more_may_be_cropped_as_torchvisions_classifiers_want_it(tmp_path: Path) -> None:
     network = open_scorer(str(written(tmp_path, encoder(), resize="bilinear", crop=True, shorter_side=31)))
     pixels = image(70, 41)
