@@ -42,12 +42,12 @@ def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH)
     makes the logits, and what comes after it stay float32.
 
     Raises:
-        ParityError: the graph has no hidden layer.
+        ParityError: the graph has no hidden layer with a rectifier or leaky rectifier behind it.
     """
     model = onnx.load_from_string(content)
     layers = _hidden_layers(model.graph)
     if not layers:
-        raise ParityError("The classifier has no hidden layer to quantize.")
+        raise ParityError("A network without rectifiers behind its hidden layers has no 8-bit form: leave int8 out.")
     made = {name for node in model.graph.node if node.name in layers for name in node.output}
     rectifiers = [
         node.name for node in model.graph.node if node.op_type in _RECTIFIERS and not made.isdisjoint(node.input)

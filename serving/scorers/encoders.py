@@ -81,7 +81,7 @@ def encoder_as_scorer(encoder: Path, folder: Path) -> Path:
     try:
         settings = msgspec.json.decode(described, type=EncoderSettings)
     except (msgspec.DecodeError, ValueError) as error:
-        raise InterfaceError(f"{settings_file(encoder)} does not describe an encoder: {first_line(error)}.") from error
+        raise InterfaceError(f"{settings_file(encoder)} does not describe an encoder: {first_line(error)}") from error
     name = f"{encoder.stem}-{hashlib.sha256(content + msgspec.json.encode(settings)).hexdigest()[:8]}"
     path = folder / f"{name}.onnx"
     if not path.is_file():

@@ -296,9 +296,10 @@ def test_a_variant_of_another_network_has_no_parity(convolutional: Subject) -> N
         variant_parity(replace(graph, subject=replace(graph.subject, module=Shifted())))
 
 
-def test_a_classifier_without_hidden_layers_is_not_quantized() -> None:
-    module = ImageClassifier(nn.Sequential(nn.Linear(784, 3)), find_recipe("mnist-ssl-softplus"))
+@pytest.mark.parametrize("layers", [[nn.Linear(784, 3)], [nn.Linear(784, 5), nn.SiLU(), nn.Linear(5, 3)]])
+def test_a_network_without_rectifiers_is_not_quantized(layers: list[nn.Module]) -> None:
+    module = ImageClassifier(nn.Sequential(*layers), find_recipe("mnist-ssl-softplus"))
     images = np.zeros((2, 28, 28, 1), np.uint8)
     content = to_onnx(module, torch.from_numpy(images), input_name="images", outputs=OUTPUTS, metadata={})
-    with pytest.raises(ParityError, match="no hidden layer"):
+    with pytest.raises(ParityError, match="without rectifiers behind its hidden layers has no 8-bit form"):
         quantized(content, images)

@@ -205,6 +205,7 @@ def test_what_is_no_encoder_is_one_sentence(
     with pytest.raises(InterfaceError, match=message) as caught:
         encoder_as_scorer(written(tmp_path, make(), **settings), tmp_path / "made")
     assert str(tmp_path / "theirs.") in str(caught.value)
+    assert not str(caught.value).endswith("..")
     assert not (tmp_path / "made").exists()
 
 
