@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import importlib
 import io
 import re
@@ -115,22 +116,27 @@ def _read_repaired(kind: str | None, file: IO[bytes], name: str, shape: Shape, e
     file.seek(0)
     content = file.read(MAX_ENCODED_BYTES + 1) if kind in ("PNG", "JPEG") else b""
     for contents in repaired(kind, content) if len(content) <= MAX_ENCODED_BYTES else ():
+        seen: list[bytes] = []
         try:
-            first, *others = [_read(str(kind), io.BytesIO(one), name, shape) for one in contents]
+            pixels = [_read(str(kind), io.BytesIO(one), name, shape, seen) for one in contents]
         except ImageError:
             raise
         except Exception as again:
             error = again if isinstance(again, MemoryError) else error
         else:
-            if all(np.array_equal(first, other) for other in others):
-                return first
+            if len(set(seen)) == 1:
+                return pixels[0]
     # How many bytes were left over when the file ended says nothing, and would tell equal faults apart.
     said = re.sub(r" \(\d+ bytes not processed\)", "", first_line(error))
     reason = "it needs more memory than there is." if isinstance(error, MemoryError) else said
     raise ImageError(f"{name} cannot be decoded: {reason}") from error
 
 
-def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uint8]:
+def _read(kind: str, file: IO[bytes], name: str, shape: Shape, seen: list[bytes] | None = None) -> NDArray[np.uint8]:
+    """Returns an image brought to ``shape``; ``seen``, of a file that was repaired, gets a hash of its pixels before.
+
+    What is missing from a file may change no pixel of the size of a network.
+    """
     with _opened(kind, file, name) as image:
         width, height = image.size
         in_scans = kind == "JPEG" and not _in_rows(image)
@@ -140,7 +146,7 @@ def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uin
         sideways = how is not None and int(how) > 1 and int(how) != 3
         picture: Image = image
         if kind == "JPEG" and not shape.as_stored:
-            picture = _reduced(image, file, shape, sideways=sideways, in_scans=in_scans)
+            picture = _reduced(image, file, shape, sideways=sideways, regular=not in_scans and seen is None)
         decoded = picture.width * picture.height
         if decoded > MAX_DECODED:
             raise _too_large(name, picture)
@@ -149,20 +155,22 @@ def _read(kind: str, file: IO[bytes], name: str, shape: Shape) -> NDArray[np.uin
                 turns.enter_context(turn)
             refuse_small(*((height, width) if sideways else (width, height)), name, shape)
             picture.load()
+            if seen is not None:
+                seen.append(hashlib.sha256(picture.tobytes()).digest())
             if shape.as_stored:
                 pixels = np.asarray(image.convert({1: "L", 3: "RGB"}[shape.channels]), np.uint8)
                 return pixels.reshape(image.height, image.width, shape.channels)
             return conform(picture if how is None else picture.transpose(how), shape, name)
 
 
-def _reduced(image: ImageFile, file: IO[bytes], shape: Shape, *, sideways: bool, in_scans: bool) -> Image:
+def _reduced(image: ImageFile, file: IO[bytes], shape: Shape, *, sideways: bool, regular: bool) -> Image:
     """Returns a JPEG that libjpeg decodes at the part of its size that is enough, or at an eighth what is decoded."""
     # Pillow hands libjpeg 64 KiB at a time otherwise, at each end of which it takes the slow way.
     image.decodermaxblock = _BYTES_AT_ONCE
     width, height = image.size
     part = _reduction(height, width, shape) if sideways else _reduction(width, height, shape)
     # An eighth may have its colors at a sixteenth.
-    if not in_scans and (part == 16 or (part == 8 and shape.channels == 1)):
+    if regular and (part == 16 or (part == 8 and shape.channels == 1)):
         small = eighth(file, image, shape.channels, MAX_ENCODED_BYTES)
         if small is not None:
             return small

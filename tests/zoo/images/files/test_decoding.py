@@ -107,6 +107,17 @@ def test_an_eighth_of_a_photo_looks_as_libjpeg_decodes_it(
     assert max(np.abs(one - other).max() for one, other in colors) <= 2
 
 
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}], ids=str)
+@pytest.mark.parametrize("shape", [Shape(1, 28, 28), Shape(3, 32, 32), Shape(3, 200, 200), PREVIEW], ids=str)
+def test_a_large_photo_that_is_cut_off_is_refused_at_any_size(shape: Shape, options: dict[str, Any]) -> None:
+    """What is missing may be less than a pixel at the size of the network, and is more at that of the file."""
+    content = encoded(photo(2400, 1600), "JPEG", **options)
+    np.testing.assert_allclose(decode_image(content[:-2], "it", shape), decode_image(content, "it", shape), atol=2)
+    for end in (700, len(content) // 2, len(content) * 9 // 10):
+        with pytest.raises(ImageError, match="it cannot be decoded: image file is truncated"):
+            decode_image(content[:end], "it", shape)
+
+
 def test_a_jpeg_in_several_scans_is_limited_by_its_coefficients(monkeypatch: pytest.MonkeyPatch) -> None:
     """libjpeg keeps those of the whole, of which a half for smaller colors."""
     progressive = {
