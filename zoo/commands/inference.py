@@ -29,7 +29,7 @@ from igan_zoo.commands.options import (
 )
 from igan_zoo.commands.terminal import print_json, print_seconds_since, print_table
 from igan_zoo.counts import counted
-from igan_zoo.errors import IganZooError, printable
+from igan_zoo.errors import IganZooError, ImageError, printable
 
 if TYPE_CHECKING:
     from igan_zoo.serving.model import LoadedModel
@@ -158,7 +158,12 @@ def classify(
     given = [sys.stdin.buffer.read() if str(image) == _STDIN else image for image in images]
     answers = loaded.classify(given, top=top, errors="return", progress=True)
     if images == [Path(_STDIN)]:
-        answers = [answer if isinstance(answer, IganZooError) else replace(answer, file=_STDIN) for answer in answers]
+        answers = [
+            ImageError(str(answer).replace("image 0", "Standard input", 1))
+            if isinstance(answer, IganZooError)
+            else replace(answer, file=_STDIN)
+            for answer in answers
+        ]
     good = [answer for answer in answers if not isinstance(answer, IganZooError)]
     if as_json:
         print_json([asdict(answer) for answer in good])

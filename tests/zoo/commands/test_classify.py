@@ -66,6 +66,8 @@ def test_archives_arrays_and_standard_input(igan_zoo: Cli, tmp_path: Path, monke
     code, out, _ = igan_zoo("classify", "-", "--csv")
     assert code == 0
     assert out.splitlines()[1].startswith("-,2,0.9")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO()))
+    assert "Error: Standard input is empty." in igan_zoo("classify", "-")[2]
 
 
 def test_classes_of_imagenet_have_words(igan_zoo: Cli, tmp_path: Path) -> None:
