@@ -86,14 +86,17 @@ def _head(classifier: FeatureClassifier, classes: int) -> bytes:
     """Returns the graph from ``features`` to the answers."""
     graph = OnnxGraph(prefix=_PREFIX)
     preparation = classifier.preparation
-    features = graph.input("features", np.float32, ["N", len(preparation.mean)])
-    centered = graph.node("Sub", features, graph.constant(preparation.mean.numpy()))
+    features = graph.input("features", np.float32, ["N", len(preparation.root_mean)])
+    roots = graph.node("Mul", graph.node("Sign", features), graph.node("Sqrt", graph.node("Abs", features)))
+    centered = graph.node("Sub", roots, graph.constant(preparation.root_mean.numpy()))
     standardized = graph.node("Div", centered, graph.constant(preparation.deviation.numpy()))
     squares = graph.node("Mul", standardized, standardized)
     norm = graph.node("Sqrt", graph.node("ReduceSum", squares, graph.constant([1]), keepdims=1))
     directions = graph.node("Div", standardized, graph.node("Max", norm, graph.constant(1e-6)))
     rows = graph.node("Sub", directions, graph.constant(preparation.center.numpy()))
-    points = graph.node("MatMul", rows, graph.constant(preparation.components.numpy()))
+    # They are numbers of 16 bits already, and the largest matrix of the head.
+    components = graph.node("Cast", graph.constant(preparation.components.half().numpy()), to=1)
+    points = graph.node("MatMul", rows, components)
     each = [_logits(graph, frozen_discriminator(member), points) for member in classifier.members]
     logs = [graph.node("LogSoftmax", logits, axis=1) for logits in each]
     if classifier.keeps_linear:

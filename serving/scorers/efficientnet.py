@@ -27,29 +27,55 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+# The inner layers that the features of photos have: blocks, numbered from 0, and cells a side.
+_CELLS_OF, _WIDE_OF, _CELLS = 10, 13, 4
 
 
-def efficientnet_lite0(graph: OnnxGraph, weights: Weights, x: str) -> tuple[str, str]:
-    """Adds the network: images float32 ``[N, 3, 224, 224]`` in [-1, 1] to features ``[N, 1280]`` and logits.
+def inner_features(size: int) -> int:
+    """Returns how many features there are with ``inner``, of images of ``size`` pixels a side."""
+    return FEATURES + 112 * min(_CELLS, size // 16) ** 2 + 1152
 
-    The features are pooled, the logits ``[N, 1000]`` have their bias.
+
+def efficientnet_lite0(
+    graph: OnnxGraph, weights: Weights, x: str, size: int = SIZE, *, inner: bool = False
+) -> tuple[str, str]:
+    """Adds the network: images float32 ``[N, 3, size, size]`` in [-1, 1] to features ``[N, 1280]`` and logits.
+
+    The features are pooled, the logits ``[N, 1000]`` have their bias. With ``inner`` two inner layers are appended to
+    the features, ``[N, 4224]`` from 64 pixels on: what the network knew before it had ImageNet's classes in mind. One
+    is pooled in 4 x 4 cells, and says where things are; the other is as wide as it gets.
 
     Raises:
         WeightsError: a weight is missing, or not as the network has it.
     """
-    network = _Network(graph, weights)
-    x, size = network.layer(x, SIZE, ("_conv_stem", "_bn0"), (32, 3, 3, 3), stride=2)
+    network, found = _Network(graph, weights), []
+    x, size = network.layer(x, size, ("_conv_stem", "_bn0"), (32, 3, 3, 3), stride=2)
     inputs, number = 32, 0
     for kernel, stride, expansion, outputs, repeats in STAGES:
         for index in range(repeats):
             step = stride if index == 0 else 1
-            x, size = network.block(x, size, f"_blocks.{number}", inputs, outputs, kernel, step, expansion)
+            x, size, wide = network.block(x, size, f"_blocks.{number}", inputs, outputs, kernel, step, expansion)
+            if inner and number == _CELLS_OF:
+                found.append(_cells(graph, x, size))
+            if inner and number == _WIDE_OF:
+                found.append(means(graph, wide))
             inputs, number = outputs, number + 1
     x, _ = network.layer(x, size, ("_conv_head", "_bn1"), (FEATURES, inputs, 1, 1))
-    features = means(graph, x)
+    pooled = means(graph, x)
+    features = graph.node("Concat", pooled, *found, axis=1) if found else pooled
     matrix = graph.constant(weights.take("_fc.weight", CLASSES, FEATURES))
     bias = graph.constant(weights.take("_fc.bias", CLASSES))
-    return features, graph.node("Gemm", features, matrix, bias, transB=1)
+    return features, graph.node("Gemm", pooled, matrix, bias, transB=1)
+
+
+def _cells(graph: OnnxGraph, x: str, size: int) -> str:
+    """Adds the means of maps ``[N, C, size, size]`` over up to 4 x 4 cells, ``[N, C * cells * cells]``."""
+    cells = min(_CELLS, size)
+    stride = size // cells
+    kernel = size - (cells - 1) * stride
+    return graph.node(
+        "Flatten", graph.node("AveragePool", x, kernel_shape=[kernel, kernel], strides=[stride, stride]), axis=1
+    )
 
 
 @dataclass(frozen=True)
@@ -73,15 +99,18 @@ class _Network:
 
     def block(
         self, x: str, size: int, name: str, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
-    ) -> tuple[str, int]:
-        """An inverted residual: 1x1 to more channels, a depthwise convolution, 1x1 to ``outputs``, the shortcut."""
+    ) -> tuple[str, int, str]:
+        """An inverted residual: 1x1 to more channels, a depthwise convolution, 1x1 to ``outputs``, the shortcut.
+
+        The last string is the depthwise layer.
+        """
         inner = inputs * expansion
-        y, small = x, size
+        y = x
         if expansion > 1:
             y, _ = self.layer(y, size, (f"{name}._expand_conv", f"{name}._bn0"), (inner, inputs, 1, 1))
-        y, small = self.layer(
+        wide, small = self.layer(
             y, size, (f"{name}._depthwise_conv", f"{name}._bn1"), (inner, 1, kernel, kernel), stride=stride
         )
         names = f"{name}._project_conv", f"{name}._bn2"
-        y = convolution(self.graph, self.weights, y, names, (outputs, inner, 1, 1))
-        return (self.graph.node("Add", x, y) if inputs == outputs and stride == 1 else y), small
+        y = convolution(self.graph, self.weights, wide, names, (outputs, inner, 1, 1))
+        return (self.graph.node("Add", x, y) if inputs == outputs and stride == 1 else y), small, wide

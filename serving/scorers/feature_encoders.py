@@ -105,6 +105,8 @@ def encoder_of(content: bytes, name: str, size: int) -> FeatureEncoder:
 def lite0(size: int) -> FeatureEncoder:
     """Returns EfficientNet-Lite0 for photos of ``size`` pixels a side, of which it takes the central square.
 
+    Its features are those of the last layer and of two inner ones, ``[N, 4224]`` from 64 pixels on.
+
     Raises:
         MissingExtraError: the package that brings the weights is not installed.
         ChecksumError, WeightsError: its weights are not the published ones.
@@ -117,10 +119,9 @@ def lite0(size: int) -> FeatureEncoder:
     require_sum(file, kind.sha256, kind.source)
     weights = Weights(read_weights(file), file.name)
     graph = OnnxGraph()
-    features, _ = efficientnet.efficientnet_lite0(
-        graph, weights, graph.input("pixels", np.float32, ["N", 3, size, size])
-    )
-    graph.output("pooled", features, ["N", kind.features])
+    pixels = graph.input("pixels", np.float32, ["N", 3, size, size])
+    features, _ = efficientnet.efficientnet_lite0(graph, weights, pixels, size, inner=True)
+    graph.output("pooled", features, ["N", efficientnet.inner_features(size)])
     offset, scale = kind.offset / 255, 128 / 255
     settings = EncoderSettings(
         size=size, mean=(offset,) * 3, deviation=(scale,) * 3, resize="bilinear", crop=True, features="pooled"

@@ -65,7 +65,7 @@ _MESSAGES: Mapping[str, Sequence[Field]] = {
 }
 _FLOAT, _INT, _STRING, _GRAPH, _INTS = 1, 2, 3, 5, 7  # AttributeProto.AttributeType
 # TensorProto.DataType
-DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7}
+DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7, np.dtype(np.float16): 10}
 
 
 class OnnxGraph:
@@ -91,9 +91,10 @@ class OnnxGraph:
         _declare(self._graph.output.add(), name, np.float32, shape)
 
     def constant(self, value: ArrayLike) -> str:
-        """Adds a constant, stored as float32 or int64."""
+        """Adds a constant, stored as float32 or int64, or as float16 where it has that type."""
         array = np.asarray(value)
-        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        if array.dtype != np.float16:
+            array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         name = f"{self._prefix}constant{len(self._graph.initializer)}"
         self._graph.initializer.add(
             name=name,

@@ -23,6 +23,8 @@ _ITERATIONS = 25
 _EQUAL_LABELS = 10.0
 # Of the squared weights of the pupil, against the mean loss of a photo.
 _DECAY = 1e-4
+# With so many labels a class, logistic regression on all features is believed as much as the graph.
+_AS_SURE = 25.0
 
 
 def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -36,8 +38,7 @@ def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) ->
     spread = sources
     for _ in range(_ROUNDS):
         spread = _RETENTION * torch.sparse.mm(graph, spread) + (1 - _RETENTION) * sources
-    counts = torch.bincount(labels, minlength=classes).float() + _EQUAL_LABELS
-    shares = counts / counts.sum()
+    shares = _shares(labels, classes)
     answers = balanced(spread, shares)
     # The first lesson is of answers alone: spread over a graph, probabilities are all near to each other.
     answers = torch.nn.functional.one_hot(answers.argmax(dim=1), classes).float()
@@ -51,6 +52,20 @@ def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) ->
         if lesson < _LESSONS:
             pupil = fit_logistic(points, answers, classes, 0.5 / (_DECAY * len(points)), _ITERATIONS)
             answers = balanced(pupil(points).softmax(dim=1), shares)
+    return answers
+
+
+def agreed(spread: Tensor, linear: Tensor, labeled: Tensor, labels: Tensor) -> Tensor:
+    """Returns the weighted product of two opinions ``[N, K]``: of the graph, and of logistic regression.
+
+    A handful of labels is best spread. With hundreds of each class the neighbors of a photo blur what the labels say.
+    """
+    classes = spread.shape[1]
+    each = len(labels) / classes
+    weight = each / (each + _AS_SURE)
+    product = spread.clamp(min=1e-6).pow(1 - weight) * linear.clamp(min=1e-6).pow(weight)
+    answers = balanced(product, _shares(labels, classes))
+    answers[labeled] = torch.nn.functional.one_hot(labels, classes).float()
     return answers
 
 
@@ -84,3 +99,8 @@ def balanced(scores: Tensor, shares: Tensor, rounds: int = 10) -> Tensor:
         answers = answers * (shares / answers.mean(dim=0).clamp(min=1e-12))
         answers = answers / answers.sum(dim=1, keepdim=True).clamp(min=1e-12)
     return answers
+
+
+def _shares(labels: Tensor, classes: int) -> Tensor:
+    counts = torch.bincount(labels, minlength=classes).float() + _EQUAL_LABELS
+    return counts / counts.sum()

@@ -8,7 +8,7 @@ that it was at.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -28,7 +28,7 @@ from igan_zoo.training.features.classifier import FeatureClassifier
 from igan_zoo.training.features.game import GameSettings, feature_classifier, play
 from igan_zoo.training.features.logistic import fit_logistic
 from igan_zoo.training.features.preparation import Preparation
-from igan_zoo.training.features.propagation import propagated
+from igan_zoo.training.features.propagation import agreed, propagated
 from igan_zoo.training.features.settings import FeatureRecipe, Keep
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
@@ -37,6 +37,7 @@ from igan_zoo.training.runs.directory import keep_labels
 from igan_zoo.training.runs.resuming import differences
 
 FACTS = "features.json"
+_BLOCK = 4096
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -213,10 +214,11 @@ class FeatureRun:
         labeled, labels = torch.from_numpy(known), all_labels[torch.from_numpy(known)]
         classes = len(data.classes)
         preparation = Preparation.fit(features, recipe.dimensions)
-        points = preparation(features)
+        points = _in_blocks(preparation, features)
         directions = preparation.directions(features[labeled]) - preparation.center
         linear = fit_logistic(directions.double(), labels, classes, recipe.strength)
-        targets = propagated(points, labeled, labels, classes)
+        shares = _in_blocks(FeatureClassifier(preparation, [], linear).linear_logits, features).softmax(dim=1)
+        targets = agreed(propagated(points, labeled, labels, classes), shares, labeled, labels)
         members = self._members(recipe, points, labeled, labels, targets)
         made = FeatureClassifier(preparation, members, linear).eval()
         seen, answers = features[torch.from_numpy(held_out)], all_labels[torch.from_numpy(held_out)]
@@ -228,6 +230,7 @@ class FeatureRun:
         made.keeps_linear = keep == "linear" or (keep == "better" and lost)
         if len(held_out):
             made.calibrate(seen, answers)
+        realness = _in_blocks(lambda block: made(block)[2], features)
         save_checkpoint(self.path / "classifier.safetensors", made.state_dict(), {"epoch": 1, "step": 0})
         result = FeatureResult(
             labeled=len(known),
@@ -236,7 +239,7 @@ class FeatureRun:
             linear_errors=linear_errors,
             kept="linear" if made.keeps_linear else "game",
             temperature=float(made.temperature),
-            least_realness=float(np.quantile(made(features)[2].detach().numpy(), 0.01)),
+            least_realness=float(np.quantile(realness.numpy(), 0.01)),
         )
         with atomic_file(self.path / "result.json") as temporary:
             temporary.write_bytes(_json(result))
@@ -281,6 +284,11 @@ def game_settings(recipe: FeatureRecipe) -> GameSettings:
         unlabeled_weight=recipe.unlabeled_weight,
         propagation_weight=recipe.propagation_weight,
     )
+
+
+def _in_blocks(compute: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Returns what ``compute`` makes of some rows, for all; those of 50,000 photos at once would take gigabytes."""
+    return torch.cat([compute(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)])
 
 
 def _errors(answers: Tensor, labels: Tensor) -> int:

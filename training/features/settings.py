@@ -21,7 +21,7 @@ class FeatureRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     members: Count = 5  # games of as many seeds, whose mean answers
     seed: Index = 1
     steps: Count = 1000  # of each game
-    dimensions: Count = 128  # principal components that the players see
+    dimensions: Count = 256  # principal components that the players see
     strength: Annotated[float, Meta(gt=0)] = 30.0  # of logistic regression: scikit-learn's C
     learning_rate: Rate = 0.003
     averaging_rate: Rate = 0.001

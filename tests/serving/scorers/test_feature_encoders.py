@@ -58,7 +58,9 @@ def test_lite0_has_the_features_of_the_scorer_where_nothing_is_resized() -> None
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     scorer = Engine({"scorer": convert(SCORERS[LITE0], file)}).run("scorer", {"images": images})
     features = lite0(224).engine().run("scorer", {"images": images})["features"]
-    np.testing.assert_allclose(features, scorer["features"], atol=1e-4)
+    np.testing.assert_allclose(features[:, :1280], scorer["features"], atol=1e-4)
+    assert features.shape == (1, 4224)
+    assert features[:, 1280:].std() > 0.1
 
 
 def test_lite0_takes_sizes_that_its_strides_divide() -> None:
@@ -66,4 +68,5 @@ def test_lite0_takes_sizes_that_its_strides_divide() -> None:
     with pytest.raises(InterfaceError, match="multiple of 32 pixels a side, not of 100"):
         lite0(100)
     images = np.zeros((2, 40, 50, 3), np.uint8)
-    assert lite0(64).engine().run("scorer", {"images": images})["features"].shape == (2, 1280)
+    for size, width in ((32, 2880), (64, 4224)):
+        assert lite0(size).engine().run("scorer", {"images": images})["features"].shape == (2, width)

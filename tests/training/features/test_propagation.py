@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from igan_zoo.training.features.propagation import balanced, neighbor_graph, propagated
+from igan_zoo.training.features.propagation import agreed, balanced, neighbor_graph, propagated
 from tests.training.features.clouds import clouds
 
 
@@ -38,3 +38,14 @@ def test_balanced_answers_have_the_shares_asked_for() -> None:
     answers = balanced(scores, shares, rounds=50)
     torch.testing.assert_close(answers.mean(dim=0), shares, atol=1e-2, rtol=0)
     torch.testing.assert_close(answers.sum(dim=1), torch.ones(1000))
+
+
+def test_a_few_labels_are_spread_and_many_are_learned() -> None:
+    by_the_graph = torch.arange(600) % 2
+    opinions = [torch.full((600, 2), 0.2).scatter(1, says[:, None], 0.8) for says in (by_the_graph, 1 - by_the_graph)]
+    for each, expected in ((2, by_the_graph), (200, 1 - by_the_graph)):
+        labeled = torch.arange(2 * each)
+        labels = labeled // each
+        answers = agreed(*opinions, labeled, labels).argmax(dim=1)
+        assert (answers[labeled] == labels).all()
+        assert (answers[2 * each :] == expected[2 * each :]).all()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from igan_zoo.errors import TrainingError
+from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.features.classifier import FeatureClassifier
 from igan_zoo.training.features.runs import FeatureData, FeatureFacts, FeatureRun
 from igan_zoo.training.features.settings import FeatureRecipe
@@ -96,7 +97,9 @@ def test_calibration_makes_the_labels_likelier_and_changes_no_answer(tmp_path: P
     run = started(tmp_path, data)
     run.train(RECIPE, data, "linear")
     classifier: FeatureClassifier = run.classifier()
-    features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
+    known = labelled_subset(data.labels, RECIPE.labels, CLASSES, RECIPE.seed)
+    held_out = validation_subset(data.labels, known, RECIPE.validation_images, RECIPE.seed)
+    features, labels = torch.from_numpy(data.features[held_out]), torch.from_numpy(data.labels[held_out])
     calibrated = classifier(features)[1]
     classifier.temperature.fill_(1.0)
     plain = classifier(features)[1]
