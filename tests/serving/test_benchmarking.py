@@ -66,7 +66,7 @@ def test_a_single_file_is_measured_as_what_it_is(exported_model: Path, role: str
     assert (speed.role, speed.variant, speed.ratio) == (role, None, 1.0)
 
 
-@pytest.mark.parametrize("batches", ["", "0", "1,x", "-3"])
+@pytest.mark.parametrize("batches", ["0", "1,x", "-3"])
 def test_wrong_batch_sizes_are_wrong_usage(batches: str, igan_zoo: Cli) -> None:
     code, _, errors = igan_zoo("bench", "--batch", batches)
     assert code == 2

@@ -15,8 +15,8 @@ from igan_zoo.machine.files import open_regular
 _UNPACKED_FACTOR, _UNPACKED_BYTES = 8, 2**26
 _UNPACKED, _PACKED = 2, 3
 _MOST_DEPTH = 16
-# Further on no file has bytes.
-_MOST_BYTES = 2**62
+# Of a text: what Thrift's lengths can say.
+_MOST_BYTES = 2**31 - 1
 # Kinds of values. Those of booleans in a structure are the values themselves.
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
 
@@ -71,7 +71,10 @@ def _pass(file: IO[bytes], kind: int, depth: int) -> None:
     elif kind == _DOUBLE:
         file.seek(8, 1)
     elif kind == _BINARY:
-        file.seek(min(_varint(file), _MOST_BYTES), 1)
+        length = _varint(file)
+        if length > _MOST_BYTES:
+            raise ValueError("a page header has a text that is too long")
+        file.seek(length, 1)
     elif kind == _STRUCT:
         _structure(file, depth + 1)
     elif kind in _LISTS:

@@ -51,6 +51,7 @@ def test_a_page_that_promises_far_more_than_it_has_is_refused(tmp_path: Path) ->
         (b"\x15" + b"\xff" * 12, "more than nine bytes"),
         (b"\x1c" * 50, "too deep"),
         (b"\x1d\0", "unknown kind"),
+        (b"\x18" + varint(2**40), "too long"),
         (b"\x19\xf8" + varint(2**40), "beyond the end"),
     ],
 )
