@@ -82,7 +82,8 @@ def _read_old_file(content: bytes) -> Tensors:
     for key in keys:
         count = int.from_bytes(content[position : position + 8], "little")
         position += 8
-        if key not in storages or storages[key].count != count:
+        # Of a storage without numbers nothing else says that the file was cut.
+        if key not in storages or storages[key].count != count or position > len(content):
             raise NotTensorsError
         size = count * _item_size(storages[key])
         found[key] = memoryview(content)[position : position + size]

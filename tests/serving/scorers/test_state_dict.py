@@ -171,6 +171,15 @@ def test_cut_files_are_refused(keep: float, zipped: bool) -> None:
         read_state_dict(content[: int(keep * (len(content) - 1))])
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_cut_file_whose_last_tensor_is_empty_is_refused(zipped: bool) -> None:
+    content = saved({"empty": torch.empty(0, 3)}, zipped=zipped)
+    assert read_state_dict(content)["empty"].shape == (0, 3)
+    for missing in range(1, 10):
+        with pytest.raises(NotTensorsError):
+            read_state_dict(content[:-missing])
+
+
 # Opcodes with short arguments, so that most sequences get far.
 PIECES = [
     *(bytes([code]) for code in b"(.0)]}tsuaebRNQ\x85\x86\x87\x88\x89\x93\x94ld"),
