@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from igan_zoo.models.interface import SCORER_KEY
 from tests.conftest import REPOSITORY, TINY
+from tests.serving.tiny_scorer import tiny_scorer
 
 README = (REPOSITORY / "README.md").read_text()
 SERVERS = {"serve", "turing"}
@@ -46,13 +48,18 @@ def test_the_commands_work_in_the_order_given(tmp_path: Path, sources: dict[str,
         (tmp_path / folder).mkdir()
         for path in (REPOSITORY / folder).iterdir():
             (tmp_path / folder / path.name).symlink_to(path.resolve())
-    small = {**sources, "my_photos": sources["your own images"], "new_photos": REPOSITORY / "docs" / "digits"}
+    digits = REPOSITORY / "docs" / "digits"
+    own = sources["your own images"]
+    small = {**sources, "my_photos": own, "new_photos": digits, "samples": digits, "photos": own}
+    (tmp_path / "tiny.onnx").write_bytes(tiny_scorer({SCORER_KEY: "tiny"}))
     for command in commands():
         arguments = [str(small.get(word, word)) for word in shlex.split(command)]
         if arguments[0] == "curl" or arguments[1] in SERVERS:
             continue
         if arguments[1:3] == ["reproduce", "table1"]:
             arguments.append("--dry-run")
+        if arguments[1] == "score" and "--scorer" not in arguments:
+            arguments += ["--scorer", "tiny.onnx", "--subset-size", "2"]
         if arguments[1:3] == ["train", "custom"]:
             arguments += ["--set", "steps=20"]
         elif arguments[1] == "train":
