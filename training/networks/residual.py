@@ -18,6 +18,8 @@ from igan_zoo.training.networks.players import Discriminator, scaled
 
 # Filters of the stem and of each stage. Every stage halves height and width.
 STAGES = (64, 128, 256, 512)
+# Maps of at most so many pixels a side, on which strides make bfloat16 gradients slower.
+_SMALL = 8
 
 
 def halved_convolution(x: Tensor, kernels: Tensor) -> Tensor:
@@ -44,7 +46,8 @@ class NormalizedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Exported graphs keep the plain form, whose kernels are smaller.
-        convolved = halved_convolution(x, self.convolution.weight) if self.halves else self.convolution(x)
+        strides = self.halves and (x.shape[-1] > _SMALL or not torch.is_autocast_enabled(x.device.type))
+        convolved = halved_convolution(x, self.convolution.weight) if strides else self.pool(self.convolution(x))
         activated: Tensor = self.activation(self.normalization(convolved))
         return activated
 

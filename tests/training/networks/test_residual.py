@@ -11,7 +11,12 @@ from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.export.freeze import frozen_discriminator
 from igan_zoo.training.networks.layers import initialize_from_data
-from igan_zoo.training.networks.residual import ResidualDiscriminator, halved_convolution, residual_discriminator
+from igan_zoo.training.networks.residual import (
+    NormalizedConvolution,
+    ResidualDiscriminator,
+    halved_convolution,
+    residual_discriminator,
+)
 from igan_zoo.training.networks.whitened import whitened_discriminator
 
 
@@ -57,6 +62,17 @@ def test_a_halved_convolution_is_the_mean_of_a_convolution(height: int, width: i
     kernels = torch.randn(outputs, inputs, 3, 3, dtype=torch.float64)
     plain = F.avg_pool2d(F.conv2d(x, kernels, padding=1), 2)
     torch.testing.assert_close(halved_convolution(x, kernels), plain)
+
+
+@pytest.mark.parametrize("size", [6, 7, 8, 9, 16])
+def test_a_halving_layer_computes_the_same_in_either_precision(size: int) -> None:
+    """Small maps take another form in bfloat16."""
+    torch.manual_seed(1)
+    layer, x = NormalizedConvolution(3, 4, halves=True), torch.randn(8, 3, size, size)
+    exact = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer(x).float()
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
 
 
 def test_generated_images_do_not_change_how_real_ones_are_seen(network: ResidualDiscriminator) -> None:
