@@ -120,10 +120,9 @@ def _in_8_bits(exact: Network, reference: str | None, device: Device, threads: i
     folder = given.parent if given.suffix == ".onnx" else scorers_folder()
     path = folder / f"{given.name.removesuffix('.onnx')}-int8.onnx"
     if not path.is_file():
-        raise ScoringError(
-            f"There is no {path}; make it with igan-zoo export inception --weights FILE --variant int8 --data IMAGES "
-            f"--out {folder}, or leave --precision out."
-        )
+        made = f"igan-zoo export inception --weights FILE --variant int8 --data IMAGES --out {folder}"
+        advice = "put its 8-bit form there" if given.suffix == ".onnx" else f"make it with {made}"
+        raise ScoringError(f"There is no {path}; {advice}, or remove --precision int8.")
     return open_network(str(path), device=device, threads=threads)
 
 

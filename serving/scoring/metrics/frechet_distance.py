@@ -69,7 +69,7 @@ def gaussian_of(features: NDArray[np.float32] | Array) -> Gaussian:
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
-    """Returns the squared distance, 0 or more but for rounding.
+    """Returns the squared distance, 0 or more.
 
     Raises:
         ScoringError: the numbers of features differ, or a covariance is none, so that the distance is negative.
@@ -114,7 +114,7 @@ def _distance(one: Gaussian, other: Gaussian, trace_of_root: float) -> float:
             f"The squared Fréchet distance is {distance:.6g}, which no two Gaussians have: a side's mean and "
             "covariance are damaged; compute them again."
         )
-    return distance
+    return max(distance, 0.0)  # below it by rounding alone
 
 
 def _trace_of_root(one: Gaussian, other: Gaussian) -> float:

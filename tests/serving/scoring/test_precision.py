@@ -96,7 +96,7 @@ def test_what_cannot_run_is_one_sentence(igan_zoo: Cli, exact: Network, source: 
     command = ("score", source.reference, "--scorer", tmp_path / "tiny.onnx", "--precision")
     code, output, errors = igan_zoo(*command, "int8")
     assert (code, output) == (1, "")
-    assert f"There is no {tmp_path / 'tiny-int8.onnx'}; make it with igan-zoo export inception" in errors
+    assert f"There is no {tmp_path / 'tiny-int8.onnx'}; put its 8-bit form there, or remove --precision int8." in errors
 
 
 def test_the_cpu_really_has_no_bfloat16_convolution() -> None:

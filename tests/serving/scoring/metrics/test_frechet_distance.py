@@ -98,7 +98,7 @@ def test_features_that_never_vary_are_no_obstacle() -> None:
 def test_a_set_is_at_distance_zero_from_itself() -> None:
     for kept in (False, True):
         one = gaussian_of(some_features(40, 64 if kept else 12, 1), kept=kept)
-        assert frechet_distance(one, one) == pytest.approx(0, abs=1e-8 * one.covariance.trace())
+        assert 0 <= frechet_distance(one, one) <= 1e-8 * one.covariance.trace()
 
 
 @pytest.mark.parametrize("ddof", [0, 1])
