@@ -98,7 +98,14 @@ class SmallRequests(Connection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._target is not None and not self.transport.is_closing():
+        self._wait_no_longer()
+
+    def parse_on(self) -> None:
+        super().parse_on()
+        self._wait_no_longer()
+
+    def _wait_no_longer(self) -> None:
+        if self._target is not None and not self._left and not self.transport.is_closing():
             # The rest may come slowly, or never.
             self._target = None
             super().on_headers_complete()

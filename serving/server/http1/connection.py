@@ -2,6 +2,8 @@
 
 A connection is closed whose client keeps the server waiting for as long as a body may take: for the head of a request,
 for the rest of a body that was answered before its end, or for room to write the next piece of an answer.
+
+What takes long to parse for its length, as chunks of a byte, is refused beyond what anybody needs, and parsed in turns.
 """
 
 from __future__ import annotations
@@ -10,45 +12,31 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
 
-from igan_zoo.serving.server.app import App
 from igan_zoo.serving.server.http1.exchange import START, Exchange
+from igan_zoo.serving.server.http1.served import InProgress, Served
 from igan_zoo.serving.server.middleware.shares import neighborhood
 
 _MAX_HEAD = 64 * 1024
+# Fields of a head, and of what may follow a body in chunks; requests that may come before an answer has been read.
+_MAX_FIELDS, _MAX_AHEAD = 100, 32
+# Chunks that a body may have, and one more for so many bytes of it.
+_CHUNKS, _BYTES_OF_CHUNK = 256, 16
+# Bytes that are parsed at once, and the seconds after which other connections have their turn.
+_SLICE, _TURN = 8 * 1024, 0.001
 _GRACE = 0.1
 # Of SO_LINGER: on, and for no time.
 _AT_ONCE = struct.pack("ii", 1, 0)
 _NO_HTTP = "Invalid HTTP request received."
-
-
-class InProgress(Protocol):
-    """A request that is worked on."""
-
-    keep_alive: bool
-    started: bool
-    complete: bool
-    ended: bool
-
-    def disconnect(self) -> None:
-        """Is called when the client is gone."""
-        ...
-
-
-@dataclass(eq=False)
-class Served:
-    """What a server has in its hands: open connections, and the tasks of their requests."""
-
-    app: App
-    connections: set[Connection] = field(default_factory=set)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+_MANY_FIELDS = f"A request may have {_MAX_FIELDS} header fields."
+_SMALL_CHUNKS = f"The chunks of the body are too small; let them have more than {_BYTES_OF_CHUNK} bytes on average."
 
 
 class Connection(asyncio.Protocol):
@@ -65,7 +53,14 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         # Whose body is being read.
         self._reading: Exchange | None = None
-        self._reading_paused = False
+        self._chunks = self._body_bytes = self._trailers = 0
+        # What has been read but not parsed, and why no more is read: it waits for its turn, or the client for the app.
+        self._left: memoryview | bytes = b""
+        self._in_turn = self._reading_paused = False
+        # Nothing that comes is parsed any more.
+        self._deaf = False
+        self._reads = True
+        self._fault = _NO_HTTP
         self._writable = asyncio.Event()
         self._in_head, self._head_bytes = False, 0
         self._waiting: asyncio.TimerHandle | None = None
@@ -97,6 +92,7 @@ class Connection(asyncio.Protocol):
         if self._look is not None:
             self._look.cancel()
         self.resume_writing()
+        self._left = b""
         if self.current is not None and not self.current.complete:
             self.current.disconnect()
         for exchange in self._queue:
@@ -107,13 +103,33 @@ class Connection(asyncio.Protocol):
         pass
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= _SLICE and not self._left:
+            self._parse(data)
+            return
+        self._left = memoryview(bytes(self._left) + data if self._left else data)
+        self.parse_on()
+
+    def parse_on(self) -> None:
+        """Parses what has been read until that takes long, or until the client shall wait."""
+        self._in_turn, end = False, time.monotonic() + _TURN
+        while self._left and not (self._reading_paused or self._deaf or self.transport.is_closing()):
+            piece, self._left = bytes(self._left[:_SLICE]), self._left[_SLICE:]
+            self._parse(piece)
+            if time.monotonic() > end:
+                break
+        if self._deaf or self.transport.is_closing():
+            self._left = b""
+        self._read_or_not()
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # Of no other protocol; the request is answered as what it is, and the connection ends.
             self.parser = self._new_parser()
         except httptools.HttpParserError:
-            self.refuse(_NO_HTTP)
+            if not self._deaf:
+                self.refuse(self._fault)
             return
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -125,14 +141,26 @@ class Connection(asyncio.Protocol):
     # What the parser finds.
 
     def on_message_begin(self) -> None:
+        if len(self._queue) >= _MAX_AHEAD:
+            # What comes later is as if it had come after the end; a client may ask again elsewhere.
+            self._queue[-1].keep_alive, self._deaf = False, True
+            raise httptools.HttpParserError
         self.url, self.headers = b"", []
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._trailers = True, 0, 0
+        self._chunks = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if len(self.headers) + self._trailers >= _MAX_FIELDS:
+            self._fault = _MANY_FIELDS
+            raise httptools.HttpParserError
+        if self._in_head:
+            self.headers.append((name.lower(), value))
+        else:
+            # What follows a body is no part of the head, whose fields have been relied on.
+            self._trailers += 1
 
     def on_headers_complete(self) -> None:
         self.head_is_here()
@@ -164,7 +192,14 @@ class Connection(asyncio.Protocol):
             self._queue.append(exchange)
             self.pause_reading()
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > _CHUNKS + self._body_bytes // _BYTES_OF_CHUNK:
+            self._fault = _SMALL_CHUNKS
+            raise httptools.HttpParserError
+
     def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
         if self._reading is not None:
             self._reading.add(body)
 
@@ -193,9 +228,12 @@ class Connection(asyncio.Protocol):
         if not current.keep_alive:
             self.transport.close()
             return
-        self.resume_reading()
         if self._queue:
             self._run_app(self._queue.popleft())
+            if self._queue:
+                return
+        self.resume_reading()
+        if current is not self.current:
             return
         self._answered_at = self.loop.time()
         if not current.ended and self._waiting is None:
@@ -236,15 +274,22 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Lets the client wait before it sends more."""
-        if not self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = True
-            self.transport.pause_reading()
+        self._reading_paused = True
+        self._read_or_not()
 
     def resume_reading(self) -> None:
-        """Lets it send on."""
-        if self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = False
-            self.transport.resume_reading()
+        """Lets it send on, once what has come already is parsed."""
+        self._reading_paused = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._left and not self._reading_paused and not self._in_turn:
+            self._in_turn = True
+            self.served.wait_for_turn(self)
+        reads = not (self._left or self._reading_paused or self._deaf)
+        if reads != self._reads and not self.transport.is_closing():
+            self._reads = reads
+            (self.transport.resume_reading if reads else self.transport.pause_reading)()
 
     def pause_writing(self) -> None:
         self.write_paused = True

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from igan_zoo.serving.server.app import App
-from igan_zoo.serving.server.http1.connection import Served
+from igan_zoo.serving.server.http1.served import Served
 from igan_zoo.serving.server.small_requests import SmallRequests
 
 if TYPE_CHECKING:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from igan_zoo.serving.server.http1 import connection as http1
+from igan_zoo.serving.server.http1 import exchange
+from igan_zoo.serving.server.http1.served import Served
 from igan_zoo.serving.server.models.repository import Repository
 from tests.serving.server.conftest import GENERATOR, MODEL, ServerSettings
 from tests.serving.server.live import ask, connected, head, read_answer, running
@@ -30,6 +37,10 @@ def everything(port: int, *pieces: bytes) -> bytes:
         while piece := connection.recv(65536):
             found += piece
         return found
+
+
+def statuses_of(answers: bytes) -> list[int]:
+    return [int(rest.split()[0]) for rest in answers.split(b"HTTP/1.1 ")[1:]]
 
 
 def test_requests_of_one_piece_are_answered_in_their_order(port: int) -> None:
@@ -127,3 +138,146 @@ def test_a_connection_without_requests_ends_whatever_crumbs_come(crumbs: bytes, 
         connection.settimeout(8)
         assert connection.recv(10) == b""
         assert 0.5 < time.monotonic() - began < 7
+
+
+def chunked(path: str, content: bytes, size: int, trailers: bytes = b"") -> bytes:
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return head("POST", path, Transfer_Encoding="chunked") + chunks + b"0\r\n" + trailers + b"\r\n"
+
+
+INDEX, LONG = "/v2/repository/index", json.dumps({"ready": True, "comment": "x" * 30_000}).encode()
+
+
+def test_a_body_may_come_in_many_chunks_that_are_not_tiny(port: int) -> None:
+    whole = ask(port, head("POST", INDEX, Content_Length=len(LONG)) + LONG)
+    for size in (20, 1000, len(LONG)):
+        answer = ask(port, chunked(INDEX, LONG, size))
+        assert (answer.status, answer.body) == (whole.status, whole.body)
+    assert ask(port, chunked(INDEX, b'{"ready": true}' + b" " * 200, 1)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (chunked(INDEX, b" " * 1000, 1), "chunks of the body are too small"),
+        (head("POST", INDEX, **{f"X{number}": "" for number in range(101)}), "100 header fields"),
+        (chunked(INDEX, b"{}", 2, b"X: y\r\n" * 101), "100 header fields"),
+    ],
+    ids=["chunks", "fields", "trailers"],
+)
+def test_what_takes_long_to_parse_for_its_length_is_refused_at_once(start: bytes, reason: str, port: int) -> None:
+    answers = everything(port, start + b"a:\r\n" * 10)
+    assert statuses_of(answers)[-1] == 400
+    assert reason in answers.decode()
+
+
+def test_what_follows_a_body_in_chunks_is_no_part_of_the_head(port: int) -> None:
+    tensor = {"name": "latent", "datatype": "FP32", "shape": [1, 100], "data": [0.5] * 100}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    infer = f"/v2/models/{GENERATOR}/infer"
+    assert ask(port, chunked(infer, body, 100, b"Inference-Header-Content-Length: 5\r\n")).status == 200
+
+
+def test_so_many_requests_ahead_of_their_answers_are_taken_and_the_last_ends_the_connection(port: int) -> None:
+    answers = everything(port, LIVE * 500)
+    assert set(statuses_of(answers)) == {200}
+    assert 30 < len(statuses_of(answers)) < 500
+    assert answers.lower().count(b"connection: close") == 1
+    with connected(port) as connection:
+        for _ in range(100):
+            connection.sendall(LIVE)
+            assert read_answer(connection).status == 200
+
+
+class Transport:
+    """What a connection needs of a transport, without a socket."""
+
+    def __init__(self) -> None:
+        self.reads, self.closing, self.written = True, False, b""
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def pause_reading(self) -> None:
+        assert self.reads
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        assert not self.reads
+        self.reads = True
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+
+class Loop:
+    """Runs what is to be called soon when the test says so."""
+
+    def __init__(self) -> None:
+        self.soon: list[Any] = []
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, *_: object) -> Any:
+        return SimpleNamespace(cancel=lambda: None)
+
+    def call_soon(self, function: Any) -> None:
+        self.soon.append(function)
+
+    def create_task(self, work: Any) -> Any:
+        work.close()
+        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+
+    def get_debug(self) -> bool:
+        return False
+
+
+def noted(name: str, order: list[str], monkeypatch: pytest.MonkeyPatch, beside: Any = None) -> tuple[Any, Loop]:
+    """A connection that notes pieces of bodies in ``order``, and its loop, perhaps that of another one."""
+    loop = beside.loop if beside else Loop()
+    monkeypatch.setattr(http1.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(http1, "_TURN", 0.0)
+    monkeypatch.setattr(exchange.Exchange, "add", lambda *_: None)
+    limits = SimpleNamespace(connections=SimpleNamespace(add=lambda *_: None, remove=lambda *_: None))
+    parts: Any = SimpleNamespace(limits=limits, settings=ServerSettings())
+
+    class Noted(http1.Connection):
+        def on_body(self, body: bytes) -> None:
+            order.append(name)
+            super().on_body(body)
+
+    one = Noted(beside.served if beside else Served(parts))
+    one.connection_made(Transport())  # type: ignore[arg-type]
+    return one, loop
+
+
+def test_connections_take_turns_where_parsing_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    one, loop = noted("a", order, monkeypatch)
+    other, _ = noted("b", order, monkeypatch, one)
+    for connection in (one, other):
+        connection.data_received(chunked("/score", bytes(60_000), 20))
+        assert not connection.transport.reads
+    while loop.soon:
+        loop.soon.pop(0)()
+    # Each parsed a slice, and then had to wait for the other.
+    assert "".join(order).count("ab") > 5
+    assert one.transport.reads
+    assert other.transport.reads
+
+
+def test_a_connection_that_ends_asks_for_no_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, loop = noted("a", [], monkeypatch)
+    one.data_received(chunked("/score", bytes(60_000), 20))
+    one.transport.close()
+    assert len(loop.soon) == 1
+    loop.soon.pop()()
+    assert loop.soon == []
