@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from igan_zoo.serving.engine import Arrays
 from igan_zoo.serving.server.http1.connection import Connection
-from igan_zoo.serving.server.http1.exchange import START
 from igan_zoo.serving.server.middleware.answers import error_answer
 from igan_zoo.serving.server.middleware.compression import chosen
 from igan_zoo.serving.server.middleware.requests_log import GONE
 from igan_zoo.serving.server.middleware.sending import pieces
 from igan_zoo.serving.server.middleware.shares import Held
-from igan_zoo.serving.server.models.hosted import HostedGraph, Withdraw
+from igan_zoo.serving.server.models.batching import Outputs, Waiting
+from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.protocol.http_routes import (
     INFER,
     Headers,
@@ -32,6 +30,7 @@ from igan_zoo.serving.server.protocol.http_routes import (
 )
 from igan_zoo.serving.server.protocol.service import AT_ONCE, size_of
 from igan_zoo.serving.server.protocol.tensors import InferRequest, decode_request
+from igan_zoo.serving.server.repeats import Repeat, head_of, prefix_of, repeat_of
 from igan_zoo.serving.server.rules import HTTP
 
 _SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"origin", b"sec-fetch-site"})
@@ -41,25 +40,37 @@ _SPECIAL = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"up
 class _InFlight:
     """A request that is worked on, and what its answer takes."""
 
+    connection: SmallRequests
     path: str
     request_id: bytes
     keep_alive: bool
+    # What it repeats, if it does.
+    repeat: Repeat | None = None
     began: float = field(default_factory=time.monotonic)
     entered: bool = False
     disconnected: bool = False
     complete: bool = False
     graph: HostedGraph = field(init=False)
     request: InferRequest = field(init=False)
-    # What is to be done when the client is gone; nothing, as long as nothing waits.
-    give_up: Callable[[], object] | None = None
+    # What waits for it: its place in a batch, or a task.
+    waiting: Waiting | None = None
+    task: asyncio.Task[None] | None = None
     started: bool = False
     ended: bool = True
 
     def disconnect(self) -> None:
         """Gives the request up, if it waits."""
         self.disconnected = True
-        if self.give_up is not None:
-            self.give_up()
+        if self.waiting is not None:
+            self.connection.give_up(self, self.waiting)
+        elif self.task is not None:
+            self.task.cancel()
+
+    def done(self, result: Outputs | Exception) -> None:
+        """Answers with what a batch gave."""
+        seconds = time.monotonic() - self.began
+        self.graph.statistics.answered(seconds, succeeded=not isinstance(result, Exception))
+        self.connection.answer(self, result)
 
 
 class SmallRequests(Connection):
@@ -68,6 +79,9 @@ class SmallRequests(Connection):
     _target: Target | None = None
     _path = ""
     _held = b""
+    # What the last request began with, and what it was if it was the second to begin so.
+    _prefix: bytes | None = None
+    _repeat: Repeat | None = None
 
     def on_headers_complete(self) -> None:
         self._target = self._small()
@@ -89,16 +103,25 @@ class SmallRequests(Connection):
             return
         target, self._target = self._target, None
         request_id = self.parts.requests_log.identify(self.headers)
-        flight = _InFlight(self._path, request_id, self.parser.should_keep_alive())
+        flight = _InFlight(self, self._path, request_id, self.parser.should_keep_alive())
         self.current = flight
         try:
             self._begin(flight, target)
         except Exception as error:
-            self._answer(flight, error)
+            self.answer(flight, error)
 
     def data_received(self, data: bytes) -> None:
+        at_rest, repeat = self.at_rest, self._repeat
+        if at_rest and repeat is not None and len(data) == repeat.size and data.startswith(repeat.prefix):
+            if self.parts.repository.still_serves(repeat.graph, *repeat.target):
+                self._begin_again(repeat, data)
+                return
+            self._repeat = None
+        before = self.current
         super().data_received(data)
         self._wait_no_longer()
+        if at_rest and self.current is not before and isinstance(self.current, _InFlight):
+            self._remember(self.current, data)
 
     def parse_on(self) -> None:
         super().parse_on()
@@ -137,14 +160,37 @@ class SmallRequests(Connection):
         flight.entered = True
         flight.graph = graph = self.parts.repository.graph(*target)
         flight.request = request = decode_request(self._held, header_length(self.headers), graph.check_tensor)
-        withdraw = graph.submit(request.inputs, partial(self._answer, flight), deadline=request.timeout)
-        if withdraw is not None:
-            flight.give_up = partial(self._give_up, flight, withdraw)
-            return
-        flight.give_up = self.start(self._run(flight)).cancel
+        flight.waiting = graph.submit(request.inputs, flight.done, deadline=request.timeout)
+        if flight.waiting is None:
+            flight.task = self.start(self._run(flight))
 
-    def _give_up(self, flight: _InFlight, withdraw: Withdraw) -> None:
-        if withdraw():
+    def _begin_again(self, repeat: Repeat, data: bytes) -> None:
+        """Begins a request that is known but for its tensor, which may have the token that it had before."""
+        flight = _InFlight(self, repeat.path, self.parts.requests_log.identify(repeat.headers), True, repeat)
+        self.current = flight
+        try:
+            self.parts.limits.enter()
+            flight.entered = True
+            flight.graph, flight.request = repeat.graph, repeat.request
+            flight.waiting = repeat.graph.submit_checked(
+                repeat.tensor(data), flight.done, deadline=repeat.request.timeout, packed=repeat.names
+            )
+        except Exception as error:
+            self.answer(flight, error)
+
+    def _remember(self, flight: _InFlight, data: bytes) -> None:
+        """Keeps what a request is known by, if the one before it was the same."""
+        if flight.waiting is None or not flight.keep_alive:
+            return
+        prefix = prefix_of(data, self.headers, flight.request)
+        if prefix is not None and prefix == self._prefix:
+            self._repeat = repeat_of(prefix, flight.path, self.headers, flight.graph, flight.request)
+        self._prefix = prefix
+
+    def give_up(self, flight: _InFlight, waiting: Waiting) -> None:
+        """Ends a request for whose answer nobody waits, if it has not run yet."""
+        if flight.graph.batcher.withdraw(waiting):
+            flight.graph.statistics.answered(time.monotonic() - flight.began, succeeded=False)
             self._finish(flight, GONE)
 
     async def _run(self, flight: _InFlight) -> None:
@@ -157,9 +203,13 @@ class SmallRequests(Connection):
             raise
         except Exception as error:
             result = error
-        self._answer(flight, result)
+        self.answer(flight, result)
 
-    def _answer(self, flight: _InFlight, result: Arrays | Exception) -> None:
+    def answer(self, flight: _InFlight, result: Outputs | Exception) -> None:
+        """Answers with what the graph gave, or with what went wrong."""
+        if isinstance(result, bytes):
+            self._answer_again(flight, result)
+            return
         if not isinstance(result, Exception) and size_of(result) > AT_ONCE:
             self.start(self._answer_at_length(flight, result))
             return
@@ -177,16 +227,23 @@ class SmallRequests(Connection):
             self._end_answer(flight)
         self._finish(flight, status)
 
+    def _answer_again(self, flight: _InFlight, tensors: bytes) -> None:
+        repeat = flight.repeat
+        if repeat is not None and not flight.disconnected:
+            flight.keep_alive = flight.keep_alive and not self.parts.repository.stopping
+            self.write(repeat.answer(flight.request_id, tensors, goes_on=flight.keep_alive))
+            self._end_answer(flight)
+        self._finish(flight, 200)
+
     async def _answer_at_length(self, flight: _InFlight, result: Arrays) -> None:
         """Encodes much in a thread, and writes it as fast as the client reads."""
-        flight.give_up = None
         held = Held(self.parts.limits.memory, self.address)
         try:
             headers, content = await self.parts.repository.aside(encode_answer, flight.graph, flight.request, result)
             held.take(len(content))
         except Exception as error:
             held.release()
-            self._answer(flight, error)
+            self.answer(flight, error)
             return
         try:
             if not flight.disconnected:
@@ -211,8 +268,7 @@ class SmallRequests(Connection):
         self.parts.requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
 
     def _write_head(self, flight: _InFlight, status: int, headers: Headers, content: bytes = b"") -> None:
-        parts = [START[status], *(b"%s: %s\r\n" % pair for pair in headers)]
-        parts.append(b"x-content-type-options: nosniff\r\nx-request-id: %s\r\n" % flight.request_id)
+        parts = [head_of(status, headers), flight.request_id, b"\r\n"]
         if not flight.keep_alive or self.parts.repository.stopping:
             flight.keep_alive = False
             parts.append(b"connection: close\r\n")

@@ -74,6 +74,12 @@ class Connection(asyncio.Protocol):
         """Whether no request is worked on."""
         return self.current is None or self.current.complete
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether what comes next is the start of a request, and can be answered at once."""
+        busy = self._in_head or self._reading is not None or self.write_paused
+        return self.idle and not (busy or self._left or self._deaf)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.served.connections.add(self)

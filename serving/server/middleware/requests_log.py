@@ -25,12 +25,15 @@ from igan_zoo.serving.server.errors import StorageError
 from igan_zoo.serving.server.middleware.answers import error_answer
 from igan_zoo.serving.server.middleware.limits import BODY, LimitedBody
 from igan_zoo.serving.server.middleware.metrics import Metrics
-from igan_zoo.serving.server.middleware.tracing import Tracing
+from igan_zoo.serving.server.middleware.tracing import TRACEPARENT, Tracing
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.rules import ROUTE
 
 # Where handlers leave the protocol name of the graph, or the name of the model, that a request is for.
 MODEL = "igan_zoo.model"
+_REQUEST_ID = b"x-request-id"
+# The headers that :meth:`RequestsLog.identify` goes by.
+IDENTIFYING = (_REQUEST_ID, TRACEPARENT)
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _ENCODER = msgspec.json.Encoder()
 # The client went away before its answer; nothing is sent.
@@ -68,7 +71,7 @@ class Log:
     def __init__(self, stream: TextIO | None = None, *, worker: int | None = None) -> None:
         self._stream = stream
         self._worker: int | msgspec.UnsetType = msgspec.UNSET if worker is None else worker
-        self._lines: list[bytes] = []
+        self._lines: list[_Line | msgspec.Raw] = []
         self._second, self._prefix = 0, ""
 
     def write(self, event: str, **fields: Any) -> None:
@@ -81,14 +84,16 @@ class Log:
         except (TypeError, ValueError):
             # A line that tells of trouble must not make more: text may hold what no encoding has.
             line = json.dumps(content, default=repr).encode()
-        self._lines.append(line)
+        self._lines.append(msgspec.Raw(line))
         self.flush()
 
     def request(self, request_id: str, method: str, path: str, model: str, status: int | str, seconds: float) -> None:
         """Writes the line of a request; to be called in an event loop."""
-        line = _Line(self._now(), request_id, method, path[:200], model, status, round(seconds, 6), worker=self._worker)
-        self._lines.append(_ENCODER.encode(line))
-        if len(self._lines) == 1:
+        # round() to digits takes as long as all else here.
+        seconds = round(seconds * 1e6) / 1e6
+        lines = self._lines
+        lines.append(_Line(self._now(), request_id, method, path[:200], model, status, seconds, worker=self._worker))
+        if len(lines) == 1:
             asyncio.get_running_loop().call_later(_GATHER, self.flush)
 
     def flush(self) -> None:
@@ -96,11 +101,12 @@ class Log:
         lines, self._lines = self._lines, []
         if not lines:
             return
+        text = _ENCODER.encode_lines(lines)
         stream = self._stream or sys.stderr
         # A log that cannot be written, as to a closed pipe, is no reason to refuse requests.
         with contextlib.suppress(OSError, ValueError):
-            for piece in [lines] if self._worker is msgspec.UNSET else _whole_lines(lines):
-                stream.write(b"\n".join([*piece, b""]).decode())
+            for piece in [text] if self._worker is msgspec.UNSET else _whole_lines(text):
+                stream.write(piece.decode())
                 stream.flush()
 
     def _now(self) -> str:
@@ -112,17 +118,13 @@ class Log:
         return f"{self._prefix}.{int(now % 1 * 1000):03}Z"
 
 
-def _whole_lines(lines: list[bytes]) -> Iterator[list[bytes]]:
+def _whole_lines(text: bytes) -> Iterator[bytes]:
     """Yields lines that go through a pipe without another process' lines between them."""
-    piece: list[bytes] = []
-    size = 0
-    for line in lines:
-        if piece and size + len(line) + 1 > _ATOMIC:
-            yield piece
-            piece, size = [], 0
-        piece.append(line)
-        size += len(line) + 1
-    yield piece
+    start = 0
+    while start < len(text):
+        end = text.rfind(b"\n", start, start + _ATOMIC) + 1 or text.find(b"\n", start) + 1
+        yield text[start:end]
+        start = end
 
 
 class LogHandler(logging.Handler):
@@ -160,7 +162,7 @@ class RequestsLog:
             return
         began = time.monotonic()
         request_id = self.identify(scope["headers"])
-        header = (b"x-request-id", request_id)
+        header = (_REQUEST_ID, request_id)
         status = 0
 
         async def identified(message: Message) -> None:
@@ -190,7 +192,7 @@ class RequestsLog:
     def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Returns the id that a request brings, or one of its own."""
         for name, value in headers:
-            if name == b"x-request-id" and _ID.fullmatch(value):
+            if name == _REQUEST_ID and _ID.fullmatch(value):
                 request_id = bytes(value)
                 break
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import time
 from collections import deque
@@ -42,12 +43,17 @@ class BatchLimits:
     at_once: float = 0.0
 
 
-Done = Callable[[Arrays | Exception], None]
+# The outputs of a request: arrays, or the bytes of those that it names, one after another.
+Outputs = Arrays | bytes
+Done = Callable[[Any], None]
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A request in the queue. Only requests of one ``key`` share a batch."""
+    """A request in the queue. Only requests of one ``key`` share a batch.
+
+    ``done`` is called with an exception, with arrays, or with the bytes of the outputs in ``packed`` if it names some.
+    """
 
     inputs: Arrays
     count: int
@@ -55,6 +61,7 @@ class Waiting:
     done: Done
     arrived: float
     expires: float
+    packed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,18 @@ class DynamicBatcher:
             raise
 
     def submit(
-        self, inputs: Arrays, count: int, done: Done, *, key: Hashable = (), deadline: float | None = None
+        self,
+        inputs: Arrays,
+        count: int,
+        done: Done,
+        *,
+        key: Hashable = (),
+        deadline: float | None = None,
+        packed: tuple[str, ...] = (),
     ) -> Waiting:
         """Does what :meth:`run` does without waiting: ``done`` is called later, in the event loop.
+
+        It gets the bytes of the outputs in ``packed``, one after another, or all as arrays if none is named.
 
         Raises:
             QueueFullError: too many requests wait already.
@@ -136,10 +152,10 @@ class DynamicBatcher:
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         allowed = limits.deadline if deadline is None else min(deadline, limits.deadline)
-        waiting = Waiting(inputs, count, key, done, now, now + allowed)
+        waiting = Waiting(inputs, count, key, done, now, now + allowed, packed)
         self._queue.append(waiting)
         self._rows += count
-        if not self._running:
+        if not self._running and not self._due:
             self._consider(loop)
         if self._queue and (self._sweeper is None or deadline is not None):
             self._watch(loop, waiting.expires)
@@ -162,9 +178,8 @@ class DynamicBatcher:
         in this one.
         """
         if self._enough():
-            if not self._due:
-                self._due = True
-                loop.call_soon(self._start_due, loop)
+            self._due = True
+            loop.call_soon(self._start_due, loop)
         elif self._starter is None:
             self._starter = loop.call_later(self._limits.max_wait, self._start, loop)
 
@@ -220,17 +235,17 @@ class DynamicBatcher:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._finish, loop, batch, *ran)
 
-    def _ran(self, batch: list[Waiting]) -> tuple[Sequence[Arrays | Exception], float, float, float]:
+    def _ran(self, batch: list[Waiting]) -> tuple[Sequence[Outputs | Exception], float, float, float]:
         """Returns the results of a batch, when it began and ended, and what it took of the processor."""
         began, processor = time.monotonic(), time.thread_time()
-        results = run_together(self._run, [waiting.inputs for waiting in batch], [waiting.count for waiting in batch])
+        results = run_together(self._run, batch)
         return results, began, time.monotonic(), time.thread_time() - processor
 
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
         batch: list[Waiting],
-        results: Sequence[Arrays | Exception],
+        results: Sequence[Outputs | Exception],
         began: float,
         ended: float,
         processor: float,
@@ -244,7 +259,7 @@ class DynamicBatcher:
             self._start(loop)
         for waiting, result in zip(batch, results, strict=True):
             waiting.done(result)
-        if self._queue and not self._running:
+        if self._queue and not self._running and not self._due:
             self._consider(loop)
         self._observe(Ran(rows, len(batch), sum(began - waiting.arrived for waiting in batch), ended - began))
 
@@ -276,28 +291,41 @@ class DynamicBatcher:
         )
 
 
-def run_together(
-    run: Callable[[Arrays], Arrays], requests: Sequence[Arrays], counts: Sequence[int]
-) -> Sequence[Arrays | Exception]:
+def run_together(run: Callable[[Arrays], Arrays], batch: Sequence[Waiting]) -> Sequence[Outputs | Exception]:
     """Runs several requests as one batch and returns the rows of each, or its error.
 
     If the batch fails, every request is run alone: no request fails for what another one holds.
     """
-    if len(requests) == 1:
-        return [_attempt(run, requests[0])]
+    first = batch[0]
+    if len(batch) == 1:
+        return [_attempt(run, first)]
     try:
-        outputs = run({name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]})
+        outputs = run({name: np.concatenate([waiting.inputs[name] for waiting in batch]) for name in first.inputs})
     except Exception:
-        return [_attempt(run, inputs) for inputs in requests]
-    ends = np.cumsum(counts).tolist()
-    starts = [0, *ends[:-1]]
-    return [
-        {name: output[start:end] for name, output in outputs.items()} for start, end in zip(starts, ends, strict=True)
-    ]
+        return [_attempt(run, waiting) for waiting in batch]
+    if first.packed and all(waiting.count == 1 and waiting.packed == first.packed for waiting in batch):
+        return _packed_rows(outputs, first.packed, len(batch))
+    ends = list(itertools.accumulate(waiting.count for waiting in batch))
+    return [_rows(outputs, end - waiting.count, end, waiting.packed) for waiting, end in zip(batch, ends, strict=True)]
 
 
-def _attempt(run: Callable[[Arrays], Arrays], inputs: Arrays) -> Arrays | Exception:
+def _attempt(run: Callable[[Arrays], Arrays], waiting: Waiting) -> Outputs | Exception:
     try:
-        return run(inputs)
+        return _rows(run(waiting.inputs), 0, waiting.count, waiting.packed)
     except Exception as error:
         return error
+
+
+def _rows(outputs: Arrays, start: int, end: int, packed: Sequence[str]) -> Outputs:
+    """Returns some rows of a batch in the form that a request asks for."""
+    if packed:
+        return b"".join([outputs[name][start:end].tobytes() for name in packed])
+    return {name: output[start:end] for name, output in outputs.items()}
+
+
+def _packed_rows(outputs: Arrays, names: Sequence[str], count: int) -> list[bytes]:
+    """Returns what ``_rows`` does for each row: all are copied once, together, rather than output by output."""
+    parts = [np.ascontiguousarray(outputs[name]).reshape(count, -1).view(np.uint8) for name in names]
+    together = np.concatenate(parts, axis=1)
+    content, size = together.tobytes(), together.shape[1]
+    return [content[start : start + size] for start in range(0, count * size, size)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -20,15 +20,13 @@ from igan_zoo.models.interface import INPUTS, OUTPUTS
 from igan_zoo.models.store import Model
 from igan_zoo.serving.engine import Arrays, Device, Engine
 from igan_zoo.serving.model import LoadedModel, classes_in
-from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran
+from igan_zoo.serving.server.errors import QueueFullError
+from igan_zoo.serving.server.models.batching import BatchLimits, Done, DynamicBatcher, Ran, Waiting
 from igan_zoo.serving.server.models.datatypes import DATATYPES, datatype_of
 from igan_zoo.serving.server.models.encoded_images import IMAGE_BYTES, ImageDecoding
 from igan_zoo.serving.server.settings import ServerSettings
 
 Number = TypeVar("Number", int, float)
-
-# Takes a request back; False if it runs or has run already.
-Withdraw = Callable[[], bool]
 
 # Seconds that other requests may wait for a batch in the event loop.
 _AT_ONCE = 0.001
@@ -197,41 +195,41 @@ class HostedGraph:
 
     def submit(
         self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None
-    ) -> Withdraw | None:
+    ) -> Waiting | None:
         """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
 
-        Returns what withdraws the request; or None, and does nothing, if the rows are none or more than a batch has,
-        or still encoded.
+        Returns the request that waits, which the batcher can withdraw; or None, and does nothing, if the rows are none
+        or more than a batch has, or still encoded. Who is answered so counts it in ``statistics``.
 
         Raises:
             InterfaceError: an input is missing, unknown, or of another type or shape.
             QueueFullError: too many requests wait already.
         """
-        began = time.monotonic()
-
-        def count(result: Arrays | Exception) -> None:
-            self.statistics.answered(time.monotonic() - began, succeeded=not isinstance(result, Exception))
-            done(result)
-
         if IMAGE_BYTES in inputs:
             return None
         try:
             given = self._checked(inputs)
-            if not 0 < len(given) <= self.max_batch:
-                return None
-            rows = {self.graph.input_name: given}
-            waiting = self.batcher.submit(rows, len(given), count, key=self._key(given), deadline=deadline)
         except IganZooError:
-            self.statistics.answered(time.monotonic() - began, succeeded=False)
+            self.statistics.answered(0.0, succeeded=False)
             raise
+        return self.submit_checked(given, done, deadline=deadline) if 0 < len(given) <= self.max_batch else None
 
-        def withdraw() -> bool:
-            withdrawn = self.batcher.withdraw(waiting)
-            if withdrawn:
-                self.statistics.answered(time.monotonic() - began, succeeded=False)
-            return withdrawn
+    def submit_checked(
+        self, given: NDArray[Any], done: Done, *, deadline: float | None, packed: tuple[str, ...] = ()
+    ) -> Waiting:
+        """Does what :meth:`submit` does for rows of the right name, type, shape and number.
 
-        return withdraw
+        ``done`` is called with the bytes of the outputs in ``packed``, one after another, if it names some.
+
+        Raises:
+            QueueFullError: too many requests wait already.
+        """
+        rows = {self.graph.input_name: given}
+        try:
+            return self.batcher.submit(rows, len(given), done, key=self._key(given), deadline=deadline, packed=packed)
+        except QueueFullError:
+            self.statistics.answered(0.0, succeeded=False)
+            raise
 
     def _key(self, given: NDArray[Any]) -> Hashable:
         """Returns what requests of one batch have in common: the size of images, where it is free."""

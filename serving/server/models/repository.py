@@ -94,6 +94,10 @@ class Repository:
             raise self._missing(name, version)
         return found
 
+    def still_serves(self, graph: HostedGraph, name: str, version: str | None) -> bool:
+        """Returns whether :meth:`graph` gives this graph for a name and version."""
+        return self._lookup.graphs.get((name, version)) is graph
+
     def model(self, name: str, version: str | None = None) -> HostedModel:
         """Returns a model by its own name, by default its newest version.
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from igan_zoo.errors import IganZooError
@@ -212,7 +213,7 @@ def test_lines_of_several_processes_are_written_whole() -> None:
     stream.written = []
     log = Log(stream, worker=1)
     log.write("long", text="x" * 5000)
-    log._lines = [b"y" * 1000] * 10
+    log._lines = [msgspec.Raw(b"y" * 1000)] * 10
     log.flush()
     assert all(piece.endswith("\n") for piece in stream.written)
     assert all(len(piece) <= 4096 for piece in stream.written[1:])

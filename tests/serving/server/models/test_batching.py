@@ -13,7 +13,7 @@ import pytest
 
 from igan_zoo.errors import InterfaceError
 from igan_zoo.serving.server.errors import DeadlineError, QueueFullError
-from igan_zoo.serving.server.models.batching import Arrays, BatchLimits, DynamicBatcher, run_together
+from igan_zoo.serving.server.models.batching import Arrays, BatchLimits, DynamicBatcher, Waiting, run_together
 
 
 class Model:
@@ -200,6 +200,31 @@ def test_short_batches_run_in_the_event_loop_one_in_a_turn(model: Model, pool: T
 
 
 def test_what_one_request_holds_fails_no_other(model: Model) -> None:
-    results = run_together(model, [rows(1), rows(13), rows(2, 3)], [1, 1, 2])
+    results = run_together(model, [waiting(1), waiting(13), waiting(2, 3)])
     assert isinstance(results[1], InterfaceError)
     assert [result["y"].tolist() for result in (results[0], results[2]) if isinstance(result, dict)] == [[2], [4, 6]]
+
+
+@pytest.mark.parametrize("counts", [(1,), (3,), (1, 1, 1), (2, 1, 3)])
+@pytest.mark.parametrize("forms", [(("b", "a"),), (("b", "a"), ()), (("a",), ("b",)), (("a", "b", "c"),)])
+def test_outputs_are_packed_as_each_request_asks(counts: tuple[int, ...], forms: tuple[tuple[str, ...], ...]) -> None:
+    def several(inputs: Arrays) -> Arrays:
+        x = inputs["x"]
+        return {
+            "a": x * 2,
+            "b": np.repeat(x[:, None], 5, 1).astype(np.float32),
+            "c": np.zeros((len(x), 2, 3), np.uint8),
+        }
+
+    batch = [waiting(*range(count), packed=forms[index % len(forms)]) for index, count in enumerate(counts)]
+    for one, result in zip(batch, run_together(several, batch), strict=True):
+        expected = several(one.inputs)
+        if one.packed:
+            assert result == b"".join(expected[name].tobytes() for name in one.packed)
+        else:
+            assert isinstance(result, dict)
+            assert all(np.array_equal(result[name], expected[name]) for name in expected)
+
+
+def waiting(*numbers: float, packed: tuple[str, ...] = ()) -> Waiting:
+    return Waiting(rows(*numbers), len(numbers), (), lambda _: None, 0.0, 1.0, packed)
