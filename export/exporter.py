@@ -56,8 +56,8 @@ from igan_zoo.training.runs.directory import Run
 from igan_zoo.training.weights import TrainedNetworks, save_networks
 
 _REALNESS = (
-    "No generator played while the classes were learned. `realness` was learned afterwards, by a linear function of "
-    "the features that tells training images from those of this generator; it changes no probability."
+    "The classifier was trained without a generator. `realness` was trained afterwards, as a linear function of the "
+    "features that separates training images from images of this generator; it changes no probability."
 )
 
 
@@ -103,7 +103,7 @@ def export_run(
     networks = replace(networks, temperature=options.temperature)
     roles = _roles(networks, path, discriminator=options.discriminator)
     if options.weakness is not None and "generator" not in roles:
-        raise TrainingError(f"{path} has no generator, and --weakness describes one's images; leave --weakness out.")
+        raise TrainingError(f"{path} has no generator whose images --weakness could describe; remove --weakness.")
 
     # Make the graphs, with everything an onnxruntime script needs inside.
     contents = {role: _graph(networks, role) for role in roles}

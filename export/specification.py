@@ -57,7 +57,7 @@ def specification(
     kind = f"ensemble of {count} semi-supervised classifiers" if count > 1 else f"semi-supervised {' and '.join(parts)}"
     return ModelSpec(
         name=name,
-        summary=f"{kind[0].upper()}{kind[1:]} of {recipe.dataset} ({facts.labelled_images} labels)",
+        summary=f"{kind[0].upper()}{kind[1:]} for {recipe.dataset} ({facts.labelled_images} labels)",
         license="apache-2.0",
         dataset=DatasetSpec(id=recipe.dataset, license=recipe.dataset_license),
         image=ImageSpec(height=recipe.height, width=recipe.width, channels=recipe.channels, crop=recipe.crop),

@@ -189,7 +189,7 @@ def test_an_ensemble_is_exported_as_one_classifier(
     directory = ModelDirectory.open(tmp_path / "model")
     assert set(directory.spec.graphs) == {"classifier"}
     assert directory.spec.training.command.endswith("--ensemble 2")
-    with pytest.raises(TrainingError, match="has no generator, and --weakness describes one's images"):
+    with pytest.raises(TrainingError, match="has no generator whose images --weakness could describe"):
         export_run(
             tmp_path / "runs", tmp_path / "other", test=None, options=ExportOptions(weakness="All of it is noise.")
         )

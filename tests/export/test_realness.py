@@ -63,7 +63,7 @@ def test_a_classifier_gets_realness_from_the_generator_of_a_model(
         tmp_path / "run", tmp_path / "made", test=data["test"], training_images=data["train"].images, options=options
     )
     assert plain.spec.note == "A small one."
-    assert str(made.spec.note).startswith("A small one. No generator played")
+    assert str(made.spec.note).startswith("A small one. The classifier was trained without a generator")
     assert made.spec.generator_training is not None
 
     before, after = load(plain.path), load(made.path)

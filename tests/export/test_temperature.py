@@ -55,6 +55,8 @@ def test_a_model_keeps_its_temperature_and_what_its_training_images_are_like(
     least = found[1].expected.least_realness
     assert least is not None
     assert (cooled["realness"] > least - 1e-4).mean() == pytest.approx(0.99, abs=0.005)
-    assert "divided by 3, which changes no answer" in " ".join((tmp_path / "cool" / "README.md").read_text().split())
+    assert "divided by 3, which changes no predicted class" in " ".join(
+        (tmp_path / "cool" / "README.md").read_text().split()
+    )
     assert "compute what PyTorch computes" in igan_zoo("verify", tmp_path / "cool")[1]
     assert (tmp_path / "cool" / "labels.csv").read_bytes() == (finished_run / "labels.csv").read_bytes()

@@ -12,8 +12,8 @@ from igan_zoo.paper import BENCHMARKS
 PAPER = "1606.03498"
 
 _TESTED = """\
-The exported classifier read the test images after training had ended. The errors logged during training, by which
-choices can be made, are on training images whose labels training does not see."""
+The test images were read only after training had ended. The errors logged during training, which may guide choices,
+are on training images whose labels are hidden from training."""
 
 # How a latent is drawn in Python and, number by number, in JavaScript.
 _DRAWS = {
@@ -81,11 +81,10 @@ def _eval_results(spec: ModelSpec) -> str:
 
 
 def _body(spec: ModelSpec, parity: ParityReport) -> str:
-    training, image = spec.training, spec.image
-    hours = training.seconds / 3600
+    training = spec.training
     return f"""# {spec.name}
 
-{spec.summary}, by the method of *Improved Techniques for Training GANs* (Salimans et al., 2016). Trained by igan-zoo.
+{spec.summary}, trained with igan-zoo by the method of *Improved Techniques for Training GANs* (Salimans et al., 2016).
 {_picture(spec)}
 ## Result
 
@@ -97,8 +96,8 @@ def _body(spec: ModelSpec, parity: ParityReport) -> str:
 
 {_recipe(training)}
 
-{training.epochs} epochs, {hours:.2f} hours of wall time; {training.labels} labeled images, chosen by seed
-{training.seed}, and all other training images without their labels. {_versions(training.versions)}
+{_time(training)}, on {training.labels} labeled images, chosen by seed {training.seed}, and all other training images
+without their labels. {_versions(training.versions)}
 
 {_generator_training(spec)}## Use
 
@@ -110,8 +109,8 @@ Inputs and outputs are plain arrays; the preprocessing is inside the graphs.
 
 ## Limits
 
-The model knows images like those of {spec.dataset.id}, {image.height}x{image.width} pixels with black as
-0{_outside(spec)} is an experiment of a paper, not a tested product: do not rest decisions about people on it.
+The model was trained on images like those of {spec.dataset.id}: {_pixels(spec)}.{_outside(spec)}
+It reproduces a research experiment and is not a tested product: do not use it for decisions about people.
 
 ## Exactness
 
@@ -132,7 +131,7 @@ Weights: {spec.license}. Data: {spec.dataset.id}, {spec.dataset.license}.
 
 
 def _generator_training(spec: ModelSpec) -> str:
-    """Returns how the generator was made, if it comes from a run of its own."""
+    """Returns how the generator was made, if it comes from another run."""
     training = spec.generator_training
     if training is None:
         return ""
@@ -142,9 +141,15 @@ def _generator_training(spec: ModelSpec) -> str:
 
 {_recipe(training)}
 
-{training.epochs} epochs, {training.seconds / 3600:.2f} hours of wall time.
+{_time(training)}.
 
 """
+
+
+def _time(training: TrainingSpec) -> str:
+    minutes = training.seconds / 60
+    time = f"{minutes:.0f} minutes" if minutes < 180 else f"{minutes / 60:.1f} hours"
+    return f"Trained for {training.epochs} epochs in {time} of wall-clock time"
 
 
 def _picture(spec: ModelSpec) -> str:
@@ -161,7 +166,7 @@ def _recipe(training: TrainingSpec) -> str:
         return f"The recipe is the paper's `{training.experiment}`, unchanged."
     settings = ", ".join(f"`{setting}`" for setting in training.departures)
     return (
-        f"The recipe `{training.recipe}` departs from the paper's `{training.experiment}` in these settings, with the "
+        f"The recipe `{training.recipe}` differs from the paper's `{training.experiment}` in these settings, with the "
         f"paper's values in parentheses: {settings}."
     )
 
@@ -198,16 +203,20 @@ In JavaScript, with `npm install onnxruntime-node` (in a browser: `onnxruntime-w
     const pixels = new Uint8Array({image.height} * {image.width} * {image.channels});
     const {{ probabilities }} = await session.run({{ images: new ort.Tensor("uint8", pixels, [1, {shape}]) }});
 
-`realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: how much the discriminator
-takes the image for a real one."""
+`realness` is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: the discriminator's probability
+that the image is real."""
+
+
+def _pixels(spec: ModelSpec) -> str:
+    return f"{spec.image.height}x{spec.image.width} pixels, black is 0"
 
 
 def _outside(spec: ModelSpec) -> str:
     if spec.classes is None:
-        return ". It"
+        return ""
     return (
-        f", and calls everything one of its {len(spec.classes)} classes; `realness` is a hint for what lies outside, "
-        "not a guarantee. It"
+        f"\nIt assigns every image to one of its {len(spec.classes)} classes. A low `realness` suggests that an image "
+        "is of another kind, but does not prove it."
     )
 
 
@@ -230,9 +239,9 @@ def _files(role: str, parity: ParityReport) -> str:
 
 def _results(spec: ModelSpec) -> str:
     if spec.classes is None:
-        return "A generator without a classifier: there is no test error."
+        return "This model has no classifier, so there is no test error."
     if not spec.results:
-        return " ".join(["Not measured: no test data was given at the export.", *_temperature(spec)])
+        return " ".join(["Not measured: `igan-zoo export` was given no test data.", *_temperature(spec)])
     lines = ["| data | errors | the paper (mean of 10 runs) |", "|---|---|---|"]
     remarks = []
     for result in spec.results:
@@ -244,7 +253,7 @@ def _results(spec: ModelSpec) -> str:
         if published and result.wrong > published[0]:
             more = f"{result.wrong - published[0]:g} more errors than the paper's mean"
             close = result.wrong <= sum(published)
-            remarks.append(f"This run makes {more}{', which is within its standard deviation' if close else ''}.")
+            remarks.append(f"This run made {more}{', within its standard deviation' if close else ''}.")
     remarks += _temperature(spec)
     remarks += [spec.note] if spec.note else []
     return "\n\n".join(["\n".join(lines), *([" ".join(remarks)] if remarks else []), _TESTED])
@@ -253,7 +262,7 @@ def _results(spec: ModelSpec) -> str:
 def _temperature(spec: ModelSpec) -> list[str]:
     if spec.temperature is None:
         return []
-    return [f"The logits of the classes are divided by {spec.temperature:g}, which changes no answer."]
+    return [f"The class logits are divided by {spec.temperature:g}, which changes no predicted class."]
 
 
 def _published(spec: ModelSpec, result: ResultSpec) -> tuple[float, float] | None:
@@ -275,14 +284,14 @@ def _versions(versions: dict[str, str]) -> str:
 def _parity(parity: ParityReport) -> str:
     differences = (
         "Largest difference between onnxruntime and PyTorch in evaluation mode, batches of 1, 2, 7 and 64: "
-        f"{_differences(list(parity.files.values()))} (images in grey levels of 255, pixels before rounding in "
+        f"{_differences(list(parity.files.values()))} (images in gray levels of 255, pixels before rounding in "
         "the network's units)."
     )
     variants = [f"`{file}`: {_differences([report])}" for file, report in parity.variants.items()]
-    deliberate = f" The variants compute less exactly on purpose: {'; '.join(variants)}." if variants else ""
+    deliberate = f" The variants are less exact by design: {'; '.join(variants)}." if variants else ""
     tested = [
-        f"On the {test.images:,} test images `{file}` and PyTorch give the same class to "
-        f"{test.argmax_agreement:.2%}; PyTorch makes {test.wrong.torch} errors."
+        f"On the {test.images:,} test images, `{file}` and PyTorch agree on "
+        f"{test.argmax_agreement:.2%} of the classes; PyTorch makes {test.wrong.torch} errors."
         for file, report in {**parity.files, **parity.variants}.items()
         if (test := report.test)
     ]

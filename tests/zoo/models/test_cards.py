@@ -60,9 +60,9 @@ def card_with(model: Path, result: ResultSpec, labels: int) -> str:
         (93, ""),
         (
             99,
-            "This run makes 6 more errors than the paper's mean, which is within its standard deviation. The exported",
+            "This run made 6 more errors than the paper's mean, within its standard deviation. The test",
         ),
-        (100, "This run makes 7 more errors than the paper's mean. The exported"),
+        (100, "This run made 7 more errors than the paper's mean. The test"),
     ],
 )
 def test_a_card_sets_its_result_beside_the_papers(model: Path, wrong: int, remark: str) -> None:
@@ -77,7 +77,7 @@ def test_errors_of_cifar_stand_beside_the_papers_too(model: Path) -> None:
     """It has 18.63 ± 2.32 % with 4,000 labels."""
     card = card_with(model, ResultSpec(dataset="uoft-cs/cifar10", split="test", wrong=3000, total=10_000), labels=4000)
     assert "| 3000 of 10000 (30.00%), one run | 1863 ± 232 |" in card
-    assert "This run makes 1137 more errors than the paper's mean. The exported" in card
+    assert "This run made 1137 more errors than the paper's mean. The test" in card
 
 
 def test_a_card_says_what_is_wrong_with_the_images_below_the_picture(model: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_card_says_what_is_wrong_with_the_images_below_the_picture(model: Path
 
 def test_a_card_says_below_the_errors_what_their_reader_must_know(model: Path) -> None:
     said = rewritten(model, note="The test images are drawn, not written.")
-    assert "The test images are drawn, not written. The exported classifier read the test images" in said
+    assert "The test images are drawn, not written. The test images were read only after" in said
 
 
 def test_a_card_names_the_run_of_a_generator_with_its_own(model: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_card_names_the_recipe_and_its_departures_from_the_paper(model: Path) 
     assert "epochs=3 (300)" in training.departures
     said = " ".join((model / "README.md").read_text().split())
     assert (
-        "The recipe `mnist-ssl-softplus` departs from the paper's `mnist-ssl` in these settings, with the paper's "
+        "The recipe `mnist-ssl-softplus` differs from the paper's `mnist-ssl` in these settings, with the paper's "
         "values in parentheses: `generator_output=softplus (sigmoid)`, "
     ) in said
     unchanged = msgspec.structs.replace(training, departures=())
