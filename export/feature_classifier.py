@@ -132,7 +132,7 @@ def _logits(graph: OnnxGraph, network: nn.Module, x: str) -> str:
             case nn.Sequential():
                 continue
             case _:
-                raise ParityError(f"A classifier on features has a layer that has no place in the graph: {layer}.")
+                raise ParityError(f"A classifier on features has a layer that cannot be exported: {layer}.")
     return x
 
 

@@ -89,7 +89,9 @@ def _some_pixels(photos: ImageSource, run: FeatureRun) -> NDArray[np.uint8]:
     found = [photos.fetch([int(index)])[0].attempt(shape) for index in order]
     usable = [pixels for pixels in found if not isinstance(pixels, ImageError)]
     if len(usable) < 2:
-        raise DataError(f"{photos.reference} has {len(usable)} photos to calibrate and measure on; 8 bits need two.")
+        raise DataError(
+            f"{photos.reference} has {len(usable)} photos to calibrate and measure on; int8 needs at least two."
+        )
     return np.stack(usable)
 
 

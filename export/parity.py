@@ -249,7 +249,7 @@ def _test(subject: Subject, test: TestImages) -> Agreement:
     measured = compare_on_test_images(subject, test)
     if measured.argmax_agreement < ARGMAX_AGREEMENT:
         raise ParityToleranceError(
-            f"{subject.file} and torch give the same class to {measured.argmax_agreement:.2%} of {len(test.data)} "
+            f"{subject.file} and torch agree on the class of {measured.argmax_agreement:.2%} of {len(test.data)} "
             f"test images, fewer than {ARGMAX_AGREEMENT:.2%}."
         )
     return measured

@@ -29,7 +29,7 @@ class TorchEngine:
             ModelDirectoryError: they are not here, or damaged.
         """
         if not (directory.path / WEIGHTS).exists():
-            raise ModelDirectoryError(f"{directory.path} has no {WEIGHTS}, which PyTorch needs; leave --torch out.")
+            raise ModelDirectoryError(f"{directory.path} has no {WEIGHTS}, which PyTorch needs; remove --torch.")
         if threads is not None:
             torch.set_num_threads(threads)
         directory.read(WEIGHTS)  # its sum is checked before it is opened

@@ -70,11 +70,13 @@ def networks_of_ensemble(members: list[Run]) -> TrainedNetworks:
     seedless = msgspec.structs.replace(first.recipe, seed=0, data_seed=0)
     for member, other in zip(members, networks, strict=True):
         if (msgspec.structs.replace(other.recipe, seed=0, data_seed=0), other.classes) != (seedless, first.classes):
-            raise TrainingError(f"{member.path} was made from another recipe than {members[0].path}; remove one.")
+            raise TrainingError(
+                f"{member.path} was trained with a different recipe than {members[0].path}; remove one."
+            )
         if other.recipe.subset_seed != first.recipe.subset_seed:
             raise TrainingError(
-                f"{member.path} has other labeled images than {members[0].path}, so together they have seen more "
-                "labels than either says; train the members with --ensemble, or with the same --set data_seed=N."
+                f"{member.path} has other labeled images than {members[0].path}, so together they saw more "
+                "labels than either reports; train the members with --ensemble, or with the same --set data_seed=N."
             )
     discriminators = tuple(discriminator for other in networks for discriminator in other.discriminators)
     return TrainedNetworks(first.recipe, first.classes, first.latent_size, None, discriminators, first.recipe)

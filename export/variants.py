@@ -70,7 +70,7 @@ def make_variants(
     if "int8" in wanted:
         classifiers = [subject for subject in subjects if subject.role == "classifier"]
         if not classifiers:
-            raise TrainingError("int8 is a variant of classifiers, and this run has none; leave --variant int8 out.")
+            raise TrainingError("int8 is a variant of classifiers, and this run has none; remove --variant int8.")
         if calibration is None or len(calibration) == 0:
             raise TrainingError("The variant int8 is calibrated on training images; name them with --data.")
         made += [_variant("int8", subject, quantized(subject.content, calibration)) for subject in classifiers]
@@ -128,7 +128,7 @@ def variant_parity(graph: VariantGraph) -> VariantParity:
                 if not outputs[name][measure] <= limit:
                     raise ParityError(
                         f"{subject.file} at batch {size}: {name} differ from torch by {outputs[name][measure]:.2g} "
-                        f"({measure}), more than {limit:.2g}; leave --variant {graph.variant} out."
+                        f"({measure}), more than {limit:.2g}; remove --variant {graph.variant}."
                     )
     return report
 

@@ -261,7 +261,7 @@ def _in_bfloat16(
     from igan_zoo.serving.bfloat16 import Bfloat16Session, provider
 
     if device != "cpu":
-        raise DeviceError(f"--precision bf16 runs on CPUs: leave it or --device {device} out.")
+        raise DeviceError(f"--precision bf16 runs on CPUs: remove it or --device {device}.")
     return {role: Bfloat16Session(content, threads or cores()) for role, content in graphs.items()}, provider()
 
 
@@ -269,7 +269,9 @@ def _reason(error: Exception) -> str:
     newer = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", str(error))
     if newer is None:
         return first_line(error)
-    return f"its IR version is {newer[1]}, and this onnxruntime takes {newer[2]} or less; update it, or export again."
+    return (
+        f"its IR version is {newer[1]}, but this onnxruntime supports at most {newer[2]}; update it, or export again."
+    )
 
 
 def _check(side: str, role: str, nodes: Sequence[Any], expected: Mapping[str, tuple[str, int]]) -> None:
@@ -295,7 +297,7 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     for shape, sizes in ((taken, fixed), (given, given)):
         if not all(isinstance(size, int) for size in sizes):
             beside = ", ".join(("the batch", *free_axes))
-            raise InterfaceError(f"The {role} has a shape that is not fixed apart from {beside}: {['N', *shape]}.")
+            raise InterfaceError(f"The {role} must have a fixed shape apart from {beside}: {['N', *shape]}.")
     image = next(shapes[name][-3:] for name in (input_name, *OUTPUTS[role]) if name == "images")
     if image[2] not in (1, 3) or any(isinstance(size, int) and not 1 <= size <= MAX_PIXELS for size in image[:2]):
         raise InterfaceError(f"The {role} has images [H, W, C] of {list(image)}; C is 1 or 3.")
@@ -310,7 +312,7 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
     metadata = session.get_modelmeta().custom_metadata_map
     if role == "classifier" and free_axes and not 1 <= _size_inside(metadata) ** 2 <= MAX_PIXELS:
         raise InterfaceError(
-            f"The classifier takes images of any size, but does not say in its metadata ({RESIZE_KEY}) to which it "
+            f"The classifier takes images of any size, but its metadata ({RESIZE_KEY}) does not say to which size it "
             "resizes them; export it again."
         )
     return Graph(role, input_name, free_axes, tuple(fixed), tuple(given), sizes, metadata)

@@ -35,7 +35,7 @@ def split_to_test(data: str, split: str | None, labels_file: Path | None, traine
         return "test"
     if trained_on is not None and Path(trained_on).is_dir() and Path(trained_on).samefile(data):
         raise DataError(
-            f"{data} holds the images of the training, on which few errors say little; give others, or --split train."
+            f"{data} holds the training images, on which few errors mean little; give other images, or --split train."
         )
     return "train"
 

@@ -81,7 +81,9 @@ class LoadedModel:
             return self.spec.latent
         said = graph.metadata.get(DISTRIBUTION_KEY)
         if said not in get_args(Distribution):
-            raise InterfaceError(f"{self.path} does not say in its metadata ({DISTRIBUTION_KEY}) what its latents are.")
+            raise InterfaceError(
+                f"{self.path} does not name its latent distribution in its metadata ({DISTRIBUTION_KEY})."
+            )
         return LatentSpec(size=graph.input_shape[0], distribution=cast("Distribution", said))
 
     @property

@@ -108,7 +108,7 @@ def open_images(
             f"There is no file or folder {reference}, and {reason[:1].lower()}{reason[1:]}"
         ) from None
     if count is None:
-        raise DataError(f"{reference} is a model; say with --n how many images it is to draw.")
+        raise DataError(f"{reference} is a model; set the number of images to draw with --n.")
     return open_model(model, count=count, seed=seed, device=device, threads=threads)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _FRAME = 2
 _HALF = 127.5
 UNLIKE = "unlike the training images"
-INVERTED = "dark on light; the model knows light on dark"
+INVERTED = "dark on light; the model expects light on dark"
 
 
 @dataclass(frozen=True)

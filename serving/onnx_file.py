@@ -44,7 +44,7 @@ def check_onnx_file(content: bytes, role: str) -> None:
     try:
         fault = _fault(memoryview(content))
     except (IndexError, ValueError):
-        fault = "it is damaged, or no protocol buffer"
+        fault = "it is damaged, or not a protocol buffer"
     if fault:
         raise InterfaceError(f"The {role} is not an ONNX graph that can be loaded: {fault}.")
 
@@ -55,7 +55,7 @@ def _fault(content: memoryview) -> str | None:
     while pending:
         kind, message, depth = pending.pop()
         if depth > _MOST_DEPTH:
-            return f"its graphs are more than {_MOST_DEPTH} messages deep"
+            return f"its graphs are nested more than {_MOST_DEPTH} messages deep"
         inside = _INSIDE[kind]
         for number, wire, value in _fields(message):
             fields += 1

@@ -131,7 +131,7 @@ def how_many(top: str, images: int) -> int:
     wanted = math.ceil(images * number / 100) if share else int(number)
     if wanted > images:
         raise ScoringError(
-            f"--top {top} is more than there are: {counted(images, 'image')}; ask for at most that many."
+            f"--top {top} is more than the source has: {counted(images, 'image')}; ask for at most that many."
         )
     return wanted
 

@@ -112,10 +112,10 @@ def pick_photos(answers: Answers, source: LabeledSource, count: int) -> list[Pic
         DataError: every photo has a label, or there is but one class.
     """
     if len(answers.classes) < 2:
-        raise DataError(f"The classifier knows the class {answers.classes[0]} alone and is never in doubt.")
+        raise DataError(f"The classifier knows the class {answers.classes[0]} only, so it is never in doubt.")
     rows = np.flatnonzero(source.labels(answers.indices) < 0)
     if len(rows) == 0:
-        raise DataError(f"Every photo of {source.reference} has a label; nothing is left to suggest.")
+        raise DataError(f"Every photo of {source.reference} already has a label.")
     names, picks = source.file_names(), []
     for row in rows[pick(answers.probabilities[rows], answers.points[rows], count)].tolist():
         shares = answers.probabilities[row]

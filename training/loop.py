@@ -72,7 +72,7 @@ class Training:
         self.steps = images // (recipe.batch_size * self.world.size)
         if self.steps == 0:
             raise TrainingError(
-                f"An epoch of {counted(images, 'image')} holds no batch of {recipe.batch_size} for each of "
+                f"An epoch of {counted(images, 'image')} is too small for a batch of {recipe.batch_size} in each of "
                 f"{self.world.size} processes; lower --set batch_size."
             )
 
@@ -212,7 +212,7 @@ class Training:
             restore_random_states(states, self.world, self.options.device)
         except ValueError:
             raise TrainingError(
-                f"{self.run.path} was trained by another number of processes; start as many again."
+                f"{self.run.path} was trained by a different number of processes; start the same number again."
             ) from None
         load_game(self.game, tensors, facts, self.run)
         moved = {name.removeprefix("sums."): total.to(self.options.device) for name, total in sums.items()}
@@ -245,7 +245,7 @@ def start_from(game: Game, weights: Path) -> None:
         saved = trained.state_dict()
         if not fits(network.state_dict(), saved):
             raise TrainingError(
-                f"The {player} of {weights.parent} is another network than this recipe's; start from a model of its "
+                f"The {player} of {weights.parent} differs from this recipe's network; start from a model of the same "
                 "kind."
             )
         network.load_state_dict(saved)

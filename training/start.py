@@ -176,7 +176,7 @@ def _started(run: Run, recipe: Recipe, device: str, *, resume: bool) -> RunFacts
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("There is no CUDA device for PyTorch; train with --device cpu.")
     if FeatureRun.is_one(run.path):
-        raise TrainingError(f"{run.path} holds a run on features: leave --features none out, or choose another --out.")
+        raise TrainingError(f"{run.path} holds a run on features: remove --features none, or choose another --out.")
     if not run.recipe_file.exists():
         check_models(recipe)
         return None

@@ -55,9 +55,11 @@ def check_teacher(teacher: str, recipe: Recipe, classes: Sequence[str]) -> None:
     """
     of = saved_facts(model_weights(teacher, "teacher"))
     if of.classes != tuple(classes):
-        raise TrainingError(f"The teacher {teacher} knows other classes than the data has; choose another teacher.")
+        raise TrainingError(
+            f"The classes of the teacher {teacher} differ from those of the data; choose another teacher."
+        )
     if len({(one.height, one.width, one.channels) for one in (recipe, of.recipe)}) > 1:
-        raise TrainingError(f"The teacher {teacher} takes images of another shape than this recipe's.")
+        raise TrainingError(f"The teacher {teacher} takes images of a different shape than this recipe's.")
 
 
 def taught(training_set: TrainingSet, classes: Sequence[str], path: Path, world: World) -> Tensor:

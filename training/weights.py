@@ -88,7 +88,7 @@ def load_networks(path: Path) -> TrainedNetworks:
     live = _tensors(networks)
     saved = _as_named_today(saved, networks.generator)
     if not fits(live, saved):
-        raise ModelDirectoryError(f"{path} does not hold the tensors of the networks that it names; download it again.")
+        raise ModelDirectoryError(f"{path} does not hold the tensors of the networks it names; download it again.")
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(saved[name])
@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, SavedFacts]]:
         raise ModelDirectoryError(f"{path} does not say which networks it holds; export the run again.") from None
     except Exception as error:
         # safetensors raises anything at damaged bytes.
-        raise ModelDirectoryError(f"{path} is no weights file of a model: {first_line(error)}") from error
+        raise ModelDirectoryError(f"{path} is not a model's weights file: {first_line(error)}") from error
 
 
 def _as_named_today(saved: dict[str, Tensor], generator: nn.Module | None) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ def score_classes(
         ScoringError: images or options are others than are scored per class; or as ``score_images``.
     """
     if count or options.workers or options.executor or options.shard or options.statistics:
-        raise ScoringError("Scores per class cover all images, in one process: leave the other options out.")
+        raise ScoringError("Scores per class cover all images, in one process: remove the other options.")
     pairs = by_class(
         _open_labeled(images, options.split),
         None if reference is None else _open_labeled(reference, options.reference_split),

@@ -182,7 +182,7 @@ def _runtime_problems(versions: dict[str, str], providers: tuple[Provider, ...])
 def _other_problems(versions: dict[str, str], scorers: tuple[Scorer, ...], kernels: Kernels) -> Iterator[Problem]:
     if "torch" in versions and not kernels.built:
         yield Problem(
-            "The operators in C are not built, so training with minibatch discrimination is slower.",
+            "The C operators are not built, so training with minibatch discrimination is slower.",
             "install igan-zoo again" + ("" if kernels.compiler else ", after a C compiler with OpenMP such as gcc"),
         )
     home = store.home()
@@ -192,7 +192,7 @@ def _other_problems(versions: dict[str, str], scorers: tuple[Scorer, ...], kerne
     if _offline() and not scorers[0].ready:
         yield Problem(
             f"HF_HUB_OFFLINE is set, and the scorer {scorers[0].name} is not on this machine.",
-            "give its published weights to igan-zoo score with --weights FILE, or take another --scorer",
+            "pass its published weights to igan-zoo score with --weights FILE, or use another --scorer",
         )
 
 

@@ -81,7 +81,7 @@ def resolve_feature_request(
     for key in chosen:
         if key in Recipe.__struct_fields__ and key not in FeatureRecipe.__struct_fields__:
             raise SpecificationError(
-                f"The setting {key} applies to training from pixels: leave it out, or add --features none."
+                f"The setting {key} applies to training from pixels: remove it, or add --features none."
             )
     recipe = customize(FeatureRecipe(), settings_text(chosen))
     path = out or Path("runs") / f"{recipe.name}-{recipe.labels}-seed{recipe.seed}"
@@ -166,7 +166,7 @@ def _opened(request: FeatureRequest) -> tuple[LabeledSource, FeatureEncoder]:
     asked, fitting = request.options.size, _fitting_size(source)
     encoder = open_encoder(request.features, asked or fitting)
     if asked is not None and encoder.size != asked:
-        raise SpecificationError(f"{request.features} takes photos of {encoder.size} pixels a side: leave --size out.")
+        raise SpecificationError(f"{request.features} takes photos of {encoder.size} pixels a side: remove --size.")
     if asked is not None and asked < fitting:
         _LOG.warning("--size %d: %s sees photos at that size, not at the usual %d.", asked, request.features, fitting)
     return source, encoder

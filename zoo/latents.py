@@ -32,7 +32,7 @@ def latents(size: int, distribution: Distribution, *, seed: int, start: int, cou
         ValueError: the seed is not in 0..2**64-1, or start or count is negative.
     """
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must lie in 0..2**64-1, got {seed}")
+        raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
     if start < 0 or count < 0:
         raise ValueError(f"start and count must not be negative, got {start} and {count}")
     if distribution == "normal":

@@ -45,7 +45,7 @@ def score_given(
     workers = None
     if options.executor is not None or options.workers is not None:
         if options.precision == "bf16":
-            raise ScoringError("Workers compute in fp32 or int8: leave the executor or precision bf16 out.")
+            raise ScoringError("Workers compute in fp32 or int8: remove the executor or precision bf16.")
         workers = executors.find_executor(options.executor or "processes", options.workers)
 
     def side(given: GivenImages | LoadedModel, split: str | None) -> Side:
@@ -69,7 +69,7 @@ def score_given(
     try:
         return score_images(ours, network, theirs, metrics, count=count, threads=threads, options=options)
     except OtherRankMergesError:
-        _LOG.info("%s: its images are scored; the last rank gives the numbers", workers)
+        _LOG.info("%s: its images are scored; the last rank prints the numbers", workers)
         return Scores((), 0, network.provider)
 
 

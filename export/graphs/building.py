@@ -50,7 +50,7 @@ def to_onnx(
             dynamo=True,
         )
     if program is None:
-        raise ParityError("torch.onnx.export made no program.")
+        raise ParityError("torch.onnx.export returned no program.")
     return to_bytes(program.model_proto, metadata)
 
 
@@ -83,7 +83,7 @@ def interface(content: bytes) -> tuple[dict[str, list[int | str]], dict[str, lis
     try:
         graph = onnx.load_model_from_string(content).graph
     except Exception as error:
-        raise ParityError(f"This is no ONNX model: {first_line(error)}") from error
+        raise ParityError(f"This is not an ONNX model: {first_line(error)}") from error
 
     def shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, list[int | str]]:
         return {
@@ -105,7 +105,7 @@ def with_levels(content: bytes) -> bytes:
     while node is not None and node.op_type != "Round":
         node = makers.get(node.input[0])
     if node is None:
-        raise ParityError("The generator's images do not come from gray levels that are rounded.")
+        raise ParityError("The generator's images are not rounded gray levels.")
     model.graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], ["levels"]))
     kind = onnx.helper.make_tensor_value_info("levels", onnx.TensorProto.FLOAT, ["N", None, None, None])
     model.graph.output.append(kind)
@@ -135,7 +135,7 @@ def _require_standard(model: onnx.ModelProto) -> None:
         raise ParityError(f"The graph needs operators outside opset {OPSET} of the standard: {domains}.")
     for node in model.graph.node:
         if node.op_type.startswith(("Random", "BatchNormalization", "Dropout", "Multinomial", "Bernoulli")):
-            raise ParityError(f"The graph contains {node.op_type}, which a frozen model has no use for.")
+            raise ParityError(f"The graph contains {node.op_type}, which has no place in a frozen model.")
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def quantized(content: bytes, images: NDArray[np.uint8], *, batch: int = _BATCH)
     model = onnx.load_from_string(content)
     layers = _hidden_layers(model.graph)
     if not layers:
-        raise ParityError("A network without rectifiers behind its hidden layers has no 8-bit form: leave int8 out.")
+        raise ParityError("A network without rectifiers after its hidden layers has no 8-bit form: remove int8.")
     made = {name for node in model.graph.node if node.name in layers for name in node.output}
     rectifiers = [
         node.name for node in model.graph.node if node.op_type in _RECTIFIERS and not made.isdisjoint(node.input)

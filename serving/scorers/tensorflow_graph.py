@@ -136,7 +136,7 @@ def read_inception_graph(content: bytes, name: str) -> dict[str, NDArray[np.floa
     try:
         graph.ParseFromString(content)
     except (DecodeError, ValueError):
-        raise WeightsError(f"{name} is not a TensorFlow graph, or a truncated one; download it again.") from None
+        raise WeightsError(f"{name} is not a TensorFlow graph, or is truncated; download it again.") from None
     names = inception_names()
     weights: dict[str, NDArray[np.float32]] = {}
     for node in graph.node:
@@ -171,7 +171,7 @@ def _constant(node: Any, file: str) -> NDArray[np.float32]:
         # TensorFlow writes small arrays, and those of one value only, as a list.
         if not content and len(values) in (1, count):
             return np.broadcast_to(np.array(values, np.float32), count).reshape(shape)
-    raise WeightsError(f"{file} is damaged: its constant {node.name} is no complete float32 array.")
+    raise WeightsError(f"{file} is damaged: its constant {node.name} is not a complete float32 array.")
 
 
 @cache

@@ -129,7 +129,7 @@ class Weights:
             first, *others = self._left
             more = f" and {len(others)} more tensors that" if others else ", which"
             raise WeightsError(
-                f"{self._file} holds another network's weights: it has {first}{more} the network has no place for."
+                f"{self._file} holds another network's weights: it has {first}{more} the network does not have."
             )
 
 
@@ -146,5 +146,5 @@ def _graph_of_archive(path: Path, content: bytes) -> bytes:
                 if wanted and (file := archive.extractfile(member)) is not None:
                     return file.read(MAX_BYTES)
     except (zlib.error, tarfile.TarError, EOFError) as error:
-        raise WeightsError(f"{path} is damaged, or no archive: {first_line(error)}") from error
+        raise WeightsError(f"{path} is damaged, or not an archive: {first_line(error)}") from error
     raise WeightsError(f"{path} has no {GRAPH_NAME} inside.")

@@ -32,20 +32,20 @@ def caveats(
     if "is" in metrics and facts.images < enough:
         sentences.append(
             f"{Protocol('is', facts.images).name} is biased low with fewer than {enough:,} images: compare it only "
-            "with scores of as many images, or read the corrected value."
+            "with scores of equally many images, or use the corrected value."
         )
     if "fid" in metrics:
         sizes = [facts.images, _images_of(reference) or facts.images]
         if min(sizes) <= facts.features:
             sentences.append(
                 f"{Protocol('fid', facts.images).name} is biased high with {counted(min(sizes), 'image')}, no more "
-                f"than the {facts.features:,} features: compare it only with distances of as many images, or take "
+                f"than the {facts.features:,} features: compare it only with distances of equally many images, or use "
                 "--metric kid, which has no such bias."
             )
         if network.name == INCEPTION and isinstance(reference, Reference) and reference.gaussian is not None:
             sentences.append(
                 f"{reference.name} does not say how it was made: pytorch-fid scales pixels to x / 127.5 - 1 and "
-                "resizes with half-pixel centers, which moves FID by some percent; score the reference images here to "
+                "resizes with half-pixel centers, which moves FID by a few percent; score the reference images here to "
                 "be sure."
             )
     if "fid-inf" in metrics and facts.images <= _EXTRAPOLATED * facts.features:
@@ -56,7 +56,7 @@ def caveats(
     if network.name == INCEPTION and _all_gray(source):
         sentences.append(
             f"{source.reference} looks gray throughout: Inception knows color photos, and its scores of digits or "
-            "scans say little; take a classifier of such images as --scorer."
+            "scans say little; use a classifier of such images as --scorer."
         )
     return sentences
 

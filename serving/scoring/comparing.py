@@ -77,7 +77,7 @@ def _check_keeps_features(metric: Metric, reference: Reference) -> None:
     if reference.statistics is None:
         raise ScoringError(
             f"{metric} compares the features of single images, and {reference.name} has a mean and a covariance only: "
-            "name the reference images, or take --metric fid."
+            "name the reference images, or use --metric fid."
         )
     if len(reference.statistics.kept_features) == 0:
         raise ScoringError(

@@ -48,10 +48,10 @@ class Convention:
 # Read in the sources of torch-fidelity 0.4.0, torchmetrics 1.9.0, pytorch-fid 0.3.0, StyleGAN3 and the 2016 code.
 CONVENTIONS = (
     Convention("this protocol; torch-fidelity; torchmetrics, with another shuffle"),
-    Convention("the 2016 code, StyleGAN, and torch-fidelity told not to shuffle", shuffled=False),
-    Convention("the set's own score: nothing is lost to small splits", splits=1),
-    Convention("the network's own softmax; torch-fidelity told to take `logits`", biased=True),
-    Convention("the same in one piece", splits=1, biased=True),
+    Convention("the 2016 code, StyleGAN, and torch-fidelity without shuffling", shuffled=False),
+    Convention("the score of the whole set: no loss from small splits", splits=1),
+    Convention("the network's own softmax; torch-fidelity with the feature `logits`", biased=True),
+    Convention("the same without splits", splits=1, biased=True),
     Convention("the resize of pytorch-fid, torchvision and PyTorch", resize="half-pixel"),
     Convention("torch-fidelity and others, of files: orientation and transparency ignored", as_stored=True),
     Convention("bias, resize and order together", biased=True, shuffled=False, resize="half-pixel"),
@@ -97,13 +97,11 @@ def compare_conventions(
         ImageError, DataError, OutputError: as :func:`igan_zoo.serving.scoring.kept_logits.keep_logits`.
     """
     if network.shape is not None:
-        raise ScoringError(
-            f"{network.name} is a classifier of the zoo, which no other tool uses for scores; use a scorer."
-        )
+        raise ScoringError(f"{network.name} is a classifier of the zoo, which no other tool scores with; use a scorer.")
     bias, size = _bias_of(network.engine.graphs["scorer"].metadata, network.classes), _size_of(network.resize)
     if len(source) < DEFAULT_SPLITS:
         raise ScoringError(
-            f"{counted(len(source), 'image')} cannot be divided into {DEFAULT_SPLITS} splits: take more images."
+            f"{counted(len(source), 'image')} cannot be divided into {DEFAULT_SPLITS} splits: use more images."
         )
     passes: dict[tuple[Resize, bool], Callable[[Pixels], Pixels]] = {("tf1", False): lambda images: images}
     if size is not None:
@@ -136,9 +134,13 @@ def compare_conventions(
                     rows[convention] = score_logits(kept, convention, bias=bias, seed=seed)
     missing = []
     if bias is None:
-        missing.append("This scorer's file holds no bias that its logits leave out, so there are no rows with it.")
+        missing.append(
+            "This scorer's file does not contain the bias left out of its logits, so there are no rows with bias."
+        )
     if size is None:
-        missing.append("This scorer's file names no size that it resizes to, so there are no rows of another resize.")
+        missing.append(
+            "This scorer's file does not name the size it resizes to, so there are no rows with another resize."
+        )
     return Comparison(tuple(rows[each] for each in possible), count, seed, tuple(missing))
 
 
@@ -153,7 +155,7 @@ def score_logits(
     count, splits = len(kept), convention.splits
     if count < splits:
         raise ScoringError(
-            f"{counted(count, 'image')} cannot be divided into {counted(splits, 'split')}: take more images."
+            f"{counted(count, 'image')} cannot be divided into {counted(splits, 'split')}: use more images."
         )
     numbers = np.arange(count)
     if convention.shuffled:

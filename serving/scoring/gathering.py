@@ -66,7 +66,7 @@ def choose_images(total: int, count: int | None, seed: int) -> NDArray[np.int64]
     if count is None or count == total:
         return np.arange(total)
     if count > total:
-        raise DataError(f"The source has {counted(total, 'image')} and not {count:,}: take a smaller --n.")
+        raise DataError(f"The source has {counted(total, 'image')} instead of {count:,}: use a smaller --n.")
     return np.sort(np.random.RandomState(seed).permutation(total)[:count]).astype(np.int64)
 
 

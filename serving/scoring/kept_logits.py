@@ -71,7 +71,7 @@ class KeptLogits:
             size = len(self.there) * self._row_bytes / 2**20
             raise OutputError(
                 f"Cannot keep the logits, {size:,.0f} MiB, in {tempfile.gettempdir()}: {error.strerror or error}; name "
-                "another place with TMPDIR."
+                "another folder with TMPDIR."
             ) from error
         self.there[indices] = True
 

@@ -94,7 +94,7 @@ class Network:
             ScoringError: it is a classifier of the zoo.
         """
         if self.shape is not None:
-            raise ScoringError(f"--as-stored is for scorers, and {self.name} is a classifier of the zoo: leave it out.")
+            raise ScoringError(f"--as-stored is for scorers, and {self.name} is a classifier of the zoo: remove it.")
         self.input = replace(self.input, as_stored=True)
         self.resize += _AS_STORED
 
@@ -181,7 +181,7 @@ def _engine(model: store.Model, content: bytes, device: Device, threads: int | N
             hint = ""
             if "tensor(float) of rank 4" in str(error):
                 hint = f" For an encoder of float images, write its size, mean and deviation to {model.path.stem}.json."
-            raise InterfaceError(f"{model.path} is no scorer and no classifier. {error}{hint}") from error
+            raise InterfaceError(f"{model.path} is neither a scorer nor a classifier. {error}{hint}") from error
 
 
 def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:
@@ -189,7 +189,7 @@ def _scorer_name(path: Path, sha256: str, engine: Engine) -> str:
     name = metadata.get(SCORER_KEY, f"{path.stem}-{sha256[:8]}")
     if name in (INCEPTION, INCEPTION_CLEAN, INCEPTION_SPATIAL) and metadata.get(WEIGHTS_KEY) != INCEPTION_WEIGHTS:
         raise InterfaceError(
-            f"{path} calls itself {name}, but its weights are not the published ones: make it again with "
+            f"{path} is named {name}, but its weights are not the published ones: create it again with "
             "igan-zoo export inception."
         )
     return name

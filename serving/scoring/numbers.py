@@ -58,7 +58,7 @@ def check_comparable(facts: Facts, reference: Reference) -> None:
         if values[0] != values[1]:
             raise ScoringError(
                 f"The reference {reference.name} was scored with another {name}, {values[1]} and not "
-                f"{values[0]}: score both alike."
+                f"{values[0]}: score both the same way."
             )
 
 

@@ -144,7 +144,7 @@ def find_or_gather(
         found = gather(source, network, facts, shard=shard, manner=replace(plan.manner, partial=partial))
     else:
         partial = None
-        _LOG.info("%s was scored before: its statistics come from %s.", source.reference, place)
+        _LOG.info("%s was scored before; using its statistics from %s.", source.reference, place)
         if plan.manner.strict:
             refuse_skipped(found, source)
     if out is not None and place != out and find_statistics(out, facts, shard) is None:
@@ -167,7 +167,10 @@ def saved_reference(name: str) -> Reference | None:
         return Reference(name, statistics=load_statistics(path))
     if path.suffix == ".npz" and holds_gaussian(path):
         gaussian = load_gaussian(path)
-        _LOG.info("%s: its mean and covariance count; of which images and scorer they are it does not say.", name)
+        _LOG.info(
+            "%s: only its mean and covariance are used; the file does not say which images and scorer they come from.",
+            name,
+        )
         return Reference(name, gaussian=gaussian)
     return None
 

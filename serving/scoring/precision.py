@@ -42,8 +42,8 @@ class PreviewError:
             said.append(f"the score is {self.preview:.4f} and not {self.exact:.4f} ({relative:+.2f} %)")
         if not math.isnan(self.noise):
             said.append(
-                f"the features differ by {self.noise:.3f} of their spread, and lie {self.distance:.3g} of Fréchet "
-                "distance apart"
+                f"the features differ by {self.noise:.3f} of their spread; their Fréchet distance "
+                f"is {self.distance:.3g}"
             )
         return f"on {self.images} of these images {', '.join(said)}"
 
@@ -59,7 +59,9 @@ def preview_error(
     """
     metadata = [network.engine.graphs["scorer"].metadata for network in (exact, preview)]
     if metadata[0].get(WEIGHTS_KEY) != metadata[1].get(WEIGHTS_KEY) or exact.resize != preview.resize:
-        raise ScoringError(f"{preview.name} is not of the weights of {exact.name}: export it again from the same file.")
+        raise ScoringError(
+            f"{preview.name} was not made from the weights of {exact.name}: export it again from the same file."
+        )
     chosen = choose_images(len(source), min(images, len(source)), seed)
     pairs = [(exact.answer(batch.images), preview.answer(batch.images)) for batch in ImageBatches(source, chosen, 16)]
     ours, theirs = ([np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*pairs, strict=True))

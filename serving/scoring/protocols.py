@@ -81,7 +81,7 @@ def images_needed(protocols: Sequence[Protocol], *, features: int, bootstrap: bo
     images = max([*sums, *single], default=0)
     if len(sums) > 1 or (sums and sums != {images}):
         names = ", ".join(protocol.name for protocol in protocols)
-        raise ScoringError(f"{names} are not of the same images: compute them one after another.")
+        raise ScoringError(f"{names} cover different images: compute them one after another.")
     compared = any(protocol.metric in ("fid", "fid-inf") for protocol in protocols)
     everything = compared and (images <= features or bootstrap)
     return images, images if everything else max(single, default=0)
@@ -208,7 +208,7 @@ def check_outputs(metric: Metric, scorer: str, *, features: int, classes: int) -
     """
     if metric in OF_CLASSES and not classes:
         raise ScoringError(
-            f"{metric} scores classes, and the encoder {scorer} gives only features: take a scorer with logits, or "
+            f"{metric} scores classes, and the encoder {scorer} gives only features: use a scorer with logits, or "
             "--metric fid."
         )
     if metric not in OF_CLASSES and not features:

@@ -100,13 +100,13 @@ def check_facts(facts: Facts) -> None:
         raise ScoringError(f"A score needs 2 to {_LARGEST_COUNT} images, not {facts.images}.")
     if facts.splits < 1 or facts.images < facts.splits:
         raise ScoringError(
-            f"{counted(facts.images, 'image')} cannot be divided into {counted(facts.splits, 'split')}: take more "
+            f"{counted(facts.images, 'image')} cannot be divided into {counted(facts.splits, 'split')}: use more "
             "images or fewer splits."
         )
     # The largest split's Σ Σₖ pₖ log pₖ in steps of 2⁻⁴⁰ must fit int64.
     if -(-facts.images // facts.splits) * max(1.0, np.log(max(facts.classes, 1))) >= 2**22:
         raise ScoringError(
-            f"{counted(facts.images, 'image')} are too many for {counted(facts.splits, 'split')}: take more splits."
+            f"{counted(facts.images, 'image')} are too many for {counted(facts.splits, 'split')}: use more splits."
         )
     for size, least, what in ((facts.features, 0, "features"), (facts.classes, 0, "classes")):
         if not least <= size <= _LARGEST_SIZE:
@@ -114,13 +114,13 @@ def check_facts(facts: Facts) -> None:
                 f"The scorer {facts.scorer} has {size} {what}; {least} to {_LARGEST_SIZE} can be summed."
             )
     if facts.features == facts.classes == 0:
-        raise ScoringError(f"The scorer {facts.scorer} gives neither features nor classes.")
+        raise ScoringError(f"The scorer {facts.scorer} has neither features nor classes.")
     if not 0 <= facts.kept <= facts.images:
         raise ScoringError(
             f"The features of {counted(facts.kept, 'image')} cannot be kept of {counted(facts.images, 'image')}."
         )
     if not 0 <= facts.seed < 2**32:
-        raise ScoringError(f"The seed is {facts.seed}; it must lie in 0..{2**32 - 1}.")
+        raise ScoringError(f"The seed is {facts.seed}; it must be in 0..{2**32 - 1}.")
 
 
 def shuffled_images(facts: Facts) -> NDArray[np.int64]:
@@ -220,7 +220,7 @@ def _union(parts: Sequence[Statistics]) -> NDArray[np.bool_]:
     for part in parts:
         twice = done & part.done
         if twice.any():
-            raise ScoringError(f"{_ranges(twice)} of {part.name} came before: merge each shard once.")
+            raise ScoringError(f"{_ranges(twice)} of {part.name} appear twice: merge each shard once.")
         done |= part.done
     return done
 

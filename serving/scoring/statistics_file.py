@@ -61,7 +61,7 @@ def keep_statistics(statistics: Statistics, path: Path) -> bool:
     try:
         save_statistics(statistics, path)
     except OutputError as error:
-        logging.getLogger(__name__).warning("The statistics are not kept for another time: %s", error)
+        logging.getLogger(__name__).warning("The statistics were not cached: %s", error)
         return False
     return True
 
@@ -83,7 +83,7 @@ def load_statistics(path: Path) -> Statistics:
     if not _is_consistent(header.facts, arrays):
         raise ScoringError(f"The statistics file {path} is damaged: its parts do not fit together; score again.")
     if header.checksum not in (None, _checksum(arrays)):
-        raise ScoringError(f"The statistics file {path} is damaged: its checksum is another one; score again.")
+        raise ScoringError(f"The statistics file {path} is damaged: its checksum does not match; score again.")
     arrays |= {name: _unpacked(arrays[name], header.facts.images) for name in _BITS}
     check_total(arrays["class_moments"])
     check_total(arrays["feature_moments"])
@@ -172,13 +172,13 @@ def load_gaussian(path: Path) -> Gaussian:
     mean = mean.reshape(-1) if mean.shape[:-1] in ((), (1,)) else mean
     if covariance.shape != (mean.size, mean.size) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ScoringError(
-            f"{names[0]} {list(mean.shape)} and {names[1]} {list(covariance.shape)} in {path} do not fit each other, "
-            "or hold what is no number."
+            f"{names[0]} {list(mean.shape)} and {names[1]} {list(covariance.shape)} in {path} do not match in size, "
+            "or contain values that are not numbers."
         )
     covariance = covariance.astype(np.float64)
     damage = check_covariance(covariance)
     if damage is not None:
-        raise ScoringError(f"{names[1]} in {path} {damage}, so it is no covariance: compute the file again.")
+        raise ScoringError(f"{names[1]} in {path} {damage}, so it is not a covariance: compute the file again.")
     return Gaussian(mean.astype(np.float64), covariance)
 
 

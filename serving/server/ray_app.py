@@ -95,7 +95,7 @@ def _settings(options: Mapping[str, Any]) -> RaySettings:
     try:
         settings = msgspec.convert(dict(options), RaySettings, strict=False)
     except msgspec.ValidationError as error:
-        raise SpecificationError(f"Ray Serve was given options that cannot be: {first_line(error)}") from error
+        raise SpecificationError(f"Ray Serve was given invalid options: {first_line(error)}") from error
     if not 0 <= settings.min_replicas <= settings.max_replicas or settings.max_replicas < 1:
         raise SpecificationError(
             f"min_replicas is {settings.min_replicas} and max_replicas {settings.max_replicas}: the first must not be "

@@ -103,7 +103,7 @@ def check_token(name: str, token: str | None) -> None:
     if token is None:
         return
     if not token:
-        raise SpecificationError(f"The {name} is empty, which would open the server; set one, or leave the option out.")
+        raise SpecificationError(f"The {name} is empty, which would open the server; set one, or remove the option.")
     if not all("!" <= character <= "~" for character in token):
         what = (
             "ends with a line break" if token.endswith("\n") else "has a space, a line break or a letter beyond ASCII"

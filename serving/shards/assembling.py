@@ -37,7 +37,7 @@ def assembled(
         return
     with folder.alone() as alone:
         if not alone and not by_rank:
-            raise ShardError(f"Another process is at work on {folder.path}: wait for it, or choose another --out.")
+            raise ShardError(f"Another process is working on {folder.path}: wait for it, or choose another --out.")
         if not alone or folder.merged:
             yield None
             return
@@ -59,7 +59,7 @@ def _finished(folder: WorkFolder, executor: Executor, suffix: str) -> Generator[
             while number not in done:
                 record = next(fresh, None)
                 if record is None:
-                    raise ShardError(f"Shard {number} of {folder.path} was never done; run the same command again.")
+                    raise ShardError(f"Shard {number} of {folder.path} is missing; run the same command again.")
                 done[record.number] = record
             yield folder.checked(done[number], suffix)
 

@@ -63,7 +63,7 @@ class DaskCluster:
             client = stack.enter_context(distributed.Client(address, timeout=_SECONDS_TO_CONNECT))
         except (OSError, ValueError) as error:
             raise ShardError(
-                f"No Dask scheduler answers at {address}: start one with dask scheduler, or leave the address out. "
+                f"No Dask scheduler answers at {address}: start one with dask scheduler, or remove the address. "
                 f"{first_line(error)}"
             ) from error
         if not client.scheduler_info()["workers"]:

@@ -69,7 +69,7 @@ class ShardedGathering:
                 "--no-cache out."
             )
         if shard is not None:
-            raise ShardError("--executor cuts the work itself; leave --shard out.")
+            raise ShardError("--executor divides the work itself; remove --shard.")
         content = _content(network)
         wanted, generators = self._described(source)
         job = ScoreJob(
@@ -118,8 +118,8 @@ def _merged(files: Iterator[Path], job: ScoreJob, title: str) -> Statistics:
 
 def _content(network: Network) -> bytes:
     if network.content is None:
-        raise ScoringError(f"The network {network.name} is not of a file that workers could load.")
+        raise ScoringError(f"The network {network.name} does not come from a file that workers could load.")
     content = network.content()
     if hashlib.sha256(content).hexdigest() != network.sha256:
-        raise ChecksumError(f"The file of {network.name} was changed during the run; run the command again.")
+        raise ChecksumError(f"The file of {network.name} changed during the run; run the command again.")
     return content

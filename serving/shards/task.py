@@ -33,5 +33,5 @@ def lost_too_often(number: int | None, reason: str) -> str:
     which = "A shard" if number is None else f"Shard {number}"
     return (
         f"{which} lost its worker {RETRIES + 1} times ({reason}), so it may need more memory than there is: run the "
-        "same command again with fewer --workers, and it continues from the shards that are done."
+        "same command again with fewer --workers; it continues from the finished shards."
     )

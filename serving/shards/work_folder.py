@@ -181,7 +181,7 @@ def _another(path: Path, there: bytes, job: Job) -> str:
         how = ""
     return (
         f"{path} holds shards of another job{how}: finish that one with its own command, choose another --out, or add "
-        "--force to throw them away."
+        "--force to discard them."
     )
 
 

@@ -24,7 +24,7 @@ def in_the_code() -> set[str]:
 
 
 def test_the_table_has_the_variables_of_the_code_and_no_others() -> None:
-    table = PAGE.split("Variables that igan-zoo reads:")[1].split("Variables that the libraries")[0]
+    table = PAGE.split("igan-zoo reads:")[1].split("Its libraries read")[0]
     listed = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
     assert len(listed) == len(set(listed))
     assert set(listed) == in_the_code()

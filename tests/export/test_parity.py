@@ -70,7 +70,7 @@ def test_test_images_with_other_answers_are_an_error(
 ) -> None:
     data = load_images(str(data_directory), "test", height=28, width=28, channels=1).with_labels()
     monkeypatch.setattr("igan_zoo.export.parity.ARGMAX_AGREEMENT", 1.01)
-    with pytest.raises(ParityToleranceError, match=r"give the same class to 100\.00% of 100 test images"):
+    with pytest.raises(ParityToleranceError, match=r"agree on the class of 100\.00% of 100 test images"):
         parity_report([classifier], TestImages("ylecun/mnist", "test", data))
 
 
@@ -136,7 +136,7 @@ def test_an_error_that_rounding_hides_is_found(generator: Subject) -> None:
 
 
 def test_levels_are_wanted_only_of_what_rounds_them(classifier: Subject) -> None:
-    with pytest.raises(ParityError, match="do not come from gray levels"):
+    with pytest.raises(ParityError, match="images are not rounded gray levels"):
         with_levels(classifier.content)
 
 

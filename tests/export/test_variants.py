@@ -150,9 +150,9 @@ def test_a_variant_that_is_not_there_is_one_sentence_with_those_that_are(
     code, _, errors = igan_zoo("sample", variant_model, "--variant", "int8")
     assert code == 1
     assert errors == (
-        "Error: tiny has no int8 variant of its generator: it has fp16; take one of them, or leave --variant out.\n"
+        "Error: tiny has no int8 variant of its generator: it has fp16; use one of them, or remove --variant.\n"
     )
-    with pytest.raises(ModelDirectoryError, match="leave --variant out"):
+    with pytest.raises(ModelDirectoryError, match="remove --variant"):
         load_engine(store.resolve(str(exported_model)), ["classifier"], variant="fp16")
     with pytest.raises(ModelDirectoryError, match="needs a model directory"):
         store.resolve(str(exported_model / "onnx" / "classifier.onnx")).graph("classifier", "fp16")
@@ -278,9 +278,7 @@ def test_quantized_answers_are_close_and_a_wrong_range_has_no_parity(convolution
     assert report.batches["64"]["logits"]["noise"] < 0.3
     dark = np.zeros_like(convolutional.inputs)
     (wrong,) = make_variants([convolutional], ["int8"], dark)
-    with pytest.raises(
-        ParityError, match=r"classifier_int8\.onnx at batch .* logits differ .* leave --variant int8 out"
-    ):
+    with pytest.raises(ParityError, match=r"classifier_int8\.onnx at batch .* logits differ .* remove --variant int8"):
         variant_parity(wrong)
 
 
@@ -301,5 +299,5 @@ def test_a_network_without_rectifiers_is_not_quantized(layers: list[nn.Module]) 
     module = ImageClassifier(nn.Sequential(*layers), find_recipe("mnist-ssl-softplus"))
     images = np.zeros((2, 28, 28, 1), np.uint8)
     content = to_onnx(module, torch.from_numpy(images), input_name="images", outputs=OUTPUTS, metadata={})
-    with pytest.raises(ParityError, match="without rectifiers behind its hidden layers has no 8-bit form"):
+    with pytest.raises(ParityError, match="without rectifiers after its hidden layers has no 8-bit form"):
         quantized(content, images)

@@ -70,7 +70,7 @@ def test_a_single_file_is_measured_as_what_it_is(exported_model: Path, role: str
 def test_wrong_batch_sizes_are_wrong_usage(batches: str, igan_zoo: Cli) -> None:
     code, _, errors = igan_zoo("bench", "--batch", batches)
     assert code == 2
-    assert "no list of batch sizes" in errors
+    assert "not a list of batch sizes" in errors
 
 
 def test_what_is_no_graph_is_one_sentence(tmp_path: Path, igan_zoo: Cli) -> None:
@@ -90,7 +90,7 @@ def test_a_device_that_is_not_there_is_an_error_if_asked_for_and_else_left_out(
     assert igan_zoo("bench", exported_model, "--device", "cuda")[0] == 1
     code, _, errors = igan_zoo("bench", exported_model, "--batch", "1", "--seconds", "0.01")
     assert code == 0
-    assert "measuring the CPU alone" in errors
+    assert "measuring only the CPU" in errors
 
 
 def test_the_conditions_name_the_processor() -> None:

@@ -121,7 +121,7 @@ def test_a_processor_without_it_is_one_sentence(command: str, igan_zoo: Cli, tmp
     code, output, errors = igan_zoo(*arguments, "--precision", "bf16")
     assert (code, output) == (1, "")
     (sentence,) = [line for line in errors.splitlines() if line.startswith("Error: ")]
-    assert "does not multiply in bfloat16; leave --precision bf16 out." in sentence
+    assert "has no bfloat16 arithmetic; remove --precision bf16." in sentence
 
 
 def test_what_it_is_not_for_is_refused(igan_zoo: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_images_that_no_scorer_takes_are_refused(shape: tuple[int, ...]) -> None
     ("shape", "message"),
     [
         (["N", 299, 299, 3], "takes images of one size only"),
-        (["N", "H", "W", "C"], "not fixed apart from the batch, H, W"),
+        (["N", "H", "W", "C"], "fixed shape apart from the batch, H, W"),
     ],
 )
 def test_a_scorer_of_one_size_or_of_any_channels_is_refused(shape: list[object], message: str) -> None:

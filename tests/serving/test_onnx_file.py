@@ -128,9 +128,9 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: b"not onnx at all", "no protocol buffer"),
-        (lambda: b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "no protocol buffer"),
-        (lambda: b"\xff" * 20, "no protocol buffer"),
+        (lambda: b"not onnx at all", "not a protocol buffer"),
+        (lambda: b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "not a protocol buffer"),
+        (lambda: b"\xff" * 20, "not a protocol buffer"),
         (lambda: nested(60), "more than 100 messages deep"),
         (lambda: b"\x08\x08" * 2_000_001, "more than 2,000,000 parts"),
     ],
@@ -196,5 +196,5 @@ def test_a_pointer_of_git_lfs_and_a_newer_format_are_named() -> None:
         Engine({"scorer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"})
     model = ModelProto.FromString(scorer_graph(["N", "H", "W", 3]))
     model.ir_version = 99
-    with pytest.raises(InterfaceError, match=r"its IR version is 99, and this onnxruntime takes \d+ or less"):
+    with pytest.raises(InterfaceError, match=r"its IR version is 99, but this onnxruntime supports at most \d+"):
         Engine({"scorer": model.SerializeToString()})

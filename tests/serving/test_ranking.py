@@ -68,8 +68,8 @@ def test_a_number_is_itself_and_a_fraction_of_a_percent_is_exact() -> None:
     [
         ("0%", "--top 0% chooses no image; ask for at least one."),
         ("0", "--top 0 chooses no image; ask for at least one."),
-        ("101", "--top 101 is more than there are: 100 images; ask for at most that many."),
-        ("100.1%", "--top 100.1% is more than there are: 100 images; ask for at most that many."),
+        ("101", "--top 101 is more than the source has: 100 images; ask for at most that many."),
+        ("100.1%", "--top 100.1% is more than the source has: 100 images; ask for at most that many."),
         ("2.5", "--top 2.5 is neither a number of images, like 25, nor a share of them, like 1%."),
         ("-1%", "--top -1% is neither a number of images, like 25, nor a share of them, like 1%."),
         ("some", "--top some is neither a number of images, like 25, nor a share of them, like 1%."),
@@ -206,7 +206,7 @@ def test_a_folder_that_is_there_is_kept_unless_forced(
     [
         (["EMPTY"], "There is no image in"),
         (["PICTURES", "--top", "0%"], "--top 0% chooses no image"),
-        (["PICTURES", "--top", "13"], "--top 13 is more than there are: 12 images"),
+        (["PICTURES", "--top", "13"], "--top 13 is more than the source has: 12 images"),
         (["PICTURES", "--strict"], "bad.png"),
         (["PICTURES", "--scorer", "nothing"], "There is no model 'nothing'"),
         (["PICTURES", "--split", "test"], "has no split 'test'"),

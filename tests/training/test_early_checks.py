@@ -40,7 +40,7 @@ def train(photos: Path, out: Path, labels: str = "all", *, labels_file: Path | N
 
 def test_a_place_that_cannot_be_written_is_refused_first(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"Cannot write .*file/run: .*file is no folder; choose another --out"):
+    with pytest.raises(OutputError, match=r"Cannot write .*file/run: .*file is not a folder; choose another --out"):
         train(photos, tmp_path / "file" / "run")
     with pytest.raises(OutputError, match="is no folder"):
         FeatureRun(tmp_path / "file" / "run").refuse_start(resume=False)
@@ -60,7 +60,7 @@ def test_a_run_on_features_that_is_there_is_refused_first(tmp_path: Path) -> Non
 def test_labels_and_images_that_are_too_few_are_refused_first(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,label\na/99.png,cat\n")
     for arguments, sentence in (
-        ({"labels": "100"}, "but 50 of each class are asked for"),
+        ({"labels": "100"}, "but 50 per class were requested"),
         ({"batch": 50}, "12 images, fewer than one batch of 50"),
         ({"labels_file": tmp_path / "labels.csv"}, r"names 'a/99\.png', but there is no such image"),
     ):

@@ -311,7 +311,7 @@ def test_labels_from_a_file(sources: dict[str, Path], igan_zoo: Cli, tmp_path: P
     assert output.startswith(counted.splitlines()[0]), "the second class alone has the number that training gave it"
     assert igan_zoo("evaluate", tmp_path / "model", *dogs)[1].splitlines()[0] == counted.splitlines()[0]
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "other", *dogs[2:])
-    assert (code, "--labels names images of --data" in errors) == (2, True)
+    assert (code, "--labels requires --data" in errors) == (2, True)
     (tmp_path / "dogs.csv").write_text("file,label\n4.jpg,wolf\n")
     code, _, errors = igan_zoo("export", tmp_path / "run", "--out", tmp_path / "other", *dogs)
     assert (code, "knows the classes cat, dog, but the data has wolf" in errors) == (1, True)

@@ -60,4 +60,4 @@ def test_a_dry_run_says_what_the_data_is_and_how_long_it_takes(
     code, _, errors = igan_zoo(*dry, "--data", tmp_path)
     assert (code, f"{tmp_path} has no labels" in errors) == (1, True), "as the training would say"
     code, _, errors = igan_zoo(*dry)
-    assert (code, errors) == (0, "ylecun/mnist: on the Hub, and not looked at\n")
+    assert (code, errors) == (0, "ylecun/mnist: on the Hub, not read\n")

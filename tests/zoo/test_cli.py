@@ -279,7 +279,7 @@ def test_one_flipped_byte_is_named_with_both_sums(igan_zoo: Cli, model: Path, di
 def test_what_is_no_model_directory(igan_zoo: Cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     fails(igan_zoo("verify", tmp_path / "empty"), 1, "has no config.json")
-    fails(igan_zoo("pull", "tiny", "--from", tmp_path / "empty"), 1, "is no model directory")
+    fails(igan_zoo("pull", "tiny", "--from", tmp_path / "empty"), 1, "is not a model directory")
     fails(igan_zoo("export", tmp_path / "empty", "--out", tmp_path / "x"), 1, "not a run directory")
     fails(
         igan_zoo("train", "mnist-ssl", "--data", tmp_path / "nowhere", "--out", tmp_path / "r"),

@@ -33,7 +33,7 @@ def labelled_subset(labels: NDArray[np.int64], request: str, classes: Sequence[s
     per_class = None if request == "all" else _labels_per_class(request, len(classes))
     if len(classes) < 2:
         known = f"only the class {classes[0]!r}" if classes else "no labels"
-        raise DataError(f"The data has {known}, but a classifier needs two classes or more; ask for 0 labels.")
+        raise DataError(f"The data has {known}, but a classifier needs at least two classes; use --labels 0.")
     if per_class is None:
         return np.flatnonzero(labels >= 0)
     order = _generator(seed, "labels").permutation(len(labels))
@@ -42,7 +42,7 @@ def labelled_subset(labels: NDArray[np.int64], request: str, classes: Sequence[s
         members = order[labels[order] == label]
         if len(members) < per_class:
             raise DataError(
-                f"Class {name!r} has {len(members)} labeled images, but {per_class} of each class are asked for."
+                f"Class {name!r} has {len(members)} labeled images, but {per_class} per class were requested."
             )
         chosen.append(members[:per_class])
     return np.concatenate(chosen)

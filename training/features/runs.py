@@ -145,7 +145,7 @@ class FeatureRun:
         if (self.path / FACTS).exists():
             if other := differences(_compared(self.facts()), _compared(facts)):
                 raise TrainingError(
-                    f"{self.path} was made from something else ({other}); give the same, or choose another --out."
+                    f"{self.path} was made with other settings ({other}); give the same, or choose another --out."
                 )
             return
         for path, content in ((self.encoder, encoder), (self.path / FACTS, _json(facts))):
@@ -162,7 +162,7 @@ class FeatureRun:
             TrainingError: another process trains this run, or a file of it is damaged.
             DataError: there are fewer labels than the recipe wants, or fewer than two classes.
         """
-        busy = TrainingError(f"Another process trains {self.path}: wait for it, or choose another --out.")
+        busy = TrainingError(f"Another process is training {self.path}: wait for it, or choose another --out.")
         with alone(self.path, busy), torch_threads(threads or 1), denormals_as_zero():
             return self._train(recipe, data, keep)
 
@@ -303,7 +303,7 @@ def _load(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError:
-        raise TrainingError(f"{path} holds networks of other sizes than it says; start the run again.") from None
+        raise TrainingError(f"{path} holds networks of a different size than declared; start the run again.") from None
 
 
 def _read(path: Path, kind: type[Record]) -> Record:
@@ -313,4 +313,4 @@ def _read(path: Path, kind: type[Record]) -> Record:
     except (FileNotFoundError, NotADirectoryError):
         raise TrainingError(f"{path.parent} has no {path.name}: the run is not finished; add --resume.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecificationError(f"{path} is not of a run on features: {error}.") from error
+        raise SpecificationError(f"{path} is not from a run on features: {error}.") from error

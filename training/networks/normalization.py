@@ -235,7 +235,7 @@ class CrossBatchNorm(nn.Module):
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if len(x) % 2:
-            raise ValueError(f"a joint batch has as many real rows as generated ones, but this one has {len(x)} rows")
+            raise ValueError(f"a joint batch needs as many real rows as generated ones, but this one has {len(x)} rows")
         rows, channels = len(x) // 2, x.shape[1] // 2
         x = torch.cat([x[:rows, :channels], x[rows:, channels:]], dim=1)  # (B, C, ...)
         over = [dimension for dimension in range(x.ndim) if dimension != 1]

@@ -90,7 +90,7 @@ def resolve_request(
     chosen = {key: value for key, value in given.items() if value is not None or key in (settings or {})}
     for key in chosen if base.name == "custom" else ():
         if key in FeatureRecipe.__struct_fields__ and key not in Recipe.__struct_fields__:
-            raise SpecificationError(f"The setting {key} applies to training from features: leave --features none out.")
+            raise SpecificationError(f"The setting {key} applies to training from features: remove --features none.")
     resolved = customize(base, settings_text(chosen))
     if data is None and resolved.name == "custom":
         raise DataError("The recipe custom needs data: a folder of images or a Hub id.")
@@ -108,7 +108,7 @@ def learns_from_features(recipe: str, features: str | None) -> bool:
     if recipe in ("custom", "custom-features"):
         return features != "none"
     if features not in (None, "none"):
-        raise SpecificationError(f"Features are for the recipe custom, and not for {recipe}; leave --features out.")
+        raise SpecificationError(f"Features work only with the recipe custom, not with {recipe}; remove --features.")
     return False
 
 

@@ -151,11 +151,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (self.optimizer == "adam" and self.weight_decay > 0, "weight_decay needs optimizer=sgd"),
             (
                 self.consistency_weight > 0 and self.network == "multi-scale",
-                "consistency_weight is not for network=multi-scale",
+                "consistency_weight does not work with network=multi-scale",
             ),
             (
                 self.generator_averaging_rate is not None and (not self.generator or self.network == "multi-scale"),
-                "generator_averaging_rate needs a generator, and is not for network=multi-scale",
+                "generator_averaging_rate needs a generator, and does not work with network=multi-scale",
             ),
             (self.consistency_weight > 0 and self.averaging_rate is None, "consistency_weight needs an averaging_rate"),
             (self.consistency_weight > 0 and self.labels == "0", "consistency_weight needs labels"),
@@ -163,7 +163,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (self.optimizer == "adam" and self.shift_rate != 1, "shift_rate needs optimizer=sgd"),
             (
                 self.mirrored_answers and self.network == "mnist-dense",
-                "mirrored_answers=true needs a network of convolutions",
+                "mirrored_answers=true needs a convolutional network",
             ),
             (
                 self.network == "mnist-dense" and self.minibatch_discrimination is not None,
@@ -241,7 +241,7 @@ def customize(recipe: AnyRecipe, settings: Sequence[str]) -> AnyRecipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise SpecificationError(f"A setting is key=value, got {setting!r}.")
+            raise SpecificationError(f"A setting must be key=value, not {setting!r}.")
         if key not in values:
             raise SpecificationError(f"There is no setting {key!r}; {nearest(key, values)}")
         values[key] = None if text == "none" else text

@@ -50,7 +50,7 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
 def _facts(file: Any) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(file.metadata()["facts"])
     if not all(isinstance(facts[name], int) for name in ("epoch", "step")):
-        raise ValueError("its epoch and step are no numbers")
+        raise ValueError("its epoch and step are not numbers")
     return facts
 
 

@@ -139,7 +139,7 @@ class Run:
     def alone(self) -> AbstractContextManager[None]:
         """Lets one process at a time train this run; others that try raise a TrainingError."""
         return alone(
-            self.path, TrainingError(f"Another process trains {self.path}: wait for it, or choose another --out.")
+            self.path, TrainingError(f"Another process is training {self.path}: wait for it, or choose another --out.")
         )
 
     def clean(self) -> None:
@@ -293,6 +293,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             valid = False
         if not valid:
-            raise TrainingError(f"Line {number} of {path} is damaged; remove it, or start the run again elsewhere.")
+            raise TrainingError(
+                f"Line {number} of {path} is damaged; delete the line, or start the run again in another --out."
+            )
         rows.append(row)
     return rows

@@ -39,7 +39,7 @@ def check_recipe(run: Run, before: Recipe, now: Recipe) -> None:
     done = run.epochs_done()
     if now.epochs < done:
         raise TrainingError(
-            f"{run.path} has {counted(done, 'epoch')} behind it, more than {now.epochs}; choose another --out."
+            f"{run.path} has {counted(done, 'epoch')} done already, more than {now.epochs}; choose another --out."
         )
     changed = next((at for at in range(done) if before.learning_rate_at(at) != now.learning_rate_at(at)), None)
     if changed is not None:

@@ -16,7 +16,7 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
     """Reads batch sizes with commas between them."""
     sizes = [text.strip() for text in value.split(",")]
     if not all(text.isdecimal() and int(text) > 0 for text in sizes):
-        raise click.BadParameter(f"{value!r} is no list of batch sizes like 1,16,100", context, option)
+        raise click.BadParameter(f"{value!r} is not a list of batch sizes like 1,16,100", context, option)
     return tuple(int(text) for text in sizes)
 
 
@@ -28,7 +28,7 @@ def _sizes(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="Device to measure.  [default: every one that works]"
 )
-@click.option("--threads", type=THREADS, help="onnxruntime's threads on the CPU.  [default: one for each core]")
+@click.option("--threads", type=THREADS, help="onnxruntime's threads on the CPU.  [default: one per core]")
 @click.option(
     "--seconds",
     type=Seconds(positive=True),
@@ -107,5 +107,5 @@ def _candidates(chosen: Any, device: Any, threads: int | None) -> list[Any]:
         try:
             candidates += load_candidates(chosen, "cuda", threads)
         except DeviceError:
-            click.echo("No CUDA device that onnxruntime can use; measuring the CPU alone.", err=True)
+            click.echo("onnxruntime finds no usable CUDA device; measuring only the CPU.", err=True)
     return candidates

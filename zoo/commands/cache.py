@@ -11,14 +11,14 @@ from igan_zoo.counts import counted
 
 @click.group()
 def cache() -> None:
-    """What was pulled: where it is, how big it is, and clearing it away."""
+    """List or clear the cache of pulled models."""
 
 
 @cache.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @json_option
 def list_cache(patterns: tuple[str, ...], as_json: bool) -> None:
-    """List pulled models, those whose names match a pattern such as 'mnist-*'."""
+    """List pulled models, or those whose names match a pattern such as 'mnist-*'."""
     from igan_zoo.hub.cache import list_cached
 
     models = list_cached(patterns)
@@ -33,9 +33,9 @@ def list_cache(patterns: tuple[str, ...], as_json: bool) -> None:
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def prune(patterns: tuple[str, ...], dry_run: bool) -> None:
-    """Remove leftovers of killed pulls and, from the Hub's cache, the copies of our models.
+    """Remove leftovers of interrupted pulls, and the copies of igan-zoo models in the Hub's cache.
 
-    What was pulled stays usable, unless its name matches a PATTERN: then it is removed, too. '*' removes all.
+    Pulled models stay, except those whose names match a PATTERN. '*' removes all.
     """
     from igan_zoo.hub.cache import removable, remove
 

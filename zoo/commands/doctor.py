@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def doctor(as_json: bool) -> None:
     """Check this installation: versions, devices, caches, models, scorers; one line of advice for each problem.
 
-    Fetches and changes nothing. The exit code is 1 where there is a problem.
+    Downloads and changes nothing. The exit code is 1 if there is a problem.
     """
     from dataclasses import asdict
 
@@ -57,7 +57,7 @@ def _rows(found: Diagnosis) -> list[tuple[str, str]]:
         *(
             (
                 "scorer",
-                f"{scorer.name}: ready" if scorer.ready else f"{scorer.name}: fetched at the first score (96 MB)",
+                f"{scorer.name}: ready" if scorer.ready else f"{scorer.name}: downloaded at the first score (96 MB)",
             )
             for scorer in found.scorers
         ),

@@ -26,7 +26,7 @@ SCORERS = ("inception", "efficientnet-lite0")
     required=True,
     help="Model directory to write; for a scorer, a folder or X.onnx.",
 )
-@click.option("--data", help="Labeled images for the errors on the card; int8 is calibrated on their split train.")
+@click.option("--data", help="Labeled images to test on, for the model card; int8 is calibrated on their split train.")
 @click.option(
     "--split", help="Part of --data for the errors.  [default: test, or all images of a folder without splits]"
 )
@@ -51,9 +51,13 @@ SCORERS = ("inception", "efficientnet-lite0")
 )
 @click.option("--name", help="Name of the model.  [default: name of the folder --out]")
 @click.option(
-    "--weakness", metavar="SENTENCE", help="Sentence for the card on what is visibly wrong with the generated images."
+    "--weakness",
+    metavar="SENTENCE",
+    help="Sentence for the model card: what is visibly wrong with the generated images.",
 )
-@click.option("--note", metavar="SENTENCE", help="Sentence for the card on what a reader of the errors must know.")
+@click.option(
+    "--note", metavar="SENTENCE", help="Sentence for the model card: what readers should know about the errors."
+)
 @click.option(
     "--discriminator",
     is_flag=True,
@@ -115,7 +119,9 @@ def export(
             )
         )
         if of_a_run or (data is not None) != bool(variants):
-            raise click.UsageError("a scorer takes --variant int8 with --data IMAGES; the rest belong to a run")
+            raise click.UsageError(
+                "a scorer accepts only --variant int8 with --data IMAGES; the other options apply to runs"
+            )
         _export_scorer(str(run), weights, out, any_weights=any_weights, force=force, calibration=data)
         return
     on_features = (run / "features.json").is_file()
@@ -123,16 +129,16 @@ def export(
         others = (split, name, weakness, note, discriminator, generator_run, labels_file, any_weights, temperature)
         if any(others) or set(variants) - {"int8"} or (data is not None) != bool(variants):
             raise click.UsageError(
-                "a run on features takes --out X.onnx, --force, and --variant int8 with --data PHOTOS; no other option"
+                "a run on features accepts only --out X.onnx, --force, and --variant int8 with --data PHOTOS"
             )
     if any_weights:
-        raise click.UsageError("--any-weights goes with --weights")
+        raise click.UsageError("--any-weights requires --weights")
     if "int8" in variants and data is None:
         raise click.UsageError("--variant int8 is calibrated on training images, so it needs --data")
     if labels_file is not None and data is None:
-        raise click.UsageError("--labels names images of --data")
+        raise click.UsageError("--labels requires --data")
     if split is not None and data is None:
-        raise click.UsageError("--split names a part of --data")
+        raise click.UsageError("--split requires --data")
     from igan_zoo.api import export as export_run
     from igan_zoo.models.directory import ModelDirectory
     from igan_zoo.models.export_options import ExportOptions
@@ -169,7 +175,7 @@ def export(
 def _print_classifier(made: ExportedClassifier) -> None:
     """Prints what a run on features became."""
     listed = ", ".join(f"{name} {largest:.1g}" for name, largest in made.differences.items())
-    click.echo("A generator of features has no pictures to draw: the file is the classifier alone.")
+    click.echo("The file contains only the classifier: generated features are not pictures.")
     click.echo(f"largest differences from PyTorch: {listed}")
     if made.int8 is not None:
         click.echo(

@@ -74,7 +74,7 @@ def sample(
 ) -> None:
     """Draw images from a generator, and a picture of the first hundred.
 
-    With --executor many workers write the same file. After an interruption, run the same command to continue.
+    With --executor, several workers write one file. After an interruption, run the same command to continue.
     """
     from igan_zoo.api import load
     from igan_zoo.images.pixels import grid, write_image
@@ -142,7 +142,7 @@ def classify(
 ) -> None:
     """Classify images: class, probability, and how real the image looks.
 
-    Takes image files, folders, archives, files of arrays, and - for an image on standard input.
+    Accepts image files, folders, archives, array files, and - for an image on standard input.
     """
     from dataclasses import asdict, replace
 
@@ -151,7 +151,7 @@ def classify(
 
     began = time.perf_counter()
     if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of the same answers; give one")
+        raise click.UsageError("--csv and --json cannot be combined; give one")
     model, images = _split_model(arguments)
     loaded = load(model, roles=["classifier"], device=device, variant=variant, threads=threads)
     announce(loaded)
@@ -230,7 +230,7 @@ def evaluate(
     test = next((test for name, test in runs.items() if model is not None and (Path(model) / name).is_file()), None)
     if test is not None:
         if variant is not None:
-            raise click.UsageError("--variant is for exported models; a training run has none")
+            raise click.UsageError("--variant applies to exported models, not to training runs")
         found = test(Path(str(model)), data, split, labels_file, threads)
     else:
         loaded = load(model, roles=["classifier"], device=device, variant=variant, threads=threads)

@@ -36,14 +36,14 @@ _ON_A_ROW, _MOST_CLASSES = 6, 40
 @click.option(
     "--page", type=click.Path(path_type=Path), metavar="FILE.png", help="Picture to write: six images of every class."
 )
-@click.option("--quick", is_flag=True, help="Decode nothing: no unusable images and no duplicates are found.")
+@click.option("--quick", is_flag=True, help="Decode nothing; this finds no unusable images and no duplicates.")
 @json_option
 @force_option
 def inspect(source: str, labels_file: Path | None, page: Path | None, quick: bool, as_json: bool, force: bool) -> None:
-    """Say what a data set holds: images by part and class, formats, what is passed over and why, and duplicates.
+    """Summarize a data set: images by part and class, formats, skipped files and why, and duplicates.
 
-    SOURCE is what every command takes, such as a folder of class folders. Duplicates are images of one part that have
-    the pixels of an image in another part, as a test image that training has seen.
+    SOURCE is any source of images, such as a folder of class folders. Duplicates are images in two parts with the same
+    pixels, such as a test image that is also a training image.
     """
     from igan_zoo.images.pixels import write_image
     from igan_zoo.images.summary import inspect_images
@@ -61,7 +61,7 @@ def inspect(source: str, labels_file: Path | None, page: Path | None, quick: boo
         _print(found)
     if page is not None:
         write_image(page, _page(found))
-        click.echo(f"{page}: up to {_ON_A_ROW} images of every class", err=True)
+        click.echo(f"{page}: up to {_ON_A_ROW} images of each class", err=True)
 
 
 def _print(found: Summary) -> None:
@@ -76,7 +76,7 @@ def _print(found: Summary) -> None:
     for split in found.splits:
         click.echo(split.sentence())
         for finding in split.passed_over:
-            click.echo(f"  {'ignored' if finding.expected else 'passed over'}: {finding}")
+            click.echo(f"  {'ignored' if finding.expected else 'skipped'}: {finding}")
         for finding in split.unusable or ():
             click.echo(f"  skipped: {finding}")
     for finding in found.duplicates or ():

@@ -30,7 +30,7 @@ _LONGEST = 2000
 def list_models(patterns: tuple[str, ...], remote: bool, as_json: bool, token: str | None) -> None:
     """List the known models and where each one is, or those whose names match a pattern such as 'mnist-*'.
 
-    * marks the model that runs where none is named.
+    * marks the default model.
     """
     from igan_zoo.api import list_models as known
 
@@ -78,7 +78,7 @@ def _print_listing(models: list[ListedModel], as_json: bool) -> None:
 @json_option
 @token_option
 def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> None:
-    """Show what a model is: images, classes, training, results, files; of an .onnx file, what it takes and gives."""
+    """Show what a model is: images, classes, training, results, files; for an .onnx file, its inputs and outputs."""
     import msgspec
 
     from igan_zoo.hub.listing import remote_spec
@@ -160,10 +160,10 @@ def _rows(where: str, spec: ModelSpec) -> list[tuple[str, str]]:
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=MODEL)
 @click.option("--sums-only", is_flag=True, help="Check the checksums only, not what the ONNX files compute.")
 def verify(directories: tuple[str, ...], sums_only: bool) -> None:
-    """Check model directories: every file's checksum, and what the ONNX files compute.
+    """Check model directories: every file's checksum, and that the ONNX files compute what PyTorch computes.
 
-    The second needs the train extra and the training weights; without them only the checksums are checked, and the
-    answer says so.
+    The comparison needs the train extra and the training weights; without them only checksums are checked, and the
+    output says so.
     """
     from igan_zoo.models import store
 
@@ -185,7 +185,7 @@ def _without(absent: Sequence[str]) -> str:
     def purpose(name: str) -> str:
         if name == WEIGHTS:
             return "training weights"
-        return "faster on CPUs" if name in OPTIONAL and name.endswith("_cpu.onnx") else "another form of a graph"
+        return "faster on CPUs" if name in OPTIONAL and name.endswith("_cpu.onnx") else "a variant of a graph"
 
     return f", without {', '.join(f'{name} ({purpose(name)})' for name in absent)}" if absent else ""
 
@@ -198,7 +198,7 @@ def _verified_parity(directory: ModelDirectory) -> str:
     try:
         from igan_zoo.export.verification import verify_parity
     except ImportError:
-        return "not compared with PyTorch, which takes the train extra"
+        return "not compared with PyTorch, which needs the train extra"
     report = verify_parity(directory)
     return f"{', '.join([*report.files, *report.variants])} compute what PyTorch computes"
 
@@ -209,17 +209,17 @@ def _verified_parity(directory: ModelDirectory) -> str:
     "--from",
     "source",
     type=click.Path(path_type=Path),
-    help="Model directory, or a directory of them, to take it from.",
+    help="Model directory, or a directory of models, to copy it from.",
 )
 @click.option("--to", type=click.Path(path_type=Path), help="Directory to copy it to, instead of the cache.")
 @variant_option
 @token_option
 def pull(name: str, source: Path | None, to: Path | None, variant: Any, token: str | None) -> None:
-    """Get a model, every byte checked, and make it the default one.
+    """Get a model, check every byte, and make it the default.
 
     Looks in --from, the directory named by IGAN_ZOO_MIRROR, the cache, on the Hugging Face Hub (or HF_ENDPOINT;
-    HF_HUB_OFFLINE=1 forbids it), in the package, and in the checkout of an editable installation. Private models need
-    a token: hf auth login, or HF_TOKEN. With --variant only what running that form takes is fetched.
+    HF_HUB_OFFLINE=1 forbids it), in the package, and in the checkout of an editable installation. Private models need a
+    token: hf auth login, or HF_TOKEN. With --variant, only the files that variant needs are downloaded.
     """
     from igan_zoo.api import pull as pull_model
     from igan_zoo.models.directory import ModelDirectory

@@ -22,7 +22,7 @@ device_option = click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
-    help="Device that runs the networks; an error if it is not there.",
+    help="Device that runs the networks; an error if it is missing.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 variant_option = click.option(
@@ -35,7 +35,7 @@ precision_option = click.option(
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Arithmetic; bf16 is a preview by OpenVINO, on processors that have it, faster for some networks.",
+    help="Arithmetic; bf16 is a preview that uses OpenVINO, faster for some networks on processors that support it.",
 )
 SEED = click.IntRange(0, 2**64 - 1)
 
@@ -57,7 +57,7 @@ START = click.IntRange(0, 2**62)
 BATCH_SIZE = click.IntRange(1, 2**20)
 THREADS = click.IntRange(1, 2**12)
 threads_option = click.option(
-    "--threads", type=THREADS, help="Threads that run the networks.  [default: one for each core that may be used]"
+    "--threads", type=THREADS, help="Threads that run the networks.  [default: one per available core]"
 )
 
 
@@ -80,14 +80,14 @@ host_option = click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at; 0.0.0.0 is every address of this machine.",
+    help="Address to listen on; 0.0.0.0 means all addresses of this machine.",
 )
 port_option = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="Port to listen at; 0 takes a free one.",
+    help="Port to listen on; 0 picks a free one.",
 )
 
 
@@ -106,7 +106,7 @@ def _executor(context: click.Context, option: click.Parameter, value: str | None
     if value is None or re.fullmatch(r"processes|ranks|(dask|ray)(://[^/]+:\d+)?", value):
         return value
     known = "processes, dask, dask://HOST:PORT, ray, ray://HOST:PORT or ranks"
-    raise click.BadParameter(f"{value!r} is no executor: give {known}", context, option)
+    raise click.BadParameter(f"{value!r} is not an executor: give {known}", context, option)
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,13 +118,13 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help="Number of workers.  [default: one for each core, or all of a cluster]",
+            help="Number of workers.  [default: one per core, or all workers of a cluster]",
         ),
         click.option(
             "--executor",
             callback=_executor,
             metavar="NAME",
-            help="What shares the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], ranks (RANK, WORLD_SIZE).",
+            help="How to share the work: processes, dask[://HOST:PORT], ray[://HOST:PORT], ranks (RANK, WORLD_SIZE).",
         ),
     ):
         command = option(command)
@@ -136,9 +136,9 @@ def check_executor(name: str | None, workers: int | None, shard_size: int | None
     if name is None and workers is None and shard_size is not None:
         raise click.UsageError("--shard-size needs --executor or --workers")
     if name == "ranks" and workers is not None:
-        raise click.UsageError("--workers does not go with --executor ranks: every rank is one worker")
+        raise click.UsageError("--workers cannot be used with --executor ranks: every rank is one worker")
     if name is not None and name.startswith("dask://") and workers is not None:
-        raise click.UsageError(f"--workers does not go with {name}, which has its own")
+        raise click.UsageError(f"--workers cannot be used with {name}, which has its own workers")
 
 
 def find_executor(name: str | None, workers: int | None, shard_size: int | None) -> Executor | None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def publish(directory: Path, repository: str, private: bool, create_pr: bool, dry_run: bool, token: str | None) -> None:
     """Upload a model directory to the Hugging Face Hub (or HF_ENDPOINT) in one commit, and read it back.
 
-    It must be whole and unchanged, with a parity report and a card about these very files, and without anything
-    pickled. Where the repository already holds them, nothing happens. Log in first: hf auth login, or set HF_TOKEN.
+    The directory must be complete and unchanged, with a parity report and a card for exactly these files, and without
+    pickles. If the repository already has these files, nothing happens. Log in first: hf auth login, or set HF_TOKEN.
     """
     from igan_zoo.hub import publishing
     from igan_zoo.models.catalogue import encode_entry
@@ -57,14 +57,14 @@ def publish(directory: Path, repository: str, private: bool, create_pr: bool, dr
 
 def _intention(plan: Plan) -> str:
     if not plan.changes:
-        return "nothing to do, it holds these very files"
+        return "nothing to do, it already has exactly these files"
     made = "" if plan.exists else "to be made, "
     return f"{made}{counted(len(plan.written), 'file')} to write, {len(plan.deleted)} to delete"
 
 
 @click.group()
 def catalogue() -> None:
-    """The list of models that igan-zoo knows by name."""
+    """Maintain the list of models that igan-zoo knows by name."""
 
 
 @catalogue.command()
@@ -75,16 +75,16 @@ def catalogue() -> None:
 @click.option("--file", "path", type=click.Path(path_type=Path), help="Catalogue to change.  [default: the package's]")
 @token_option
 def update(directories: tuple[Path, ...], repository: str | None, path: Path | None, token: str | None) -> None:
-    """Pin model directories in the catalogue: their sums and, with --repo, where they are on the Hub.
+    """Record model directories in the catalogue: their checksums and, with --repo, where they are on the Hub.
 
-    A directory that differs from what was pinned is taken for unpublished until --repo says where it is.
+    A directory that has changed counts as unpublished until --repo says where it is.
     """
     from igan_zoo.hub import publishing
     from igan_zoo.models.catalogue import FILE, update_catalogue
     from igan_zoo.models.directory import ModelDirectory
 
     if repository is not None and len(directories) > 1:
-        raise click.UsageError("--repo goes with one DIR")
+        raise click.UsageError("--repo requires exactly one DIR")
     entries = []
     for directory in map(ModelDirectory.open, directories):
         directory.verify()

@@ -21,12 +21,12 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 @click.argument("models", nargs=-1, metavar="[MODEL[@DEVICE]...]", type=MODEL)
 @host_option
 @port_option
-@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for the protocol over gRPC; 0 takes a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port for gRPC; 0 picks a free one.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Device for models without @DEVICE.")
-@click.option("--variant", type=VARIANTS, help="Form to serve of each graph that has it.")
+@click.option("--variant", type=VARIANTS, help="Variant to serve of each graph that has it.")
 @precision_option
 @click.option(
-    "--threads", type=_POSITIVE, help="Threads of each session.  [default: the cores, divided among the sessions]"
+    "--threads", type=_POSITIVE, help="Threads per session.  [default: the cores, divided among the sessions]"
 )
 @click.option(
     "--workers",
@@ -35,67 +35,67 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Processes that share the port, each with all models and the limits below.",
 )
-@click.option("--max-batch", type=_POSITIVE, default=32, show_default=True, help="Images that run together at most.")
+@click.option(
+    "--max-batch", type=_POSITIVE, default=32, show_default=True, help="Largest number of images that run together."
+)
 @click.option(
     "--max-wait",
     type=_SECONDS,
     default=2.0,
     show_default=True,
-    help="Milliseconds that a batch waits for more requests.",
+    help="Milliseconds a batch waits for more requests.",
 )
-@click.option("--queue", type=_POSITIVE, default=256, show_default=True, help="Requests that may wait for each graph.")
-@click.option("--deadline", type=_SECONDS, default=10.0, show_default=True, help="Seconds that a request may wait.")
-@click.option("--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests handled at a time.")
-@click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes of one request.")
-@click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images of one request.")
+@click.option("--queue", type=_POSITIVE, default=256, show_default=True, help="Requests that may wait per graph.")
+@click.option("--deadline", type=_SECONDS, default=10.0, show_default=True, help="Seconds a request may wait.")
 @click.option(
-    "--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes of one upload of images to score."
+    "--concurrency", type=_POSITIVE, default=512, show_default=True, help="Requests handled at the same time."
 )
+@click.option("--max-body", type=_POSITIVE, default=32, show_default=True, help="Megabytes per request.")
+@click.option("--max-images", type=_POSITIVE, default=4096, show_default=True, help="Images per request.")
 @click.option(
-    "--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images that one score may have."
+    "--max-upload", type=_POSITIVE, default=4096, show_default=True, help="Megabytes per upload of images to score."
 )
+@click.option("--max-score-images", type=_POSITIVE, default=50_000, show_default=True, help="Images per score.")
 @click.option(
     "--body-timeout",
     type=_POSITIVE_SECONDS,
     default=20.0,
     show_default=True,
-    help="Seconds in which a body must arrive.",
+    help="Seconds within which a body must arrive.",
 )
 @click.option(
     "--upload-timeout",
     type=_POSITIVE_SECONDS,
     default=3600.0,
     show_default=True,
-    help="Seconds in which images to score must arrive.",
+    help="Seconds within which images to score must arrive.",
 )
 @click.option(
     "--min-rate",
     type=_POSITIVE,
     default=4,
     show_default=True,
-    help="Kilobytes per second that such an upload must keep up.",
+    help="Kilobytes per second that such an upload must sustain.",
 )
 @click.option(
     "--idle-timeout",
     type=_POSITIVE_SECONDS,
     default=60.0,
     show_default=True,
-    help="Seconds that a client may be silent.",
+    help="Seconds a client may be silent.",
 )
 @click.option(
     "--per-address",
     type=click.IntRange(min=0),
     default=256,
     show_default=True,
-    help="Bodies in transit from one address; 0 is no limit.",
+    help="Bodies in transit per client address; 0 means no limit.",
 )
+@click.option("--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Open HTTP connections.")
+@click.option("--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies in memory.")
 @click.option(
-    "--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Connections over HTTP at a time."
+    "--max-spool", type=_POSITIVE, default=1024, show_default=True, help="Megabytes of all zip archives on disk."
 )
-@click.option(
-    "--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies in memory together."
-)
-@click.option("--max-spool", type=_POSITIVE, default=1024, show_default=True, help="Megabytes of zip archives on disk.")
 @click.option(
     "--grace",
     type=_SECONDS,
@@ -117,7 +117,7 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="Name of this server as a proxy passes it on; may be given several times.",
+    help="Host name under which a proxy forwards requests; may be given several times.",
 )
 @click.option(
     "--real",
@@ -129,7 +129,7 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--turing-results",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to append every answer of the test to.",
+    help="File to append the answers of Turing tests to.",
 )
 @click.option(
     "--reload",
@@ -143,15 +143,15 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     type=_POSITIVE_SECONDS,
     default=60.0,
     show_default=True,
-    help="Seconds that a changed or added model may take to load.",
+    help="Seconds a changed or added model may take to load.",
 )
 @click.option(
     "--traces",
     metavar="URL",
     envvar="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    help="OpenTelemetry collector that gets a span for each request, over OTLP with HTTP.",
+    help="OpenTelemetry collector to send a span per request to, by OTLP over HTTP.",
 )
-@click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="Log a line for each request.")
+@click.option("--log-requests/--no-log-requests", default=True, show_default=True, help="Log one line per request.")
 def serve(
     models: tuple[str, ...],
     host: str,

@@ -22,7 +22,10 @@ from igan_zoo.errors import missing_extra
 )
 @click.option("--split", help="Part of the real images to show.")
 @click.option(
-    "--model", "models", multiple=True, help="Model whose images are shown among them; may be given several times."
+    "--model",
+    "models",
+    multiple=True,
+    help="Model whose images are mixed with the real ones; may be given several times.",
 )
 @click.option(
     "--rounds",
@@ -36,17 +39,17 @@ from igan_zoo.errors import missing_extra
     type=click.Path(dir_okay=False, path_type=Path),
     default="turing.jsonl",
     show_default=True,
-    help="File to append every answer to.",
+    help="File to append the answers to.",
 )
 @host_option
 @port_option
-@server_token_option("--token", "IGAN_ZOO_TOKEN", "Every route needs it.")
+@server_token_option("--token", "IGAN_ZOO_TOKEN", "Bearer token required on every route.")
 @device_option
 @click.option(
     "--summary",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.jsonl",
-    help="Print the results of earlier tests, and start nothing.",
+    help="Print the results of earlier tests without starting a server.",
 )
 @json_option
 def turing(
@@ -62,12 +65,14 @@ def turing(
     summary: Path | None,
     as_json: bool,
 ) -> None:
-    """Let people tell real images from generated ones (section 4 of the paper), in a page; or sum up their answers."""
+    """Let people tell real images from generated ones on a web page (section 4 of the paper), or summarize their
+    answers.
+    """
     if summary is not None:
         _print_summary(summary, as_json)
         return
     if not real:
-        raise click.UsageError("Give --real SOURCE, the real images; or --summary FILE.jsonl.")
+        raise click.UsageError("Give real images with --real SOURCE, or results with --summary FILE.jsonl.")
     try:
         from igan_zoo.serving.server.running import serve
     except ImportError as error:

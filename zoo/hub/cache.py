@@ -63,7 +63,7 @@ def remove(path: Path) -> None:
         if last_pulled() == path.resolve():
             (home() / "last").unlink()
     except OSError as error:
-        raise OutputError(f"Cannot remove {path}: {error.strerror}; look at its permissions.") from error
+        raise OutputError(f"Cannot remove {path}: {error.strerror}; check its permissions.") from error
 
 
 def _describe(store: DirectoryStore, name: str) -> CachedModel:

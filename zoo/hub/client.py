@@ -171,6 +171,6 @@ def _check(path: Path, expected: str, source: str) -> None:
     except OSError as error:
         raise HubError(f"{path} is damaged and cannot be removed ({error.strerror}); remove it.") from error
     raise ChecksumError(
-        f"{path} was dropped: its sha256 is {actual} ({size} bytes), but {source} {expected}; pull again, and if that "
+        f"{path} was deleted: its sha256 is {actual} ({size} bytes), but {source} {expected}; pull again, and if that "
         "does not help, tell its publisher."
     )

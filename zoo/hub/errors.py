@@ -62,7 +62,7 @@ def _sentence(error: Exception, what: str, file: str | None, token: str | None) 
     if isinstance(error, errors.HfHubHTTPError):
         return _answer(error, what, file, token, endpoint)
     if isinstance(error, errors.HFValidationError):
-        return HubError(f"{what} is no repository and revision: {first_line(error)}")
+        return HubError(f"{what} is not a repository and revision: {first_line(error)}")
     if isinstance(error, errors.LocalTokenNotFoundError):
         return HubError("There is no token; log in with: hf auth login, or set HF_TOKEN.")
     if _is_network(error):
@@ -76,7 +76,9 @@ def _sentence(error: Exception, what: str, file: str | None, token: str | None) 
             "another place with HF_HUB_CACHE."
         )
     part = f"{file} of {what}" if file else what
-    return HubError(f"{part} did not get through from or to {endpoint}: {first_line(error).rstrip('.')}; try again.")
+    return HubError(
+        f"{part} could not be transferred from or to {endpoint}: {first_line(error).rstrip('.')}; try again."
+    )
 
 
 def _answer(error: Any, what: str, file: str | None, token: str | None, endpoint: str) -> IganZooError:
@@ -87,31 +89,31 @@ def _answer(error: Any, what: str, file: str | None, token: str | None, endpoint
     if isinstance(error, errors.GatedRepoError):
         text = f"{what} is gated: ask for access on its page at {endpoint}, log in with: hf auth login, and pull again."
     elif isinstance(error, errors.RevisionNotFoundError):
-        text = f"{what} does not exist: the model is there, but has no such revision; look at its page at {endpoint}."
+        text = f"{what} does not exist: the model exists, but not this revision; see its page at {endpoint}."
     elif isinstance(error, errors.RemoteEntryNotFoundError):
-        text = f"{what} is not a whole model of igan-zoo: it has no {file}; name another repository or revision."
+        text = f"{what} is not a complete igan-zoo model: it has no {file}; name another repository or revision."
     elif status == 401 and token and not isinstance(error, errors.RepositoryNotFoundError):
-        text = f"{endpoint} does not know the token for {what}; make a new one and log in with: hf auth login."
+        text = f"{endpoint} rejects the token for {what}; create a new one and log in with: hf auth login."
     elif status == 401:
         text = (
             f"There is no public model {what} at {endpoint}: it does not exist, or it is private and needs a token; "
-            "look at the name, or log in with: hf auth login."
+            "check the name, or log in with: hf auth login."
         )
     elif isinstance(error, errors.RepositoryNotFoundError):
         text = (
-            f"There is no model {what} at {endpoint} that this token may see; look at the name, or ask its owner for "
+            f"There is no model {what} at {endpoint} that this token can access; check the name, or ask its owner for "
             "access."
         )
     elif status == 403:
-        text = f"The token may not do this with {what} ({said}); take one with more rights: hf auth login."
+        text = f"The token may not do this with {what} ({said}); use one with more permissions: hf auth login."
     elif status == 429:
-        text = f"{endpoint} answers 429, too many requests, for {what}; wait some minutes, or log in: hf auth login."
+        text = f"{endpoint} answers 429, too many requests, for {what}; wait a few minutes, or log in: hf auth login."
     elif status in _BUSY:
         return HubUnreachableError(
             f"{endpoint} answers {status} to every request for {what}; try again later, or {_ELSEWHERE}."
         )
     else:
-        text = f"{endpoint} refuses {what}: {said}; look at the request, or try again later."
+        text = f"{endpoint} refuses {what}: {said}; check the request, or try again later."
     return HubError(text)
 
 

@@ -102,7 +102,7 @@ def remote_spec(reference: str, *, token: str | None = None) -> tuple[str, Model
         address, pin = Address(entry.repository, entry.revision), entry.config_sha256
     if address is None:
         if entry is not None:
-            raise UnknownNameError(f"The catalogue lists no {reference} on the Hub; leave --remote out.")
+            raise UnknownNameError(f"The catalogue lists no {reference} on the Hub; remove --remote.")
         raise unknown(reference)
     snapshot = fetch(address, pin=pin, only_config=True, token=token)
     return f"{address.repository}@{snapshot.commit}", snapshot.spec

@@ -58,7 +58,7 @@ def plan_publication(directory: ModelDirectory, repository: str, *, token: str |
     """
     address = parse_address(repository)
     if address is None or address.revision != "main":
-        raise PublishingError(f"{repository} is no repository; name one as --repo ORG/NAME.")
+        raise PublishingError(f"{repository} is not a repository; give --repo ORG/NAME.")
     check_publishable(directory)
     return patiently(lambda: _compare(directory, repository, token), repository, token)
 
@@ -123,7 +123,7 @@ def published_commit(directory: ModelDirectory, repository: str, *, token: str |
     snapshot = fetch(Address(repository), only_config=True, token=token)
     if sha256_of(snapshot.path / CONFIG) != sha256_of(directory.path / CONFIG):
         raise PublishingError(
-            f"{repository} holds another {CONFIG} than {directory.path}; publish it first: igan-zoo publish "
+            f"{repository} holds a {CONFIG} that differs from {directory.path}; publish it first: igan-zoo publish "
             f"{directory.path} --repo {repository}"
         )
     return snapshot.commit
@@ -174,7 +174,7 @@ def _commit(directory: ModelDirectory, repository: str, create_pr: bool, token: 
 
     plan = _compare(directory, repository, token)
     if not plan.exists:
-        raise HubError(f"{repository} was created and is not there; try again, or look at {ENDPOINT}/{repository}.")
+        raise HubError(f"{repository} was created but cannot be found; try again, or see {ENDPOINT}/{repository}.")
     if not plan.changes:
         return Publication(repository, str(plan.head), f"{ENDPOINT}/{repository}", changed=False, pull_request=False)
     operations = [

@@ -72,7 +72,7 @@ def _locate(name: str, source: Path | None, variant: Variant | None, token: str 
     if source is not None:
         path = source if (source / CONFIG).is_file() else DirectoryStore("directory", source).find(name)
         if path is None:
-            raise ModelDirectoryError(f"{source} is no model directory and has none named {name}.")
+            raise ModelDirectoryError(f"{source} is not a model directory and contains none named {name}.")
         return _checked(name, path, "directory", variant)
     address, unreachable = parse_address(name), None
     # What a repository holds now, only the Hub can say.
@@ -220,4 +220,4 @@ def _remember(path: Path) -> None:
         with atomic_file(home() / "last") as temporary:
             temporary.write_bytes(os.fsencode(f"{path.resolve()}\n"))
     except OutputError as error:
-        _LOG.warning("%s is not remembered as the default model: %s", path, error)
+        _LOG.warning("%s could not be stored as the default model: %s", path, error)

@@ -1,4 +1,4 @@
-"""What a source of images passed over: counted by reason, so that nothing vanishes without a word."""
+"""What a source of images skipped: counted by reason, so that nothing vanishes without a word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """``count`` things that were passed over for one reason, the first three by name.
+    """``count`` things that were skipped for one reason, the first three by name.
 
     ``noun`` is what one is called, and ``detail`` what is said behind it, of one and of many: ``image`` and `` whose
     file is empty``. ``expected`` is true of what nobody misses, such as hidden files, and captions beside images.
@@ -42,7 +42,7 @@ class Findings:
     _counts: dict[tuple[str, str, bool], int] = field(default_factory=dict)
 
     def add(self, noun: str, detail: str, name: str, *, expected: bool = False) -> None:
-        """Counts ``name`` as passed over; noun and detail are as for ``Finding``."""
+        """Counts ``name`` as skipped; noun and detail are as for ``Finding``."""
         key = noun, detail, expected
         self._counts[key] = self._counts.get(key, 0) + 1
         examples = self._found.setdefault(key, [])

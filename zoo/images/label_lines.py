@@ -87,7 +87,7 @@ def _text(path: Path, content: bytes) -> str:
         if mark is not None or b"\0" in content:
             raise
         text = content.decode("cp1252")
-        _LOG.warning("%s is not in UTF-8; it is read as Windows-1252.", path)
+        _LOG.warning("%s is not UTF-8; reading it as Windows-1252.", path)
         return text
 
 

@@ -19,7 +19,7 @@ class LabeledImages:
     """Images uint8 ``[N, H, W, C]``, labels int64 ``[N]`` (-1: unknown) and the class names that the labels index.
 
     ``skipped`` has a sentence for each image that could not be used. ``source`` is where the images are from, whose
-    ``findings`` count what was passed over before, and ``places`` int64 ``[N]`` are their indices there, None where
+    ``findings`` count what was skipped before, and ``places`` int64 ``[N]`` are their indices there, None where
     these are ``0..N - 1``.
     """
 

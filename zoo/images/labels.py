@@ -124,4 +124,4 @@ def refuse_odd_classes(names: Iterable[str], who: str) -> None:
             raise DataError(f"{who} have the name {name!r}, which is not UTF-8; rename it.")
         other = seen.setdefault(name.casefold(), name)
         if other != name:
-            raise DataError(f"{who} have the classes {other!r} and {name!r}, which differ in case only; give them one.")
+            raise DataError(f"{who} have the classes {other!r} and {name!r}, which differ only in case; use one name.")

@@ -85,7 +85,7 @@ class UsableImages:
     def _judge(self, small: list[str], seen: int, at_least: int = 0) -> None:
         if seen >= at_least and 2 * len(small) > seen:
             raise DataError(
-                f"Of {counted(seen, 'image')} of {self.source.reference} {len(small):,} would have to grow to "
+                f"Of {counted(seen, 'image')} of {self.source.reference} {len(small):,} would have to be enlarged to "
                 f"{self.shape} ({small[0].rstrip('.')}); choose a smaller size, since images are never enlarged."
             )
 

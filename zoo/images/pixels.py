@@ -146,7 +146,7 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     from PIL import Image
 
     if not image.mode.startswith("I;16"):
-        raise ImageError(f"{name} has 32 bits a pixel, whose range nobody knows; save it with 8 or 16.")
+        raise ImageError(f"{name} has 32 bits per pixel, whose range is unknown; save it with 8 or 16.")
     values = np.asarray(image).astype(np.uint32)
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 

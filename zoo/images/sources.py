@@ -73,7 +73,7 @@ def open_source(
     if Path(name).is_dir():
         return _open_directory(Path(name) / configuration, split, labeled, labels_file)
     if Path(name).exists():
-        raise DataError(f"{name} is neither a file of images nor a folder: it is no regular file.")
+        raise DataError(f"{name} is neither an image file nor a folder, but a special file.")
     if not _is_hub_id(name):
         raise DataError(f"There are no images at {reference}: give {_KINDS}.")
     configuration = configuration or _CONFIGURATIONS.get(name.lower(), "")
@@ -186,12 +186,12 @@ def _open_file(path: Path, split: str | None, labeled: bool, labels_file: Path |
     if is_idx_images(path):
         _refuse_labels(path, labels_file)
         return open_idx(path, labeled=labeled)
-    raise DataError(f"{path} is no source of images: give {_KINDS}.")
+    raise DataError(f"{path} is not a source of images: give {_KINDS}.")
 
 
 def _refuse_labels(place: Path, labels_file: Path | None) -> None:
     if labels_file is not None:
-        raise DataError(f"The images of {place} have no names, or labels of their own; leave {labels_file} out.")
+        raise DataError(f"The images of {place} have no names, or already have labels; remove {labels_file}.")
 
 
 def _is_hub_id(reference: str) -> bool:

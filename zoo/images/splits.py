@@ -38,7 +38,7 @@ def choose_split(reference: str, splits: Iterable[str], split: str | None) -> st
     known = sorted(set(splits))
     listed = ", ".join(known) or "none"
     if split is None and len(known) != 1:
-        raise DataError(f"{reference} has the splits {listed}; say which one with --split.")
+        raise DataError(f"{reference} has the splits {listed}; choose one with --split.")
     if split is None or split in known:
         return split or known[0]
     found = [name for name in known if means_split(name, split)]

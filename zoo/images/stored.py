@@ -94,7 +94,7 @@ class LabeledSource(ABC):
     """Images at rest, which may have labels: the base of every ``ImageSource`` but a model.
 
     ``paths`` are the files that they are in, and ``classes`` the names that labels index: none where no labels were
-    asked for, or there are none. ``findings`` count what was passed over on the way to them.
+    asked for, or there are none. ``findings`` count what was skipped on the way to them.
     """
 
     encoded = True

@@ -1,4 +1,4 @@
-"""What a source of images holds: how many of which class, in which formats, and what is passed over and why."""
+"""What a source of images holds: how many of which class, in which formats, and what is skipped and why."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Images of one part of a data set: labeled ones by class, formats by number of files, and what was passed over.
+    """Images of one part of a data set: labeled ones by class, formats by number of files, and what was skipped.
 
     ``unusable`` are images that cannot be decoded, None where nobody has tried. ``formats`` are known of files only.
     """
@@ -56,7 +56,7 @@ class SplitSummary:
         return self.images - self.labeled
 
     def sentence(self) -> str:
-        """Returns the counts in one line, without what was passed over."""
+        """Returns the counts in one line, without what was skipped."""
         count = f"{self.name}: {counted(self.images, 'image')}"
         formats = f" ({_listed(self.formats)})" if self.formats else ""
         parts = [f"{self.unlabeled:,} without a label"] if self.unlabeled and self.classes else []

@@ -62,4 +62,4 @@ def _fetch(url: str, partial: Path, largest: int) -> None:
                 file.write(chunk)
                 bar.advance(len(chunk))
         if start < total:
-            raise DownloadError(f"Cannot fetch {url} (it broke off after {start:,} of {total:,} bytes)")
+            raise DownloadError(f"Cannot fetch {url} (it ended after {start:,} of {total:,} bytes)")

@@ -151,9 +151,9 @@ def refuse_unwritable(path: Path) -> None:
     """
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not place.is_dir():
-        raise OutputError(f"Cannot write {path}: {place} is no folder; choose another --out.")
+        raise OutputError(f"Cannot write {path}: {place} is not a folder; choose another --out.")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"Cannot write {path}: {place} may not be written; choose another --out.")
+        raise OutputError(f"Cannot write {path}: {place} is not writable; choose another --out.")
 
 
 def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -166,7 +166,7 @@ def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -
     for output in outputs:
         for path in read:
             if output is not None and path.is_relative_to(output.resolve()):
-                raise OutputError(f"Writing {output} would destroy {path}, which is read; choose another place.")
+                raise OutputError(f"Writing {output} would overwrite {path}, which is an input; choose another place.")
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
@@ -218,7 +218,7 @@ def reading(path: Path, kind: str, error: type[IganZooError]) -> Iterator[None]:
         IganZooError: ``error``, which says that ``path`` cannot be read or is not ``kind``; or one of the block's own.
     """
     if path.exists() and not path.is_file():
-        raise error(f"{path} is not {kind}: it is no regular file.")
+        raise error(f"{path} is not {kind}: it is not a regular file.")
     try:
         yield
     except IganZooError:
@@ -257,7 +257,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(kind, "Is a folder" if stat.S_ISDIR(mode) else "It is no regular file", str(path))
+        raise OSError(kind, "Is a folder" if stat.S_ISDIR(mode) else "It is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -301,7 +301,7 @@ def _flush_all(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         if flush(handle) != 0:
-            raise OSError(errno.EIO, "The disk did not take it", str(folder))
+            raise OSError(errno.EIO, "The disk did not accept it", str(folder))
     finally:
         os.close(handle)
 

@@ -100,7 +100,7 @@ def _compare_size(path: Path, expected: FileSpec, file: IO[bytes]) -> None:
     size = os.fstat(file.fileno()).st_size
     if size != expected.size:
         raise ChecksumError(
-            f"{path} is damaged or was changed: its size is another ({size} bytes), but {CONFIG} promises "
+            f"{path} is damaged or was changed: its size is {size} bytes, but {CONFIG} lists "
             f"{expected.size}; download the file again."
         )
 
@@ -108,7 +108,7 @@ def _compare_size(path: Path, expected: FileSpec, file: IO[bytes]) -> None:
 def _compare(path: Path, expected: FileSpec, sha256: str) -> None:
     if sha256 != expected.sha256:
         raise ChecksumError(
-            f"{path} is damaged or was changed: its sha256 is {sha256} ({expected.size} bytes), but {CONFIG} promises "
+            f"{path} is damaged or was changed: its sha256 is {sha256} ({expected.size} bytes), but {CONFIG} lists "
             f"{expected.sha256}; download the file again."
         )
 

@@ -99,10 +99,10 @@ def decode_parity(content: bytes, path: Path) -> ParityReport:
     try:
         report = msgspec.json.decode(content, type=ParityReport)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ParityError(f"{path} is no parity report: {error}; export the run again.") from error
+        raise ParityError(f"{path} is not a parity report: {error}; export the run again.") from error
     for name, file in {**report.files, **report.variants}.items():
         if not all("max" in measured for outputs in file.batches.values() for measured in outputs.values()):
-            raise ParityError(f"{path} is no parity report: {name} has an output without max; export the run again.")
+            raise ParityError(f"{path} is not a parity report: {name} has an output without max; export the run again.")
     return report
 
 

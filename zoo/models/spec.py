@@ -195,7 +195,7 @@ class ModelSpec(Strict, kw_only=True, frozen=True):
 def missing_variant(what: str, name: str, others: Iterable[str]) -> ModelDirectoryError:
     """Returns the error for a variant that the model ``name`` does not have; ``others`` are those that it has."""
     found = ", ".join(others)
-    advice = f"it has {found}; take one of them, or leave --variant out" if found else "leave --variant out"
+    advice = f"it has {found}; use one of them, or remove --variant" if found else "remove --variant"
     return ModelDirectoryError(f"{name} has no {what}: {advice}.")
 
 

@@ -163,7 +163,7 @@ class Model:
         if graph_file(role) not in present and here:
             raise ModelDirectoryError(
                 f"{directory.path} has only the {' and '.join(here)} form of its {role}; add --variant {here[0]}, or "
-                f"get all of it with: igan-zoo pull {self.name}"
+                f"get the rest with: igan-zoo pull {self.name}"
             )
 
 

@@ -56,7 +56,7 @@ def kernels_are_built() -> bool:
 def built_kernels() -> Kernels:
     """Returns the extension module; raises :class:`OperatorError` where it is not built."""
     if kernels is None:
-        raise OperatorError("The operators in C are not built: install igan-zoo again where there is a C compiler.")
+        raise OperatorError("The C operators are not built: reinstall igan-zoo with a C compiler available.")
     return kernels
 
 

@@ -198,7 +198,7 @@ def shortfalls(row: Row, group: Group) -> tuple[str, ...]:
     if row.ensemble:
         members = min(one.members for one in group.measured)
         if members < SEEDS:
-            found.append(f"ensembles of {members} models and not of {SEEDS}")
+            found.append(f"ensembles of {members} models instead of {SEEDS}")
         if len(group.measured) < wanted:
             found.append(f"{_count(len(group.measured), 'ensemble')} and not of {wanted} labeled subsets")
     elif len(group.measured) < wanted:

@@ -101,8 +101,8 @@ def _legend(report: Report) -> str:
 def _shortfalls(report: Report) -> str:
     lines = [f"- {cell.title}: {'; '.join(cell.shortfalls)}." for cell in report.cells if cell.shortfalls]
     if report.test_images is not None and report.test_images != report.paper_test_images:
-        lines.append(f"- Everywhere: {report.test_images:,} test images and not {report.paper_test_images:,}.")
-    return "## What is below the paper's protocol\n\n" + "\n".join(lines) if lines else ""
+        lines.append(f"- Everywhere: {report.test_images:,} test images instead of {report.paper_test_images:,}.")
+    return "## Shortfalls from the paper's protocol\n\n" + "\n".join(lines) if lines else ""
 
 
 def _empty(report: Report) -> str:
@@ -129,8 +129,8 @@ def _scores(report: Report) -> str:
         value = with_deviation(score.value, score.deviation, "Inception score")
         lines.append(f"| {score.subject} | `{score.scorer}`{own} | {value} | {score.images:,} |")
     return (
-        "## Scores by the zoo's own classifiers\n\nThe same formula with another network: these are **no Inception "
-        "scores** and compare with nothing but each other, by the same scorer. A classifier that was trained together "
+        "## Scores by the zoo's own classifiers\n\nThe same formula with another network: these are **not Inception "
+        "scores** and compare only with each other, by the same scorer. A classifier that was trained together "
         "with the generator flatters it.\n\n" + "\n".join(lines)
     )
 
@@ -174,7 +174,7 @@ def _mixed(report: Report) -> str:
         return ""
     return (
         "## Ensembles over different labeled images\n\nTheir members saw different labeled images, so together more "
-        "of them than the row names. They are not the paper's ensembles and stand in no cell.\n\n" + "\n".join(lines)
+        "of them than the row names. They are not the paper's ensembles and appear in no cell.\n\n" + "\n".join(lines)
     )
 
 
@@ -200,9 +200,9 @@ def _trainings(report: Report) -> str:
     commands = list(dict.fromkeys(one.command for one in report.trainings))
     return (
         "## Trainings\n\nThe validation error is on training images whose labels the training does not see. The test "
-        "images were read after every training had ended, and no choice rests on them.\n\n"
+        "images were read after every training had ended, and no choice depends on them.\n\n"
         + "\n".join(lines)
-        + "\n\nEach is made again by\n\n"
+        + "\n\nTo repeat them:\n\n"
         + "\n".join(f"    {command}" for command in commands)
     )
 
@@ -214,8 +214,8 @@ def _made(report: Report) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     budget = f" Budget: {report.budget}." if report.budget else ""
     return (
-        f"## How it was made\n\n    {report.command}\n\nin {duration(report.seconds)} (this call; trainings have times "
-        f"of their own above), on {machine.processor}, {_cores(machine.cores)}{memory}, {machine.system}.{threads} "
+        f"## How it was made\n\n    {report.command}\n\nin {duration(report.seconds)} (this call; trainings are "
+        f"above), on {machine.processor}, {_cores(machine.cores)}{memory}, {machine.system}.{threads} "
         f"{versions}.{budget} Data: `{report.data}`."
     )
 

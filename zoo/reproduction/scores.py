@@ -35,8 +35,8 @@ SCORERS = {"ylecun/mnist": "mnist-ssl", "uoft-cs/cifar10": "cifar10-ssl"}
 _TENSORFLOW = "inception-tensorflow-"
 
 NO_INCEPTION = (
-    "the Inception score needs the network of 2015, whose weights are not part of this zoo: give them with --inception "
-    "FILE (the published state dict, TensorFlow's graph, or what igan-zoo export inception made of one)"
+    "the Inception score needs the network of 2015, whose weights are not part of this zoo: pass them with --inception "
+    "FILE (the published state dict, TensorFlow's graph, or the output of igan-zoo export inception)"
 )
 
 
@@ -95,7 +95,7 @@ def check_inception(network: Network) -> None:
     """
     if not is_inception(network.name):
         raise ScoringError(
-            f"{network.name} is not {INCEPTION}, so its numbers are no Inception scores; give it with --scorer."
+            f"{network.name} is not {INCEPTION}, so its numbers are not Inception scores; give it with --scorer."
         )
 
 

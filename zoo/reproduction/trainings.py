@@ -146,7 +146,7 @@ def reason_for(row: Row, request: Request, missing: Missing) -> str:
     if reasons := dict.fromkeys(missing[one.name].rstrip(".") for one in wanted if one.name in missing):
         return "; ".join(reasons)
     if row.ensemble and request.budget is not None and request.seed_count < 2:
-        return "an ensemble takes at least two models of the same labeled images: --seeds 2 or more"
+        return "an ensemble takes at least two models with the same labeled images: --seeds 2 or more"
     if request.budget is None:
-        return "nothing was trained for it: give --budget MINUTES or full, or what there is with --runs or --models"
+        return "nothing was trained for it: give --budget MINUTES or full, or existing work with --runs or --models"
     return "nothing was trained for it"

@@ -47,7 +47,7 @@ def prepare_test(out: Path, model: str, data: str | None, *, images: int, seed: 
     """
     chosen = store.resolve(model)
     if chosen.directory is None:
-        raise DataError(f"{model} is a single file; give a model directory or a name, which know their data.")
+        raise DataError(f"{model} is a single file; give a model directory or a name, whose data set is known.")
     source = open_source(data or chosen.directory.spec.dataset.id, split="test")
     places = choose_images(len(source), images, seed)
     shape = Shape(chosen.directory.spec.image.channels)
@@ -110,9 +110,9 @@ def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> s
         f"({1 - one.high:.1%} to {1 - one.low:.1%}) | {one.answers:,} in {one.tests} tests |"
         for one in summaries
     ]
-    lines += ["", "Intervals are Wilson's, of 95 %; tests that somebody did not finish do not count."]
+    lines += ["", "Intervals are Wilson's, of 95 %; unfinished tests do not count."]
     if not summaries:
-        lines += ["", "Nobody has taken a test here yet: people have to. Summaries come from `--results FILE.jsonl`."]
+        lines += ["", "Nobody has taken the test yet. Summarize answers with `--results FILE.jsonl`."]
     if prepared is not None:
         lines += [
             "",
@@ -121,6 +121,6 @@ def markdown(prepared: dict[str, Any] | None, summaries: Sequence[Summary]) -> s
             f"    {prepared['command']}",
             "",
             f"shows {prepared['images']} real images of `{prepared['data']}` and what `{prepared['model']}` draws. The "
-            "images of both kinds also lie here as PNG files, in `real/` and `generated/`.",
+            "images of both kinds are also here as PNG files, in `real/` and `generated/`.",
         ]
     return "\n".join(lines) + "\n"

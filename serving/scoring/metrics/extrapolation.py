@@ -128,8 +128,8 @@ def check_splits(filled: int, splits: int) -> None:
     """
     if splits < FEWEST_SPLITS or filled < splits:
         raise ScoringError(
-            f"is-inf draws a line through the scores of {FEWEST_SPLITS} splits or more, and {filled} of {splits} have "
-            "images: take more splits, or more images."
+            f"is-inf draws a line through the scores of {FEWEST_SPLITS} splits or more, but only {filled} of {splits} "
+            "have images: use more splits, or more images."
         )
 
 

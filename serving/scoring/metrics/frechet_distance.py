@@ -111,8 +111,8 @@ def _distance(one: Gaussian, other: Gaussian, trace_of_root: float) -> float:
     distance = float(difference @ difference + traces - 2 * trace_of_root)
     if not distance >= -_ROUNDING * abs(float(traces)):
         raise ScoringError(
-            f"The squared Fréchet distance is {distance:.6g}, which no two Gaussians have: a side's mean and "
-            "covariance are damaged; compute them again."
+            f"The squared Fréchet distance is {distance:.6g}, which is impossible: the mean or covariance "
+            "of one side is damaged; compute it again."
         )
     return max(distance, 0.0)  # below it by rounding alone
 

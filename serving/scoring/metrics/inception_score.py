@@ -57,7 +57,9 @@ def inception_score(statistics: Statistics) -> InceptionScore:
     check_complete(statistics)
     counts = statistics.split_counts
     if not counts.all():
-        raise ScoringError(f"No image of a split of {statistics.name} decodes: take fewer splits, or other images.")
+        raise ScoringError(
+            f"A split of {statistics.name} has no image that decodes: use fewer splits, or other images."
+        )
     probabilities = statistics.split_probabilities / PROBABILITY_STEPS
     entropies = statistics.split_entropies / PROBABILITY_STEPS
     splits = np.exp(entropies / counts - negative_entropy(probabilities / counts[:, None]))

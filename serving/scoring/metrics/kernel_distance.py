@@ -140,5 +140,5 @@ def check_subset_size(subset_size: int, fewest: int) -> None:
     if fewest < subset_size:
         raise ScoringError(
             f"A kernel distance takes subsets of {counted(subset_size, 'image')}, and a side keeps the features of "
-            f"{fewest}: score more images, or take smaller subsets with --subset-size."
+            f"{fewest}: score more images, or use smaller subsets with --subset-size."
         )

@@ -36,8 +36,8 @@ def _directions(features: NDArray[np.float32]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     if not lengths.all():
         raise ScoringError(
-            f"The features of {counted(int((lengths == 0).sum()), 'image')} are all 0, so that no cosine can be "
-            "taken: leave these images out, or take another scorer."
+            f"The features of {counted(int((lengths == 0).sum()), 'image')} are all 0, so they have no "
+            "cosine: remove these images, or use another scorer."
         )
     return np.asarray(wide / lengths)
 

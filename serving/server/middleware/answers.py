@@ -96,10 +96,10 @@ def sentence_of(error: Exception, path: str = "") -> str:
         return plain(_SENTENCES.get(error.status_code, error.detail).format(path=path[:200]))
     if isinstance(error, OutputError):
         # Its own sentence names places, which are nobody's business but the operator's; it is in the log.
-        return "The server cannot write what this needs, perhaps for a full disk; try again later."
+        return "The server cannot write a file that this needs, perhaps because its disk is full; try again later."
     if isinstance(error, IganZooError):
         return plain(str(error))
-    return "The server failed at this request; its log tells why under the X-Request-Id of this answer."
+    return "The server failed to handle this request; its log has the reason under this answer's X-Request-Id."
 
 
 def plain(text: str, most: int = _LONGEST) -> str:
@@ -110,4 +110,4 @@ def plain(text: str, most: int = _LONGEST) -> str:
     return line if len(line) <= most else f"{line[: most - 2]} …"
 
 
-_SENTENCES = {404: "There is nothing at {path}.", 405: "{path} does not take this method; see the header Allow."}
+_SENTENCES = {404: "There is no route {path}.", 405: "{path} does not take this method; see the header Allow."}

@@ -54,7 +54,7 @@ class Browsers:
             ours = (origin or b"").partition(b"://")[2].lower() == host.lower()
         if not ours:
             raise RefusedError(
-                "Pages of other sites may not write here; start the server with --cors ORIGIN to let one."
+                "Pages of other sites may not write here; start the server with --cors ORIGIN to allow one."
             )
 
 

@@ -91,7 +91,7 @@ def decompressed(receive: Receive, encoding: bytes, max_body: int, held: Held | 
         if decoder.unused_data:
             raise ProtocolError(f"The body has more bytes after the end of its {encoding.decode()} data.")
         if not message.get("more_body", False) and not decoder.eof:
-            raise ProtocolError(f"The body ends within its {encoding.decode()} data.")
+            raise ProtocolError(f"The body ends in the middle of its {encoding.decode()} data.")
         return {**message, "body": body}
 
     return decoding

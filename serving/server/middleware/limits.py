@@ -160,9 +160,9 @@ class LimitedBody:
     def _too_slow(self) -> SlowBodyError:
         seconds, rate = self._settings.body_timeout, self._settings.min_rate
         if not self._streamed:
-            return SlowBodyError(f"The body of the request had not come after {counted(seconds, 'second')}.")
+            return SlowBodyError(f"The body of the request did not arrive within {counted(seconds, 'second')}.")
         return SlowBodyError(
-            f"The body of the request came too slowly; it must not pause for {counted(seconds, 'second')}, bring "
+            f"The body of the request arrived too slowly; it must not pause for {counted(seconds, 'second')}, bring "
             f"{rate} bytes a second on average, and be here after {counted(self._settings.upload_timeout, 'second')} "
             "of waiting."
         )

@@ -92,7 +92,7 @@ class _Families(Collector):
 
 def _requests(answers: Iterable[Answers]) -> Iterator[Metric]:
     labels = ["route", "model", "status"]
-    requests = CounterMetricFamily("igan_zoo_requests", "Requests that were answered.", labels=labels)
+    requests = CounterMetricFamily("igan_zoo_requests", "Requests answered.", labels=labels)
     seconds = HistogramMetricFamily(
         "igan_zoo_request_seconds", "Time from the head of a request to the end of its answer.", labels=labels
     )
@@ -107,8 +107,8 @@ def _requests(answers: Iterable[Answers]) -> Iterator[Metric]:
 
 def _graphs(graphs: Iterable[GraphCounts]) -> Iterator[Metric]:
     labels = ["model", "version"]
-    info = InfoMetricFamily("igan_zoo_graph", "Where a graph really runs.", labels=labels)
-    waiting = GaugeMetricFamily("nv_inference_pending_request_count", "Requests that wait for a graph.", labels=labels)
+    info = InfoMetricFamily("igan_zoo_graph", "Execution provider that a graph runs on.", labels=labels)
+    waiting = GaugeMetricFamily("nv_inference_pending_request_count", "Requests waiting for a graph.", labels=labels)
     batches = HistogramMetricFamily("igan_zoo_batch_rows", "Rows of the batches that ran.", labels=labels)
     for graph in graphs:
         names = [graph.name, graph.version]

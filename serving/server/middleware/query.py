@@ -28,10 +28,10 @@ class Query:
         self._values: dict[str, str] = {}
         for name, value in pairs:
             if name not in known:
-                hint = nearest(name, known) if known else "this address takes none."
+                hint = nearest(name, known) if known else "this route takes none."
                 raise ProtocolError(f"There is no parameter {name!r}; {hint}")
             if name in self._values:
-                raise ProtocolError(f"The parameter {name} is given twice; give it once.")
+                raise ProtocolError(f"The parameter {name} was given twice; give it once.")
             self._values[name] = value
 
     def text(self, name: str) -> str | None:

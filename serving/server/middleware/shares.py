@@ -68,11 +68,11 @@ class Slots:
         small, large = max(1, concurrency // 4), max(1, self._for_work * 3 // 4)
         streams = max(1, concurrency // _STREAMS)
         # Answers that take time to be read hold a slot as bodies do that take time to be sent.
-        self.departing = Share(large, each, "large answers on their way")
+        self.departing = Share(large, each, "large answers in transit")
         # Counted separately: slow uploads must not keep anybody from sending short requests.
         self.arriving = {
-            Body.SMALL: Share(small, min(each, max(1, small // 2)), "requests on their way"),
-            Body.LARGE: Share(large, each, "bodies on their way"),
+            Body.SMALL: Share(small, min(each, max(1, small // 2)), "requests in transit"),
+            Body.LARGE: Share(large, each, "bodies in transit"),
             Body.STREAMED: Share(streams, min(each, max(1, streams // 4)), "streams"),
         }
 
@@ -83,7 +83,9 @@ class Slots:
             QueueFullError: the server works on as many as it may.
         """
         if self._now >= (self._for_work if works else self._most):
-            raise QueueFullError(f"The server works on {counted(self._now, 'request')} already; try again in a second.")
+            raise QueueFullError(
+                f"The server is already handling {counted(self._now, 'request')}; try again in a second."
+            )
         self._now += 1
 
     def give(self) -> None:

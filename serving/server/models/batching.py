@@ -286,7 +286,7 @@ class DynamicBatcher:
         seconds = waiting.expires - waiting.arrived
         waiting.done(
             DeadlineError(
-                f"The request waited {counted(seconds, 'second')} for its turn and was given up; try again later."
+                f"The request waited {counted(seconds, 'second')} for its turn and was dropped; try again later."
             )
         )
 

@@ -294,11 +294,13 @@ class HostedGraph:
         if not (_is_column(shape) if expected is _ENCODED else self.graph.takes(tuple(shape))):
             raise InterfaceError(f"{self.name} takes {name} of shape {list(expected.shape)}, not {list(shape)}.")
         if shape[0] > self.max_rows:
-            raise InterfaceError(f"A request may have {counted(self.max_rows, 'image')}, not {shape[0]}; send several.")
+            raise InterfaceError(
+                f"A request may have {counted(self.max_rows, 'image')}, not {shape[0]}; send several requests."
+            )
 
     def _other_inputs(self, given: str) -> InterfaceError:
         names = " or ".join(f"the input {tensor.name}" for tensor in self.inputs)
-        return InterfaceError(f"{self.name} takes {names} and no other; it was given {given}.")
+        return InterfaceError(f"{self.name} takes {names} and nothing else; it was given {given}.")
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ class Repository:
                     await self._load(version)
                     events.append(f"{version.model_name} version {version.number} was loaded from {version.path}.")
                 except IganZooError as error:
-                    kept = "the old one stays" if version.hosted else "it is not served"
+                    kept = "the old one is still served" if version.hosted else "it is not served"
                     events.append(f"{version.model_name} version {version.number} changed, but {kept}: {error}")
         return events
 

@@ -36,15 +36,14 @@ async def try_to_load(path: Path, device: Device, options: LoadOptions, seconds:
             ended = await process.wait()
     except TimeoutError:
         raise InterfaceError(
-            f"{path} was not loaded within {counted(seconds, 'second')}; give it more with --load-timeout, if it is "
-            "so large."
+            f"{path} was not loaded within {counted(seconds, 'second')}; if it is that large, raise --load-timeout."
         ) from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if ended < 0:
-        raise InterfaceError(f"{path} ended the process that loaded it on trial ({signal.Signals(-ended).name}).")
+        raise InterfaceError(f"{path} crashed the process that loaded it on trial ({signal.Signals(-ended).name}).")
 
 
 def main(path: str, device: str, threads: str, variant: str, precision: str) -> None:

@@ -92,7 +92,7 @@ def find_file(hosted: HostedModel, name: str) -> tuple[OpenFile | Unchanging, st
     directory = hosted.model.directory
     if directory is None:
         raise UnknownNameError(
-            f"{hosted.name} is a single ONNX file, without a model directory of which files are given."
+            f"{hosted.name} is a single ONNX file, without a model directory whose files could be sent."
         )
     try:
         if name == CONFIG:
@@ -106,10 +106,10 @@ def find_file(hosted: HostedModel, name: str) -> tuple[OpenFile | Unchanging, st
             )
         file, expected = OpenFile(directory.path / name), directory.spec.files[name]
         if file.size != expected.size or file.sha256() != expected.sha256:
-            raise OSError("its bytes are others than promised")
+            raise OSError("its checksum does not match")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise NotReadyError(f"The file {name} of {hosted.name} cannot be given: {reason}.") from None
+        raise NotReadyError(f"The file {name} of {hosted.name} cannot be sent: {reason}.") from None
     return file, expected.sha256
 
 
@@ -119,7 +119,7 @@ def _config(path: Path) -> Unchanging:
     try:
         msgspec.json.decode(content, type=ModelSpec)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise OSError("it is not the description of a model") from None
+        raise OSError("it does not describe a model") from None
     return Unchanging(content)
 
 

@@ -64,7 +64,7 @@ def serve_together(
     from igan_zoo.serving.server.running import announce_all
 
     if not (hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "AF_UNIX")):
-        raise IganZooError("This system lets no several processes share a port; leave out --workers.")
+        raise IganZooError("This system does not let several processes share a port; remove --workers.")
     listeners = _shared(host, port, settings.workers)
     bound = listeners[0].getsockname()[1]
     # Bound but not listening, it keeps the port for the processes.
@@ -142,7 +142,7 @@ def _watch(started: Sequence[_Started], opened: Callable[[], object]) -> str:
                 one.process.join()
                 code = one.process.exitcode
                 name = signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
-                return f"{one.process.name} ended with {name}, and so the server does." if code else ""
+                return f"{one.process.name} ended with {name}, so the server stops." if code else ""
             if word == _FAILED:
                 return str(sentence)
             counts[word] += 1

@@ -104,7 +104,9 @@ class Gate:
             async with asyncio.timeout(settings.body_timeout), self._app.limits.turns.taken(call.address):
                 message = await anext(messages, None)
         except TimeoutError:
-            raise SlowBodyError(f"The message had not come after {counted(settings.body_timeout, 'second')}.") from None
+            raise SlowBodyError(
+                f"The message did not arrive within {counted(settings.body_timeout, 'second')}."
+            ) from None
         if message is None:
             raise ProtocolError("The call ended without a message.")
         call.arrived()

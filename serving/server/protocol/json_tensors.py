@@ -157,7 +157,7 @@ def to_json(name: str, datatype: str, array: NDArray[Any]) -> list[Any]:
     try:
         return [bytes_of(element).decode() for element in flat]
     except UnicodeDecodeError:
-        raise ProtocolError(f"The output {name} is no text; ask for it as binary data.") from None
+        raise ProtocolError(f"The output {name} is not text; ask for it as binary data.") from None
 
 
 def clause(error: Exception) -> str:

@@ -100,7 +100,7 @@ class Service:
         """
         self._check_allowed()
         if parameters:
-            raise ProtocolError("This server loads models as they are on its disk; leave the parameters out.")
+            raise ProtocolError("This server loads models as they are on its disk; remove the parameters.")
         await _changed(self._together.change("load", name))
 
     async def unload(self, name: str) -> None:
@@ -114,7 +114,7 @@ class Service:
 
     def _check_allowed(self) -> None:
         if not self._settings.allow_load:
-            raise RefusedError("This server was not started with --allow-load: models stay as they are.")
+            raise RefusedError("This server was not started with --allow-load: its models cannot be changed.")
 
 
 def size_of(outputs: Arrays) -> int:

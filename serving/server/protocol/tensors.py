@@ -107,7 +107,7 @@ def decode_request(
             _check_rest(head)
         request = _DECODER.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The request is no inference request in JSON: {clause(error)}") from None
+        raise ProtocolError(f"The request is not an inference request in JSON: {clause(error)}") from None
     inputs: dict[str, NDArray[Any]] = {}
     at = 0
     for tensor in request.inputs:
@@ -121,7 +121,7 @@ def decode_request(
         else:
             if size > len(tail) - at:
                 raise ProtocolError(
-                    f"The input {tensor.name} is said to have {size} binary bytes, but {len(tail) - at} are left."
+                    f"The input {tensor.name} declares {size} binary bytes, but {len(tail) - at} are left."
                 )
             inputs[tensor.name] = _from_binary(tensor, tail[at : at + size])
             at += size
@@ -249,11 +249,11 @@ def _elements(content: bytes | memoryview, count: int) -> NDArray[Any]:
     at = 0
     while at < len(content):
         if at + 4 > len(content):
-            raise ProtocolError("A BYTES tensor ends within the length of an element.")
+            raise ProtocolError("A BYTES tensor ends in the middle of an element's length.")
         (length,) = struct.unpack_from("<I", content, at)
         at += 4
         if at + length > len(content):
-            raise ProtocolError("A BYTES tensor ends within an element.")
+            raise ProtocolError("A BYTES tensor ends in the middle of an element.")
         found.append(bytes(content[at : at + length]))
         at += length
     if len(found) != count:

@@ -93,7 +93,7 @@ def read_instances(graph: HostedGraph, body: bytes) -> dict[str, NDArray[Any]]:
         return {name: _rows(graph, text)}
     # So many objects at most; what else the list may have ends its decoding at once.
     if text.count(b"{") > 2 * graph.max_rows:
-        raise ProtocolError(f"A request may have {graph.max_rows} instances; send several.")
+        raise ProtocolError(f"A request may have {graph.max_rows} instances; send several requests.")
     instances: list[_Instance] = read_json(text, _Instances, "instances")
     tensors = [bytes(instance.latent if name == "latent" else instance.images) for instance in instances]
     if all(tensors):

@@ -49,7 +49,7 @@ def choose_rounds(rounds: int, *, real: NDArray[np.int64], seed: int) -> tuple[R
         raise ProtocolError(f"A test has 1 to {MAX_ROUNDS} rounds, not {rounds}.")
     if len(real) < (rounds + 1) // 2:
         raise ProtocolError(
-            f"There are only {counted(len(real), 'real image')} to show; take at most {2 * len(real)} rounds."
+            f"There are only {counted(len(real), 'real image')} to show; use at most {2 * len(real)} rounds."
         )
     generator = np.random.default_rng(seed)
     count = rounds // 2 + int(generator.integers(2)) * (rounds % 2)
@@ -94,7 +94,7 @@ class TuringTest:
         """
         self._check_number(number)
         if number > len(self.answers) + 2:
-            raise AnswerError(f"Round {number} comes later; answer round {len(self.answers) + 1} first.")
+            raise AnswerError(f"Round {number} is not open yet; answer round {len(self.answers) + 1} first.")
         image: NDArray[np.uint8] = self.images[number - 1]
         return image
 
@@ -109,7 +109,7 @@ class TuringTest:
         if number <= len(self.answers):
             raise AnswerError(f"Round {number} has been answered; an answer cannot be changed.")
         if number > len(self.answers) + 1:
-            raise AnswerError(f"Round {number} comes later; answer round {len(self.answers) + 1} first.")
+            raise AnswerError(f"Round {number} is not open yet; answer round {len(self.answers) + 1} first.")
         self.answers.append(answer)
         return self.rounds[number - 1].kind == answer
 
@@ -148,7 +148,7 @@ class OpenTests:
             UnknownNameError: there is none, or none any more.
         """
         if name not in self._tests:
-            raise UnknownNameError("There is no such test, or it was left alone for too long; begin a new one.")
+            raise UnknownNameError("There is no such test, or it expired; begin a new one.")
         self._tests.move_to_end(name)
         return self._tests[name]
 

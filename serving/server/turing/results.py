@@ -195,7 +195,7 @@ def _open_to_append(path: Path) -> int:
 
 
 def read_answers(path: Path) -> Iterator[Answer]:
-    """Yields the answers of a file. A line without an end, or the torn one of a crash, is passed over.
+    """Yields the answers of a file. A line without an end, or the torn one of a crash, is skipped.
 
     Raises:
         DataError: there is no such file, or a line is something else than an answer.

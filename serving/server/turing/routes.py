@@ -184,7 +184,7 @@ class _Room:
         graph = next(iter(hosted.graphs.values()))
         shape = graph.graph.output_shape if graph.role == "generator" else graph.graph.input_shape
         if len(shape) != 3:
-            raise RefusedError(f"{hosted.name} takes images of any size, so it has no examples of its own.")
+            raise RefusedError(f"{hosted.name} takes images of any size, so it has no examples.")
         (stored,) = real.fetch([real.examples[number - 1]])
         image = await asyncio.to_thread(prepare, stored, shape, crop=_crops(graph))
         return Response(encode_alike(image), media_type="image/png")

@@ -185,9 +185,9 @@ def of_two_inputs() -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [
-        (without_dynamic_batch, {}, "takes batches of 1 only: export it with a dynamic batch."),
+        (without_dynamic_batch, {}, "takes only batches of 1: export it with a dynamic batch size."),
         (of_an_old_opset, {}, "has opset 14: export it with opset 15 or later."),
-        (of_other_images, {}, r"takes images of \[32, 32\] pixels, and its settings say 24."),
+        (of_other_images, {}, r"takes images of \[32, 32\] pixels, but its settings say 24."),
         (of_two_outputs, {}, "has the outputs embedding, images: name one in its settings as features."),
         (of_two_outputs, {"features": "images"}, r"has no output images of shape \[N, F\]"),
         (of_two_inputs, {}, r"its input is pixels .*, text .*, not float32 \[N, 3, H, W\]."),
@@ -214,7 +214,7 @@ def test_names_and_files_that_are_none_are_one_sentence(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content, message in (
         (whole.replace(b"embedding", b"embe\xe1ding"), "has names that are not UTF-8"),
-        (whole[:-20], "is not an ONNX model, or a truncated one"),
+        (whole[:-20], "is not an ONNX model, or is truncated"),
     ):
         path.write_bytes(content)
         with pytest.raises(InterfaceError, match=message):

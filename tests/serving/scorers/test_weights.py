@@ -124,7 +124,7 @@ def changed(**entries: Tensor | None) -> dict[str, Tensor]:
     ("state", "message"),
     [
         (changed(**{"0__bias": None}), r"it lacks 0\.bias\.$"),
-        (changed(extra=torch.zeros(1)), r"it has extra, which the network has no place for\.$"),
+        (changed(extra=torch.zeros(1)), r"it has extra, which the network does not have\.$"),
         (
             changed(**{"0__weight": torch.zeros(3, 3)}),
             r"0\.weight is \[3, 3\] float32, not \[3, 2\] float32",

@@ -127,8 +127,8 @@ def test_rows_that_a_file_cannot_give_are_named(photos: Path, tmp_path: Path) ->
     assert [row.convention for row in comparison.rows] == [
         each for each in OF_ARRAYS if not each.biased and each.resize == "tf1"
     ]
-    assert "no bias" in comparison.missing[0]
-    assert "no size" in comparison.missing[1]
+    assert "the bias" in comparison.missing[0]
+    assert "the size" in comparison.missing[1]
 
 
 @pytest.mark.parametrize("bias", ["%%%", "AAA", encoded_bias(BIAS[:3]), encoded_bias(BIAS * np.float32("nan"))])
@@ -168,7 +168,7 @@ def test_the_comparison_is_printed(photos: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_a_classifier_of_the_zoo_is_refused(photos: Path, model: Path) -> None:
-    with pytest.raises(ScoringError, match="tiny is a classifier of the zoo, which no other tool uses for scores"):
+    with pytest.raises(ScoringError, match="tiny is a classifier of the zoo, which no other tool scores with"):
         compare_conventions(open_network(str(model)), open_source(str(photos)))
 
 
@@ -186,4 +186,4 @@ def test_the_command_prints_it_instead_of_a_score(
         assert (code, output) == (2, "")
         assert "--compare-conventions scores all of SOURCE" in errors
     code, _, errors = igan_zoo(*command, "--as-stored")
-    assert (code, "has a row for files as they are stored; remove --as-stored" in errors) == (2, True)
+    assert (code, "already has a row for files as stored; remove --as-stored" in errors) == (2, True)

@@ -66,7 +66,7 @@ def test_features_are_kept_only_where_they_are_needed(names: list[str], needed: 
 
 @pytest.mark.parametrize("names", [["is50k", "fid10k"], ["is5k", "kid10k"]])
 def test_protocols_of_different_images_need_statistics_of_their_own(names: list[str]) -> None:
-    with pytest.raises(ScoringError, match="not of the same images"):
+    with pytest.raises(ScoringError, match="cover different images"):
         images_needed([find_protocol(name) for name in names], features=2048)
 
 

@@ -143,7 +143,7 @@ def test_nothing_does_not_merge() -> None:
         ({"images": 2**25, "splits": 2}, "too many for 2 splits"),
         ({"features": -1}, "-1 features"),
         ({"features": 2**14}, "16384 features"),
-        ({"classes": 0, "features": 0}, "gives neither features nor classes"),
+        ({"classes": 0, "features": 0}, "has neither features nor classes"),
         ({"classes": 2**20}, "1048576 classes"),
         ({"kept": 201}, "201 images cannot be kept"),
         ({"seed": -1}, "seed is -1"),

@@ -144,7 +144,7 @@ def test_a_file_of_images_and_statistics_is_a_reference_by_its_statistics(
     assert reference is not None
     assert reference.gaussian is not None
     assert caplog.messages == [
-        f"{name}: its mean and covariance count; of which images and scorer they are it does not say."
+        f"{name}: only its mean and covariance are used; the file does not say which images and scorer they come from."
     ]
 
 

@@ -144,7 +144,7 @@ def test_a_process_that_is_killed_ends_the_server(tmp_path: Path) -> None:
     with serving(tmp_path, MODEL, "--workers", WORKERS, "--threads", 1) as running:
         os.kill(processes_of(running)[0], signal.SIGKILL)
         assert running.process.wait(60) == 1
-    assert "ended with SIGKILL, and so the server does." in running.log.read_text()
+    assert "ended with SIGKILL, so the server stops." in running.log.read_text()
 
 
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_system_without_shared_ports_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "SO_REUSEPORT")
-    with pytest.raises(IganZooError, match="leave out --workers"):
+    with pytest.raises(IganZooError, match="remove --workers"):
         serve_together([], ServerSettings(workers=2), host="127.0.0.1", port=0, announce=lambda _: None)
 
 

@@ -136,7 +136,7 @@ def test_a_model_is_exchanged_under_load_and_nobody_notices(tmp_path: Path) -> N
             assert process.stderr is not None
             # A look between two writes of the file finds half of it, and the next look the whole.
             while "was loaded" not in (line := process.stderr.readline()):
-                assert "the old one stays" in line
+                assert "the old one is still served" in line
         for client in clients:
             client.enough = True
             client.join(20)

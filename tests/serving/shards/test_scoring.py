@@ -107,7 +107,7 @@ def test_finished_statistics_are_not_gathered_again(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--executor", "spark"], 2, "'spark' is no executor: give processes, dask"),
+        (["--executor", "spark"], 2, "'spark' is not an executor: give processes, dask"),
         (["--shard-size", 7], 2, "--shard-size needs --executor or --workers"),
         (["--executor", "ranks", "--workers", 2], 2, "every rank is one worker"),
         (["--executor", "dask://here:8786", "--workers", 2], 2, "which has its own"),
@@ -117,7 +117,7 @@ def test_finished_statistics_are_not_gathered_again(
             "remove --shard, --compare-conventions",
         ),
         (["--executor", "processes"], 1, "name these with --save-statistics"),
-        (["--executor", "ranks", "--metric", "fid", "--reference", "."], 2, "a file of --save-statistics"),
+        (["--executor", "ranks", "--metric", "fid", "--reference", "."], 2, "a file from --save-statistics"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(

@@ -169,7 +169,7 @@ def test_two_commands_at_once_do_not_write_one_result(tmp_path: Path) -> None:
     folder = WorkFolder.create(path, msgspec.json.decode((path / "job.json").read_bytes(), type=Job))
     with folder.alone() as alone:
         assert alone
-        with pytest.raises(ShardError, match="Another process is at work"):
+        with pytest.raises(ShardError, match="Another process is working"):
             in_shards(Noting(Ranks(0, 1)), tmp_path / "many.npz")
     in_shards(Noting(Ranks(0, 1)), tmp_path / "many.npz")
 

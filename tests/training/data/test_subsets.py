@@ -75,7 +75,7 @@ def test_the_class_that_falls_short_is_called_by_its_name() -> None:
 
 @pytest.mark.parametrize("request_", ["10", "1-per-class", "all"])
 def test_labels_of_fewer_than_two_classes_teach_nothing(request_: str) -> None:
-    with pytest.raises(DataError, match=r"only the class 'cat'.* ask for 0 labels"):
+    with pytest.raises(DataError, match=r"only the class 'cat'.* use --labels 0"):
         labelled_subset(np.zeros(20, np.int64), request_, ("cat",), 1)
     with pytest.raises(DataError, match="no labels"):
         labelled_subset(np.full(20, -1), request_, (), 1)

@@ -111,7 +111,7 @@ def test_unknown_recipes_are_answered_with_the_nearest() -> None:
         ("labels=3-per-clas", "per-class"),
         ("generator=false", "needs unlabeled_weight=0"),
         ("shifts=14", "<= 13"),
-        ("mirrored_answers=true", "needs a network of convolutions"),
+        ("mirrored_answers=true", "needs a convolutional network"),
         ("normalization=virtual-batch", "no virtual batch normalization"),
         ("network=multi-scale", "for square images of 32, 64, 128"),
     ],

@@ -181,7 +181,7 @@ def test_a_finished_run_goes_on_for_more_epochs_to_the_same_bits(data_directory:
     assert Run(tmp_path / "run").facts().recipe == longer
     for name in ("log.jsonl", "checkpoint.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    with pytest.raises(TrainingError, match="has 2 epochs behind it, more than 1"):
+    with pytest.raises(TrainingError, match="has 2 epochs done already, more than 1"):
         start_training(short, source, tmp_path / "run", threads=1, resume=True)
 
 
@@ -243,7 +243,7 @@ def test_one_run_is_trained_by_one_process(igan_zoo: Cli, data_directory: Path, 
     with Run(tmp_path / "run").alone():
         code, _, errors = igan_zoo(*arguments, "--resume")
     assert code == 1
-    assert f"Another process trains {tmp_path / 'run'}: wait for it" in errors
+    assert f"Another process is training {tmp_path / 'run'}: wait for it" in errors
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
     assert igan_zoo(*arguments, "--resume")[0] == 0
 
@@ -335,6 +335,6 @@ def test_a_run_starts_from_the_weights_of_a_model(data_directory: Path, exported
 
 def test_a_model_of_another_kind_is_refused(data_directory: Path, exported_model: Path, tmp_path: Path) -> None:
     recipe = customize(find_recipe("mnist-ssl-consistency"), [*TINY, f"start_from={exported_model}"])
-    with pytest.raises(TrainingError, match="is another network than this recipe's"):
+    with pytest.raises(TrainingError, match="differs from this recipe's network"):
         start_training(recipe, str(data_directory), tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()

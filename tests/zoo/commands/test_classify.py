@@ -33,7 +33,7 @@ def test_a_dark_digit_on_light_paper_has_a_note(igan_zoo: Cli, paper: Path) -> N
     head, seven, dark = out.splitlines()
     assert head.split()[-1] == "note"
     assert "dark on light" not in seven
-    assert dark.endswith("dark on light; the model knows light on dark")
+    assert dark.endswith("dark on light; the model expects light on dark")
     assert "note" not in igan_zoo("classify", "mnist-ssl", DIGITS / "7.png")[1]
     (answer,) = json.loads(igan_zoo("classify", "mnist-ssl", paper, "--json")[1])
     assert answer["note"].startswith("dark on light")
@@ -111,7 +111,7 @@ def test_a_folder_is_counted_before_work(igan_zoo: Cli, tmp_path: Path) -> None:
     assert errors.splitlines()[1:-1] == [
         f"{photos}, {tmp_path / 'digits.tar'}: 2 images (PNG 1)",
         "Ignored: 1 .txt file (notes.txt); 1 hidden or system file (.4.png)",
-        "Passed over: 1 .nef image of a format that is not read (raw.nef)",
+        "Passed over: 1 .nef image in an unsupported format (raw.nef)",
     ]
     assert len(igan_zoo("classify", "mnist-ssl", DIGITS / "7.png", DIGITS / "4.png")[2].splitlines()) == 2
     (tmp_path / "shards").mkdir()
@@ -122,7 +122,7 @@ def test_a_folder_is_counted_before_work(igan_zoo: Cli, tmp_path: Path) -> None:
     (photos / "7.png").unlink()
     code, _, errors = igan_zoo("classify", "mnist-ssl", photos)
     assert code == 1
-    assert f"There is no image in {photos}; it has 1 .nef image of a format that is not read (raw.nef)." in errors
+    assert f"There is no image in {photos}; it has 1 .nef image in an unsupported format (raw.nef)." in errors
 
 
 @pytest.mark.parametrize("command", [("classify", "mnist-ssl"), ("inspect",)], ids=str)

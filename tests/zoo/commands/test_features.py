@@ -57,7 +57,7 @@ def test_photos_become_a_classifier_in_one_file(
 
     code, out, _ = igan_zoo("export", run, "--out", model)
     assert code == 0
-    assert "the file is the classifier alone" in out
+    assert "The file contains only the classifier" in out
     least = json.loads((run / "result.json").read_text())["least_realness"]
     assert 0 < least < 1
     assert load(model).expected.least_realness == least
@@ -71,7 +71,7 @@ def test_photos_become_a_classifier_in_one_file(
     assert (code, out.splitlines()[0]) == (0, "0 errors of 30 (0.00%)")
     assert igan_zoo("evaluate", run, "--data", photos, "--split", "train")[1].splitlines()[0] == out.splitlines()[0]
     code, _, errors = igan_zoo("evaluate", run, "--data", photos)
-    assert (code, "holds the images of the training" in errors) == (1, True)
+    assert (code, "holds the training images" in errors) == (1, True)
 
     (photos / "red").rename(photos / "wolf")
     monkeypatch.setattr("igan_zoo.serving.scorers.photo_features.feature_rows", None)  # refused before
@@ -102,7 +102,7 @@ def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, enco
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("mnist-ssl", "--features", "x.onnx"), 1, "Features are for the recipe custom, and not for mnist-ssl"),
+        (("mnist-ssl", "--features", "x.onnx"), 1, "Features work only with the recipe custom, not with mnist-ssl"),
         (("custom", "--features", "x.onnx"), 1, "The recipe custom needs data"),
         (("custom", "--data", "photos", "--grey"), 2, "--grey applies to training from pixels"),
         (("custom", "--data", "photos", "--tensorboard"), 1, "--tensorboard apply to training from pixels"),
@@ -110,7 +110,7 @@ def test_a_damaged_photo_is_named_and_left_out(igan_zoo: Cli, photos: Path, enco
         (
             ("custom", "--data", "photos", "--features", "none", "--set", "steps=9"),
             1,
-            "The setting steps applies to training from features: leave --features none out",
+            "The setting steps applies to training from features: remove --features none",
         ),
     ],
 )
@@ -128,8 +128,8 @@ def test_too_few_labels_are_refused_before_any_feature_is_computed(
     monkeypatch.setattr("igan_zoo.serving.scorers.feature_encoders.FeatureEncoder.engine", None)
     train = ("train", "custom", "--features", encoder, *more, "--out", photos / "run", "--data")
     for data, labels, message in (
-        (photos, "99-per-class", "Class 'blue' has 10 labeled images, but 99 of each class are asked for"),
-        (photos / "red", "all", "The data has no labels, but a classifier needs two classes or more"),
+        (photos, "99-per-class", "Class 'blue' has 10 labeled images, but 99 per class were requested"),
+        (photos / "red", "all", "The data has no labels, but a classifier needs at least two classes"),
         (photos, "-1", "The setting labels=-1 is not possible: write a number, such as 100, or 25-per-class, all or 0"),
     ):
         code, _, errors = igan_zoo(*train, data, "--labels", labels)
@@ -143,7 +143,7 @@ def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path, encoder: 
     assert re.search(r"about \d+ minutes? on this machine, where features take a second for [\d,.e+]+ photos", errors)
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--size", 32)
-    assert (code, "tiny.onnx takes photos of 16 pixels a side: leave --size out" in errors) == (1, True)
+    assert (code, "tiny.onnx takes photos of 16 pixels a side: remove --size" in errors) == (1, True)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)
 
@@ -176,4 +176,4 @@ def test_a_run_of_one_kind_is_not_continued_as_the_other(
     assert (code, "holds a run on pixels: add --resume --features none to continue it" in errors) == (1, True)
     (tmp_path / "run" / "recipe.json").rename(tmp_path / "run" / "features.json")
     code, _, errors = igan_zoo(*train, "--features", "none", "--size", 32, "--labels", "3-per-class")
-    assert (code, "holds a run on features: leave --features none out" in errors) == (1, True)
+    assert (code, "holds a run on features: remove --features none" in errors) == (1, True)

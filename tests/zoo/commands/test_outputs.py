@@ -67,7 +67,7 @@ def test_no_command_destroys_what_it_reads(
     force = [] if command.startswith(("pull", "train")) else ["--force"]
     code, said, errors = igan_zoo(*command.replace("MODEL", MODEL).split(), *force)
     assert (code, said) == (1, "")
-    assert "would destroy" in errors or "already exists" in errors
+    assert "would overwrite" in errors or "already exists" in errors
     assert contents(place) == before
 
 
@@ -78,7 +78,7 @@ def test_an_export_does_not_replace_its_run(
     before = contents(run)
     for out in (run, run.parent):
         code, _, errors = igan_zoo("export", run, "--out", out, "--force")
-        assert (code, "would destroy" in errors) == (1, True)
+        assert (code, "would overwrite" in errors) == (1, True)
     assert contents(run) == before
 
 
@@ -90,7 +90,7 @@ def test_a_pull_does_not_replace_a_folder_around_its_source(
     inner = Path(shutil.copytree(model, home / "models" / "tiny" / "backup"))
     before = contents(inner)
     code, _, errors = igan_zoo("pull", "tiny", "--from", inner)
-    assert (code, "would destroy" in errors) == (1, True)
+    assert (code, "would overwrite" in errors) == (1, True)
     assert contents(inner) == before
 
 
@@ -120,7 +120,7 @@ def test_the_picture_next_to_samples_replaces_nothing_either(
 def test_an_output_that_destroys_nothing_is_taken(place: Path) -> None:
     photos = place / "all" / "photos"
     keep_inputs([place / "all" / "photos-ranked", photos / "ranked.json", None], [photos, None, place / "nowhere"])
-    with pytest.raises(OutputError, match=r"Writing .*/all would destroy .*/photos"):
+    with pytest.raises(OutputError, match=r"Writing .*/all would overwrite .*/photos"):
         keep_inputs([place / "all"], [photos])
 
 

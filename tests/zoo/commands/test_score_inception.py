@@ -94,7 +94,7 @@ def test_one_command_fetches_converts_and_scores(weights: Path, address: Any, se
     arguments = ("score", one, "--reference", other, "--metric", "is", "--metric", "fid", "--format", "csv")
     code, output, errors = without_torch(weights, address.port, *arguments)
     assert code == 0, errors
-    assert f"Fetching the weights of {INCEPTION} (96 MB, once) from https://github.com/mseitzer/" in errors
+    assert f"Downloading the weights of {INCEPTION} (96 MB, once) from https://github.com/mseitzer/" in errors
     assert [line.split(",")[:3] for line in output.splitlines()[1:]] == [
         ["is30", "Inception score", "split mean"],
         ["is30", "Inception score", "unsplit"],
@@ -129,7 +129,7 @@ def test_offline_it_says_what_to_put_where_and_then_takes_it(weights: Path, sets
     assert (code, output) == (1, "")
     sentence = errors.splitlines()[-1]
     assert sentence.startswith(
-        "Error: HF_HUB_OFFLINE forbids to fetch it: get https://github.com/mseitzer/pytorch-fid/"
+        "Error: HF_HUB_OFFLINE forbids downloading it: get https://github.com/mseitzer/pytorch-fid/"
     )
     assert sentence.endswith(f"on another machine and put it at {home() / PUBLISHED}, or give it with --weights FILE.")
     home().mkdir(parents=True, exist_ok=True)
@@ -177,5 +177,5 @@ def test_weights_may_be_given(weights: Path, sets: tuple[Path, Path], tmp_path: 
 def test_weights_are_refused_next_to_another_scorer(igan_zoo: Cli, sets: tuple[Path, Path], weights: Path) -> None:
     code, _, errors = igan_zoo("score", sets[0], "--scorer", "mine.onnx", "--weights", weights)
     assert code == 2
-    assert "--weights are those of inception-2015-12-05" in errors
+    assert "--weights applies to inception-2015-12-05" in errors
     assert "not of mine.onnx" in errors

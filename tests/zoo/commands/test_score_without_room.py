@@ -23,7 +23,7 @@ def test_a_score_is_printed_where_nothing_can_be_kept(
     code, said, errors = igan_zoo(*command)
     assert code == 0
     assert said.split(",")[:12] == expected.split(",")[:12]
-    assert "The statistics are not kept for another time: Cannot write /proc/none/scores" in errors
+    assert "The statistics were not cached: Cannot write /proc/none/scores" in errors
     assert errors.count("not kept") <= 2
 
 

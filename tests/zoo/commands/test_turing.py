@@ -43,7 +43,7 @@ def test_sums_are_printed_as_a_table_or_as_json(igan_zoo: Command, results: Path
 
 def test_what_is_missing_or_wrong_is_said_in_a_sentence(igan_zoo: Command, tmp_path: Path) -> None:
     code, _, err = igan_zoo("turing")
-    assert (code, "Give --real SOURCE" in err) == (2, True)
+    assert (code, "Give real images with --real SOURCE" in err) == (2, True)
     code, _, err = igan_zoo("turing", "--summary", tmp_path / "nothing.jsonl")
     assert (code, "Cannot read the results" in err) == (1, True)
     code, _, err = igan_zoo("turing", "--real", tmp_path / "no" / "images", "--port", 0)

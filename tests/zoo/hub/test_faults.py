@@ -123,9 +123,9 @@ def test_a_server_says_how_long_to_wait_and_is_not_waited_for_all_day(
     [
         (None, False, "org/none", "no public model org/none .*: it does not exist, or it is private and needs a token"),
         (None, True, "org/tiny", "no public model org/tiny .* log in with: hf auth login"),
-        (READ_TOKEN, False, "org/none", "There is no model org/none .* that this token may see"),
-        ("hf_expired", False, "org/tiny", "does not know the token for org/tiny; make a new one"),
-        (READ_TOKEN, False, "org/tiny@v9", "org/tiny@v9 does not exist: the model is there, but has no such revision"),
+        (READ_TOKEN, False, "org/none", "There is no model org/none .* that this token can access"),
+        ("hf_expired", False, "org/tiny", "rejects the token for org/tiny; create a new one"),
+        (READ_TOKEN, False, "org/tiny@v9", "org/tiny@v9 does not exist: the model exists, but not this revision"),
     ],
 )
 def test_each_refusal_says_which_it_is(
@@ -273,7 +273,7 @@ def test_a_home_that_cannot_be_written_still_gives_what_it_has(monkeypatch: pyte
     (store.home() / "last" / "mine").mkdir(parents=True)
     code, output, errors = igan_zoo("pull", "tiny")
     assert (code, output.startswith("tiny (cache)")) == (0, True)
-    assert "is not remembered as the default model" in errors
+    assert "could not be stored as the default model" in errors
 
 
 def test_an_endpoint_that_is_down_is_one_sentence_and_what_was_pulled_works(

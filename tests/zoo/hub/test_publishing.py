@@ -168,7 +168,7 @@ def test_what_is_read_back_must_be_what_was_sent(standin: StandIn, model: Path, 
     [
         (None, "log in with: hf auth login"),
         (READ_TOKEN, "The token may not do this with org/tiny .*: hf auth login"),
-        ("hf_wrong", "does not know the token for org/tiny"),
+        ("hf_wrong", "rejects the token for org/tiny"),
     ],
 )
 def test_publishing_without_the_right_token(standin: StandIn, model: Path, token: str | None, sentence: str) -> None:
@@ -249,7 +249,7 @@ def state_other_results(model: Path) -> None:
         (fake_safetensors, PublishingError, r"model\.safetensors is not a safetensors file"),
         (leave_weights_out, PublishingError, r"lacks model\.safetensors"),
         (keep_another_report, PublishingError, r"parity\.json is not about this onnx/generator\.onnx"),
-        (keep_no_report, PublishingError, r"parity\.json is no parity report"),
+        (keep_no_report, PublishingError, r"parity\.json is not a parity report"),
         (edit("license: apache-2.0", "license: mit"), PublishingError, "has the license 'mit'"),
         (edit("## Limits", "## No limits"), PublishingError, "has no section Limits"),
         (edit("- ylecun/mnist", "- ylecun/other"), PublishingError, "has the datasets"),

@@ -202,7 +202,7 @@ def test_a_repository_of_something_else_is_refused(standin: StandIn, tmp_path: P
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "README.md").write_text("---\n{}\n---\n")
     standin.add("org/other", tmp_path / "other")
-    with pytest.raises(HubError, match=r"org/other is not a whole model of igan-zoo: it has no config\.json"):
+    with pytest.raises(HubError, match=r"org/other is not a complete igan-zoo model: it has no config\.json"):
         pulling.pull("org/other")
 
 

@@ -39,7 +39,7 @@ def test_the_header_and_the_delimiter_are_found(tmp_path: Path, header: str) -> 
 def test_the_encoding_is_found(tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture) -> None:
     found = read(tmp_path, "file,label\nIMG_0000.jpg,café\nÜnï.jpg,dog\n".encode(encoding))
     assert found.labels == {"IMG_0000.jpg": "café", "Ünï.jpg": "dog"}
-    assert ("it is read as Windows-1252" in caplog.text) == (encoding == "cp1252")
+    assert ("reading it as Windows-1252" in caplog.text) == (encoding == "cp1252")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_classes_that_are_numbers_are_in_numeric_order() -> None:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ("IMG_0000.jpg,Truck\nIMG_0001.jpg,truck\n", r"the classes 'Truck' and 'truck', which differ in case only"),
+        ("IMG_0000.jpg,Truck\nIMG_0001.jpg,truck\n", r"the classes 'Truck' and 'truck', which differ only in case"),
         ('IMG_0000.jpg,"truck;golf"\n', r"Line 2 of .* gives 'IMG_0000\.jpg' several labels \(truck;golf\)"),
         (
             "IMG_000.jpg,cat\n",

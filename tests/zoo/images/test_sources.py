@@ -211,7 +211,7 @@ def test_a_csv_file_labels_the_members_of_a_tar_archive(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,label\n002.png,dog\n000.png,cat\n")
     source = open_source(str(as_tar(tmp_path / "it", pictures(3))), labels_file=tmp_path / "labels.csv")
     assert (source.classes, source.labels([0, 1, 2]).tolist()) == (("cat", "dog"), [0, -1, 1])
-    with pytest.raises(DataError, match="have no names, or labels of their own"):
+    with pytest.raises(DataError, match="have no names, or already have labels"):
         open_source(str(as_npy(tmp_path / "it", pictures(3))), labels_file=tmp_path / "labels.csv")
 
 
@@ -304,7 +304,7 @@ def test_what_exists_under_a_path_goes_before_a_model(
     assert not is_model("mnist-ssl")
     assert len(open_images("mnist-ssl")) == 2
     assert not is_model("uoft-cs/cifar10")
-    with pytest.raises(DataError, match="is a model; say with --n"):
+    with pytest.raises(DataError, match="is a model; set the number"):
         open_images(str(exported_model))
     with pytest.raises(UnknownNameError, match="There is no file or folder mnist-sl, and there is no model 'mnist-sl'"):
         open_images("mnist-sl")
@@ -331,7 +331,7 @@ def test_a_split_is_a_folder_or_the_first_word_of_parquet_files(tmp_path: Path) 
     write_parquet(tmp_path / "hub" / "plain" / "train-00000-of-00001.parquet", rows, "img")
     write_parquet(tmp_path / "hub" / "plain" / "test-00000-of-00001.parquet", rows[:1], "img")
     assert len(open_source(str(tmp_path / "hub"), split="test")) == 1
-    with pytest.raises(DataError, match="has the splits test, train; say which one with --split"):
+    with pytest.raises(DataError, match="has the splits test, train; choose one with --split"):
         open_source(str(tmp_path / "hub"))
     with pytest.raises(DataError, match="has no split 'val'; it has test, train"):
         open_source(str(tmp_path / "hub"), split="val")
@@ -454,7 +454,7 @@ def test_what_is_not_there_is_said_with_what_could_be(tmp_path: Path) -> None:
     assert "There are no images at" in refusal(tmp_path / "none" / "deep" / "down")
     assert "There are no images at" in refusal(tmp_path / "none.npz")
     (tmp_path / "film.mp4").touch()
-    assert "film.mp4 is no source of images: give a folder, .npz" in refusal(tmp_path / "film.mp4")
+    assert "film.mp4 is not a source of images: give a folder, .npz" in refusal(tmp_path / "film.mp4")
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
@@ -480,13 +480,13 @@ def test_links_that_go_round_end(tmp_path: Path) -> None:
     [
         ({"labels": np.arange(3)}, r"has no array of images, uint8 \[N, H, W, C\] or \[N, H, W\], but labels"),
         ({"a": np.arange(3), "b": pictures(2) / 255}, "has no array of images"),
-        ({"mu": np.arange(3), "cova": np.eye(3)}, r"holds the statistics of images \(mu, cova\), and no images; a ref"),
-        ({"a": pictures(2), "b": pictures(2)}, r"has several arrays of images \(a, b\); keep one, or call it images"),
+        ({"mu": np.arange(3), "cova": np.eye(3)}, r"holds statistics \(mu, cova\) instead of images; a ref"),
+        ({"a": pictures(2), "b": pictures(2)}, r"has several arrays of images \(a, b\); keep one, or name it images"),
         ({"images": pictures(2) / 255}, r"\[images\] holds float64, not uint8"),
         ({"only": pictures(2) / 255}, r"\[only\] holds float64, not uint8"),
         ({"images": np.array([{}, None])}, r"\[images\] holds Python objects, which are never read"),
         ({"images": pictures(0)}, r"\[images\] has no images"),
-        ({"images": pictures(2)[..., :2]}, r"images are \[N, H, W\] or \[N, H, W, C\] with C = 1 or 3"),
+        ({"images": pictures(2)[..., :2]}, r"images must be \[N, H, W\] or \[N, H, W, C\] with C = 1 or 3"),
         ({"images": pictures(2)[0]}, r"has the shape \[6, 5, 3\]"),
         ({"images": np.asfortranarray(pictures(2))}, "Fortran order"),
         ({}, "has no array of images"),
@@ -592,7 +592,7 @@ def test_a_row_without_bytes_is_an_image_that_does_not_decode(tmp_path: Path) ->
     )
     assert len(read(source, [0, 3])) == 2
     for index in (1, 2):
-        with pytest.raises(ImageError, match=f"image {index} of .* is not in the file"):
+        with pytest.raises(ImageError, match=f"image {index} of .* is missing from the file"):
             read(source, [index])
 
 

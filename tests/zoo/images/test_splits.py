@@ -44,7 +44,7 @@ def test_a_split_is_found_by_file_or_folder_name(
 
 def test_a_split_that_is_missing_or_not_clear_is_refused() -> None:
     names = ["a/test-0.parquet", "a/train-0.parquet", "b/train-0.parquet"]
-    with pytest.raises(DataError, match="has the splits test, train; say which one"):
+    with pytest.raises(DataError, match="has the splits test, train; choose one"):
         files_by_split("it", names, None)
     for other in (["de-0.parquet", "en-0.parquet"], ["00000.parquet", "00001.parquet"]):
         with pytest.raises(DataError, match="no split 'test'; it has"):

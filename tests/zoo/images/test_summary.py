@@ -1,4 +1,4 @@
-"""What is said of a data set before any work: counts, formats, what was passed over, and duplicates."""
+"""What is said of a data set before any work: counts, formats, what was skipped, and duplicates."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_file_of_a_folder_is_accounted_for(photos: Path) -> None:
     assert (train.classes, test.classes) == ({"cat": 3, "dog": 4}, {"cat": 2, "dog": 1})
     assert train.formats == {"PNG": 3, "JPEG": 3, "WEBP": 2, "unknown": 2}
     passed = {finding.reason: (finding.count, finding.expected) for finding in train.passed_over}
-    assert passed[".nef images of a format that is not read"] == (1, False)
+    assert passed[".nef images in an unsupported format"] == (1, False)
     assert passed["hidden or system files"] == (1, True)
     assert train.unusable is not None
     reasons = {finding.reason: finding.examples for finding in train.unusable}
@@ -98,7 +98,7 @@ def test_a_line_says_it_before_work(photos: Path, caplog: pytest.LogCaptureFixtu
     assert caplog.messages == [
         "train: 10 images (PNG 3, JPEG 3, WEBP 2, unknown 2); 2 classes: cat 3, dog 4; 3 without a label",
         "Ignored: 1 hidden or system file (Thumbs.db)",
-        "Passed over: 1 .nef image of a format that is not read (dog/raw.nef)",
+        "Passed over: 1 .nef image in an unsupported format (dog/raw.nef)",
     ]
 
 

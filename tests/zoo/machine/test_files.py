@@ -234,6 +234,6 @@ def test_a_disk_that_does_not_take_a_folder_is_an_error(tmp_path: Path, monkeypa
             self.syncfs = lambda _: -1
 
     monkeypatch.setattr("ctypes.CDLL", System)
-    with pytest.raises(OutputError, match="The disk did not take it"), atomic_directory(tmp_path / "images") as it:
+    with pytest.raises(OutputError, match="The disk did not accept it"), atomic_directory(tmp_path / "images") as it:
         (it / "a.png").touch()
     assert list(tmp_path.iterdir()) == []

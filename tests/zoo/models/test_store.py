@@ -52,8 +52,8 @@ def test_a_mirror_that_is_no_directory_is_an_error(tmp_path: Path, monkeypatch: 
 
 
 def test_a_missing_variant_names_those_that_there_are() -> None:
-    assert str(missing_variant("int8 variant", "tiny", [])) == "tiny has no int8 variant: leave --variant out."
-    assert "it has affine, fp16; take one of them" in str(missing_variant("int8 variant", "tiny", ["affine", "fp16"]))
+    assert str(missing_variant("int8 variant", "tiny", [])) == "tiny has no int8 variant: remove --variant."
+    assert "it has affine, fp16; use one of them" in str(missing_variant("int8 variant", "tiny", ["affine", "fp16"]))
 
 
 def test_pulling_twice_is_the_same_as_once(mirror: Path) -> None:

@@ -107,7 +107,7 @@ def test_an_ensemble_is_of_models_that_share_their_labelled_images() -> None:
     found = cell("ensemble-100", [*members, other_labels])
     (measured,) = found.groups[0].measured
     assert (measured.members, measured.seeds, measured.subset, measured.value) == (3, (1, 2, 3), 1, 57)
-    assert "ensembles of 3 models and not of 10" in found.shortfalls
+    assert "ensembles of 3 models instead of 10" in found.shortfalls
     assert "1 ensemble and not of 10 labeled subsets" in found.shortfalls
 
 

@@ -73,7 +73,7 @@ def test_the_column_of_the_inception_score_waits_for_its_weights(
         assert score["images"] == 60
     assert any("mnist-ssl has no score: no classifier of ylecun/mnist was found" in said for said in report["left_out"])
     page = (out / "report.md").read_text()
-    assert "**no Inception scores**" in page
+    assert "**not Inception scores**" in page
     assert "| -L | 4.36 ± 0.04 | – |" in page
 
     # With the network of 2015 the same call fills it; the run is not exported a second time.

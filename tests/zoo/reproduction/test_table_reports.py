@@ -91,7 +91,7 @@ def test_finished_runs_are_matched_tested_and_reported(
         "| 50 labels | 221 ± 136 | – |",
         "**Synthetic digits.**",
         "- 20 labels: 1 of 300 epochs; ",
-        "100 test images and not 10,000",
+        "100 test images instead of 10,000",
         "## Ensembles over different labeled images",
         "    igan-zoo train mnist-ssl-softplus --data ylecun/mnist --labels 20 --seed 3",
         "pictures/validation-errors.png",

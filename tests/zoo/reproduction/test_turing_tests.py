@@ -69,5 +69,5 @@ def test_images_of_both_kinds_and_the_command_are_prepared(igan_zoo: Cli, tmp_pa
         assert len(files) == 12
         with Image.open(files[0]) as image:
             assert (image.size, image.mode) == ((28, 28), "L")
-    assert "Nobody has taken a test here yet" in (out / "report.md").read_text()
+    assert "Nobody has taken the test yet" in (out / "report.md").read_text()
     fails(igan_zoo("reproduce", "turing", *arguments[:4], "--n", "101", "--out", out), 1, "The source has 100 images")

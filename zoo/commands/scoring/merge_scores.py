@@ -43,7 +43,7 @@ def merge_scores(
     form: str,
     force: bool,
 ) -> None:
-    """Give the numbers of one run from the statistics of its shards."""
+    """Merge the statistics of shards into the scores of the complete run."""
     from igan_zoo.serving.scoring import comparing, statistics_file
     from igan_zoo.serving.scoring import plan as plans
     from igan_zoo.serving.scoring import statistics as sums
@@ -61,7 +61,7 @@ def merge_scores(
     merged = sums.merge([statistics_file.load_statistics(path) for path in files])
     compared = plans.saved_reference(reference) if reference is not None else None
     if reference is not None and compared is None:
-        raise click.UsageError(f"--reference {reference} is no file of statistics: make one with --save-statistics")
+        raise click.UsageError(f"--reference {reference} is not a statistics file: make one with --save-statistics")
     if everything:
         facts = merged.facts
         sizes = comparing.Sizes(facts.features, facts.classes, merged.count, facts.splits)

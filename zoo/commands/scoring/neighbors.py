@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 @click.argument("samples")
 @click.option("--reference", required=True, help="Training images to look for neighbors in.")
 @click.option(
-    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+    "--scorer", help="Scoring network: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="File with Inception's published weights.  [default: downloaded once]",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default="neighbors", show_default=True, help="New folder to write to."
@@ -35,20 +37,18 @@ if TYPE_CHECKING:
     type=click.IntRange(min=2),
     default=1000,
     show_default=True,
-    help="Number of images, where SAMPLES is a model.",
+    help="Number of images if SAMPLES is a model.",
 )
 @click.option(
     "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Number of samples in the picture."
 )
 @click.option("--split", help="Part of a data set to read, such as test.")
 @click.option("--reference-split", help="Part of the reference to compare with.")
-@click.option(
-    "--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images, where SAMPLES is a model."
-)
+@click.option("--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images if SAMPLES is a model.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads for decoding and for each operator.  [default: one for each core]",
+    help="Threads for decoding and for operators.  [default: one per core]",
 )
 @device_option
 @force_option
@@ -69,9 +69,9 @@ def neighbors(
 ) -> None:
     """Show samples next to their nearest training images, and count near copies.
 
-    A near copy is closer to a training image than that one is to any other. Compare the share with that of held-out
-    images: igan-zoo neighbors TEST --reference TRAIN. The folder --out gets neighbors.jsonl and neighbors.png, the
-    closest samples first.
+    A near copy is closer to a training image than that image is to any other training image. Compare the share with
+    that of held-out images: igan-zoo neighbors TEST --reference TRAIN. Writes neighbors.jsonl and neighbors.png to the
+    folder --out, closest samples first.
     """
     from igan_zoo.machine.files import atomic_directory, refuse_full
     from igan_zoo.serving.model_source import is_model, open_images

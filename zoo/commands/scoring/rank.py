@@ -17,12 +17,16 @@ from igan_zoo.counts import counted
 
 @click.command()
 @click.argument("source", type=MODEL)
-@click.option("--top", default="1%", show_default=True, help="Images to write: a number, or a share such as 1%.")
 @click.option(
-    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+    "--top", default="1%", show_default=True, help="How many images to write: a number, or a share such as 1%."
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+    "--scorer", help="Scoring network: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="File with Inception's published weights.  [default: downloaded once]",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default="ranking", show_default=True, help="New folder to write to."
@@ -34,15 +38,11 @@ from igan_zoo.counts import counted
     type=click.IntRange(2, 2**31),
     default=10_000,
     show_default=True,
-    help="Number of images, where SOURCE is a model.",
+    help="Number of images if SOURCE is a model.",
 )
-@click.option(
-    "--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images, where SOURCE is a model."
-)
+@click.option("--model-seed", type=SEED, default=0, show_default=True, help="Seed of the images if SOURCE is a model.")
 @click.option("--batch-size", type=BATCH_SIZE, help="Images that run together.  [default: 10, or 100 for a classifier]")
-@click.option(
-    "--threads", type=THREADS, help="Threads for decoding and for each operator.  [default: one for each core]"
-)
+@click.option("--threads", type=THREADS, help="Threads for decoding and for operators.  [default: one per core]")
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at the first image that does not decode.")
 @force_option
@@ -61,11 +61,11 @@ def rank(
     strict: bool,
     force: bool,
 ) -> None:
-    """Write the images of SOURCE with the highest score of their own, as the paper chose samples to show.
+    """Write the images of SOURCE with the highest individual scores, as the paper chose the samples it shows.
 
-    An image scores high where the scorer is sure of its class and the class is rare in SOURCE: a folder, .npz, .npy,
-    .tar or .parquet file, a Hub id, or a model. The folder --out gets the images, the whole ranking as ranking.jsonl, a
-    histogram, and a picture of the best and the worst.
+    An image scores high if the scorer is sure of its class and the class is rare in SOURCE. SOURCE is a folder, .npz,
+    .npy, .tar or .parquet file, a Hub id, or a model. Writes the images, the ranking as ranking.jsonl, a histogram, and
+    a picture of the best and worst images to the folder --out.
     """
     from igan_zoo.serving import ranking
     from igan_zoo.serving.model_source import is_model, open_images

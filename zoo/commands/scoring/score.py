@@ -41,26 +41,28 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
         return None
     first, slash, second = value.partition("/")
     if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise click.BadParameter(f"{value!r} is no shard like 3/8", context, option)
+        raise click.BadParameter(f"{value!r} is not a shard like 3/8", context, option)
     return int(first), int(second)
 
 
-@click.command(epilog="igan-zoo merge-scores A B ... gives the numbers of one run from the files that --shard wrote.")
+@click.command(epilog="igan-zoo merge-scores A B ... merges the files that --shard wrote.")
 @click.argument("source", type=MODEL)
 @click.argument("other", required=False, metavar="[REFERENCE]")
 @metric_option
 @click.option("--reference", help="Images, saved statistics or pytorch-fid's .npz to compare with.")
 @click.option(
-    "--scorer", help="Network that scores: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
+    "--scorer", help="Scoring network: a name, model directory or .onnx file.  [default: inception-2015-12-05]"
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="File of Inception's published weights.  [default: fetched once]"
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="File with Inception's published weights.  [default: downloaded once]",
 )
 @click.option(
     "--n",
     "count",
     type=IMAGES,
-    help="Number of images to score, chosen by the seed.  [default: all, or 50000 of a model]",
+    help="Number of images to score, chosen by the seed.  [default: all, or 50000 for a model]",
 )
 @click.option("--split", help="Part of a data set to read, such as test.")
 @click.option("--reference-split", help="Part of the reference to compare with.")
@@ -69,21 +71,21 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="Parts that the Inception score is averaged over.",
+    help="Number of parts that the Inception score is averaged over.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=2020,
     show_default=True,
-    help="Seed of the choice of images and splits.",
+    help="Seed that chooses images and splits.",
 )
 @click.option(
     "--model-seed",
     type=click.IntRange(0, 2**64 - 1),
     default=0,
     show_default=True,
-    help="Seed of the images, where SOURCE is a model.",
+    help="Seed of the images if SOURCE is a model.",
 )
 @subset_option
 @bootstrap_option
@@ -99,16 +101,14 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     type=BATCH_SIZE,
     help="Images that run together; does not affect the result.  [default: 10, or 100 for a classifier]",
 )
-@click.option(
-    "--threads", type=THREADS, help="Threads for decoding and for each operator.  [default: one for each core]"
-)
+@click.option("--threads", type=THREADS, help="Threads for decoding and for operators.  [default: one per core]")
 @executor_options
 @device_option
 @click.option("--strict", is_flag=True, help="Fail at the first image that does not decode.")
 @self_check_option
-@click.option("--per-class", is_flag=True, help="Score each class of labeled images by itself.")
+@click.option("--per-class", is_flag=True, help="Score each class of labeled images separately.")
 @click.option("--as-stored", is_flag=True, help="Ignore orientation and transparency, as torch-fidelity and others do.")
-@click.option("--no-cache", is_flag=True, help="Neither use nor keep cached statistics.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor write cached statistics.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),
@@ -122,7 +122,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str | None) -
     type=Seconds(),
     default=30,
     show_default=True,
-    help="Seconds between saves; a killed command loses no more.",
+    help="Seconds between saves, the most that an interrupted run loses.",
 )
 @format_option
 @force_option
@@ -162,9 +162,8 @@ def score(
 ) -> None:
     """Score images: Inception score, FID, KID, precision and recall, density and coverage.
 
-    SOURCE, and what it is compared with, is a folder, .npz, .npy, .tar or .parquet file, a Hub id, or a model whose
-    samples are scored as they are drawn. An interrupted command resumes when it is run again; images that were scored
-    before are not scored again.
+    SOURCE and REFERENCE are folders, .npz, .npy, .tar or .parquet files, Hub ids, or models, whose samples are scored
+    as they are drawn. Run an interrupted command again to resume. Images scored before are not scored again.
     """
     from igan_zoo.api import score as score_images
     from igan_zoo.serving.model_source import is_model
@@ -172,17 +171,19 @@ def score(
 
     began = time.perf_counter()
     if other is not None and reference is not None:
-        raise click.UsageError("give the reference once: as a second argument or with --reference")
+        raise click.UsageError("give the reference only once: as the second argument or with --reference")
     reference = reference or other
     check_usage(metrics, reference, shard, out, save_statistics)
     check_executor(executor, workers, shard_size)
     check_weights(scorer, weights)
     if (executor or workers) and (shard is not None or compare_conventions or as_stored):
-        raise click.UsageError("--executor cuts the work itself; remove --shard, --compare-conventions and --as-stored")
+        raise click.UsageError(
+            "--executor divides the work itself; remove --shard, --compare-conventions and --as-stored"
+        )
     if executor == "ranks" and reference is not None and Path(reference).suffix not in (".safetensors", ".npz"):
-        raise click.UsageError("with --executor ranks, --reference is a file of --save-statistics")
+        raise click.UsageError("with --executor ranks, --reference must be a file from --save-statistics")
     if per_class and (count or executor or workers or shard or save_statistics or compare_conventions):
-        raise click.UsageError("--per-class covers all images, in one process; leave the other options out")
+        raise click.UsageError("--per-class covers all images, in one process; remove the other options")
     keep_inputs([out, save_statistics], [source, reference, scorer, weights])
     # Another rank may have written it.
     refuse_existing(None if shard or executor == "ranks" else out, force)
@@ -211,9 +212,11 @@ def score(
     )
     if compare_conventions:
         if as_stored:
-            raise click.UsageError("--compare-conventions has a row for files as they are stored; remove --as-stored")
+            raise click.UsageError("--compare-conventions already has a row for files as stored; remove --as-stored")
         if reference or shard or out or save_statistics or (count and not is_model(source)):
-            raise click.UsageError("--compare-conventions scores all of SOURCE and prints; leave the other outputs out")
+            raise click.UsageError(
+                "--compare-conventions scores all of SOURCE and only prints; remove the other output options"
+            )
         if metrics not in ((), ("is",)):
             raise click.UsageError("--compare-conventions supports only --metric is")
         print_conventions(source, scorer, form, count=count, device=device, threads=threads, options=options)

@@ -37,15 +37,18 @@ format_option = click.option(
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="How to print the scores; json and csv say everything that they depend on.",
+    help="How to print the scores; json and csv include everything they depend on.",
 )
 subset_option = click.option(
     "--subset-size",
     type=click.IntRange(min=2),
-    help="Images in a subset of the kernel distance.  [default: 1000, or fewer with --metric all]",
+    help="Images per subset of the kernel distance.  [default: 1000, or fewer with --metric all]",
 )
 bootstrap_option = click.option(
-    "--bootstrap", type=click.IntRange(min=2), metavar="DRAWS", help="Add standard errors to fid and vendi, by draws."
+    "--bootstrap",
+    type=click.IntRange(min=2),
+    metavar="DRAWS",
+    help="Add standard errors to fid and vendi from this many resamplings.",
 )
 save_option = click.option(
     "--save-statistics",
@@ -72,7 +75,7 @@ def _self_check(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     if wrong:
         raise ScoringError(
             f"{len(wrong)} of {len(figures)} scores of known images are wrong, first {wrong[0]}: do not trust this "
-            "installation's scores; install numpy, Pillow and onnxruntime again."
+            "installation's scores; reinstall numpy, Pillow and onnxruntime."
         )
     context.exit()
 
@@ -110,16 +113,18 @@ def check_usage(
     chosen = default_metrics(metrics, reference)
     comparing = [metric for metric in chosen if Protocol(metric, 1).needs_reference]
     if save_statistics is not None and save_statistics.suffix not in (".safetensors", ".npz"):
-        raise click.UsageError(f"--save-statistics takes a name in .safetensors or .npz, not {save_statistics.name}")
+        raise click.UsageError(
+            f"--save-statistics needs a name ending in .safetensors or .npz, not {save_statistics.name}"
+        )
     if shard is not None:
         if out is None:
-            raise click.UsageError("--shard writes the statistics of its part: name their file with --out")
+            raise click.UsageError("--shard writes the statistics of its part: name the file with --out")
         if reference is not None or save_statistics is not None:
             raise click.UsageError("--reference and --save-statistics belong to igan-zoo merge-scores, not to --shard")
     elif comparing and reference is None and save_statistics is None:
         raise click.UsageError(f"--metric {comparing[0]} compares with other images: name them with --reference")
     elif reference is not None and not comparing:
-        raise click.UsageError("--reference needs a metric that compares with it, as --metric fid")
+        raise click.UsageError("--reference needs a metric that compares with it, such as --metric fid")
 
 
 def check_weights(scorer: str | None, weights: Path | None) -> None:
@@ -129,4 +134,4 @@ def check_weights(scorer: str | None, weights: Path | None) -> None:
     from igan_zoo.serving.scorers.converting import inception_kinds
 
     if scorer not in inception_kinds():
-        raise click.UsageError(f"--weights are those of {' or '.join(inception_kinds())}, not of {scorer}")
+        raise click.UsageError(f"--weights applies to {' or '.join(inception_kinds())}, not to {scorer}")

@@ -23,7 +23,7 @@ from igan_zoo.errors import DataError
     type=click.IntRange(min=1),
     default=4096,
     show_default=True,
-    help="Images in a shard; memory holds one shard at a time.",
+    help="Images per shard; memory holds one shard at a time.",
 )
 @click.option("--strict", is_flag=True, help="Fail at the first image that cannot be used.")
 def prepare(
@@ -37,11 +37,10 @@ def prepare(
     shard_images: int,
     strict: bool,
 ) -> None:
-    """Decode a data set once into shards, which train and evaluate take as --data without loading them whole.
+    """Decode a data set once into shards, which train and evaluate read as --data without loading all of them.
 
-    SOURCE is what every command takes: a Hub id, a copy in the Hub's layout, a folder of images, a tar, .npz, .npy or
-    .parquet file, or SVHN's files. After an interruption, run it again to continue after
-    the last complete shard.
+    SOURCE is a Hub id, a copy in the Hub's layout, a folder of images, a tar, .npz, .npy or .parquet file, or SVHN's
+    files. After an interruption, run it again to continue after the last complete shard.
     """
     from igan_zoo.images.formats.preparing import prepare_shards
 

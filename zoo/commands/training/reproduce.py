@@ -44,13 +44,13 @@ _TABLE_OPTIONS = (
         metavar="MINUTES|full",
         help="Time for training, or the paper's whole protocol.  [default: train nothing]",
     ),
-    click.option("--rows", multiple=True, metavar="ROW[,ROW]", help="Only these rows.  [default: all]"),
+    click.option("--rows", multiple=True, metavar="ROW[,ROW]", help="Rows to compute.  [default: all]"),
     click.option("--data", help="Images, as for train.  [default: the table's data, from the Hub]"),
-    click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds of every row.  [default: 1; with full 10]"),
-    click.option("--out", type=_OUT, help="The report's folder.  [default: reproduction/TABLE]"),
-    click.option("--runs", type=_FOLDER, multiple=True, help="A folder with finished runs, which count too."),
-    click.option("--models", type=_FOLDER, multiple=True, help="A folder with models; their ONNX files are tested."),
-    click.option("--note", help="A sentence for the report, such as one about the data."),
+    click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per row.  [default: 1; with full 10]"),
+    click.option("--out", type=_OUT, help="Folder of the report.  [default: reproduction/TABLE]"),
+    click.option("--runs", type=_FOLDER, multiple=True, help="Folder with finished runs to include."),
+    click.option("--models", type=_FOLDER, multiple=True, help="Folder with models whose ONNX files to test."),
+    click.option("--note", help="Sentence to add to the report, such as one about the data."),
     click.option("--threads", type=THREADS, help="Threads of PyTorch and onnxruntime."),
     click.option("--dry-run", is_flag=True, help="Print the train commands that --budget would run, and stop."),
     json_option,
@@ -58,15 +58,15 @@ _TABLE_OPTIONS = (
 _SCORE_OPTIONS = (
     click.option("--inception", type=_FILE, help="The 2015 network's weights, or its exported .onnx."),
     click.option("--scorer", "scorers", multiple=True, help="Another network.  [default: the zoo's classifiers]"),
-    click.option("--n", "images", type=click.IntRange(min=10), help="Images behind each score.  [default: 50000]"),
+    click.option("--n", "images", type=click.IntRange(min=10), help="Images per score.  [default: 50000]"),
 )
 
 
 @click.group()
 def reproduce() -> None:
-    """Compute a table or figure of the paper again, and write a report.
+    """Reproduce a table or figure of the paper, and write a report.
 
-    After an interruption the same command goes on; finished trainings and scores are kept.
+    After an interruption, run the same command to continue; finished training runs and scores are kept.
     """
 
 
@@ -84,12 +84,12 @@ def _table_command(table: str, summary: str, *options: Callable[[Any], Any]) -> 
 _table_command("table1", "MNIST: test errors by number of labels (Table 1).")
 _table_command("table2", "CIFAR-10: test errors by number of labels (Table 2).")
 _table_command("svhn", "SVHN: test errors by number of labels (section 6.3).")
-_table_command("table3", "CIFAR-10: Inception scores without one technique at a time (Table 3).", *_SCORE_OPTIONS)
+_table_command("table3", "CIFAR-10: Inception scores with one technique left out at a time (Table 3).", *_SCORE_OPTIONS)
 _table_command("figure3", "MNIST: images by feature matching and by minibatch discrimination (Figure 3).")
 
 
 @reproduce.command("toy-game")
-@click.option("--out", type=_OUT, help="Write a report here.  [default: print only]")
+@click.option("--out", type=_OUT, help="Folder for a report.  [default: print only]")
 @json_option
 def toy_game(out: Path | None, as_json: bool) -> None:
     """Play the minimax game of section 3.3, with and without historical averaging."""
@@ -108,11 +108,11 @@ def toy_game(out: Path | None, as_json: bool) -> None:
 
 
 @reproduce.command()
-@click.option("--model", help="A model whose images to show.  [default: mnist-ssl]")
+@click.option("--model", help="Model whose images are shown.  [default: mnist-ssl]")
 @click.option("--data", help="Real images.  [default: the model's data, from the Hub]")
 @click.option("--n", "images", type=click.IntRange(min=1), default=100, show_default=True, help="Images of each kind.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Seed of both choices.")
-@click.option("--results", type=_FILE, multiple=True, help="Answers to summarize, JSONL.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Seed for both choices.")
+@click.option("--results", type=_FILE, multiple=True, help="JSONL file of answers to summarize.")
 @click.option("--out", type=_OUT, default=Path("reproduction/turing"), show_default=True, help="The report's folder.")
 @json_option
 def turing(
@@ -164,7 +164,7 @@ def _table(
     **asked: Any,
 ) -> None:
     if dry_run and asked["budget"] is None:
-        raise click.UsageError("--dry-run prints what a --budget would run; give one")
+        raise click.UsageError("--dry-run prints what --budget would run; give --budget")
     with _training_stack():
         from igan_zoo.reproduction.published import TABLES
         from igan_zoo.reproduction.request import IMAGES, Request

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "labels_file",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="CSV file with the labels so far.  [default: those of class folders]",
+    help="CSV file with the labels so far.  [default: the class folders]",
 )
 @click.option("--split", default="train", show_default=True, help="Part of the data set to look at.")
 @click.option(
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.9,
     show_default=True,
-    help="Probability of another class that makes a label suspicious.",
+    help="Probability of another class from which a label counts as suspicious.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default="suggested", show_default=True, help="New folder to write to."
@@ -62,9 +62,9 @@ def suggest(
 ) -> None:
     """Choose the unlabeled photos to label next, and list labels that the classifier contradicts.
 
-    These are photos for which the two likeliest classes are close, and which are unlike each other. The
-    folder --out gets sheet.png to look at, labels.csv to fill in for train --labels, and suspicious.csv. Takes a model,
-    or a run of train custom --features.
+    Picks photos whose two most likely classes are close, and that differ from each other. Writes sheet.png to look at,
+    labels.csv to fill in for train --labels, and suspicious.csv to the folder --out. Accepts a model, or a run of train
+    custom on features.
     """
     from igan_zoo.images.labels import labeled_lines
     from igan_zoo.images.sources import open_source
@@ -76,12 +76,14 @@ def suggest(
     keep_inputs([out], [model, data, labels_file])
     refuse_full(out, replace=force)
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
-        raise OutputError(f"{out} is among the photos of {data}, and its sheet would be one; choose another --out.")
+        raise OutputError(f"{out} is inside {data}, so its sheet would become one of the photos; choose another --out.")
     source = open_source(data, split=split, labeled=True, labels_file=labels_file)
     log_summary(source, source.reference)
     names = source.file_names()
     if not names:
-        raise DataError(f"The images of {data} have no names to label them by; give a folder, .tar or .parquet file.")
+        raise DataError(
+            f"The images of {data} have no names that labels could refer to; give a folder, .tar or .parquet file."
+        )
     answers = _answers(model, source, device)
     picks = pick_photos(answers, source, count)
     suspicions = suspicious_labels(answers, source, suspicious)
@@ -109,10 +111,10 @@ def suggest(
 def _answers(model: str, source: LabeledSource, device: Any) -> Answers:
     """Returns what a model, or a run on features, says of a source."""
     if (Path(model) / "recipe.json").is_file():
-        raise ModelDirectoryError(f"{model} is a run on pixels: export it, and give the model.")
+        raise ModelDirectoryError(f"{model} is a run on pixels: export it and give the exported model.")
     if (Path(model) / "features.json").is_file():
         if device != "cpu":
-            raise click.UsageError("--device is for exported models; a run on features takes the CPU")
+            raise click.UsageError("--device applies to exported models; a run on features uses the CPU")
         return _answers_of_run(Path(model), source)
     from igan_zoo.api import load
     from igan_zoo.images.loading import report_skipped

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def recipes(as_json: bool) -> None:
-    """List the recipes that train takes, each with a sentence."""
+    """List the recipes for train, with one sentence each."""
     from igan_zoo.training.recipes.sentences import SENTENCES
 
     if as_json:
@@ -46,7 +46,7 @@ def recipes(as_json: bool) -> None:
 @click.option(
     "--features",
     metavar="NAME|FILE.onnx|none",
-    help="Frozen network whose features the recipe custom learns from; none means pixels.  [default: "
+    help="Frozen network whose features the recipe custom learns from; none trains on pixels.  [default: "
     "efficientnet-lite0]",
 )
 @click.option(
@@ -54,21 +54,22 @@ def recipes(as_json: bool) -> None:
     type=click.Choice(["game", "linear", "better"]),
     default="better",
     show_default=True,
-    help="Classifier to keep with --features: the paper's game, logistic regression, or what validates better.",
+    help="Classifier to keep with --features: that of the GANs (game), logistic regression (linear), or the one with "
+    "the lower validation error (better).",
 )
 @click.option(
     "--size",
     type=click.IntRange(min=1),
-    help="Pixels a side: of the images to train on, or of the photos that the frozen network of --features sees.",
+    help="Pixels per side of the training images, or of the photos as the frozen network sees them.",
 )
 @click.option("--grey", is_flag=True, help="Train on grayscale images.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
-    help="Seed of weights, noise, shuffles and the choice of labeled images.",
+    help="Seed for weights, noise, shuffling and the choice of labeled images.",
 )
 @click.option(
-    "--ensemble", type=click.IntRange(min=2), help="Number of seeds to train one after the other, starting at --seed."
+    "--ensemble", type=click.IntRange(min=2), help="Number of seeds to train one after another, starting at --seed."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/RECIPE-LABELS-seedSEED]")
 @click.option("--resume", is_flag=True, help="Continue from the run's checkpoint, if there is one.")
@@ -90,7 +91,7 @@ def recipes(as_json: bool) -> None:
     "--compile",
     "mode",
     type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
-    help="Compile the networks with this mode of torch.compile.",
+    help="Mode of torch.compile to compile the networks with.",
 )
 @click.option("--picture-steps", type=click.IntRange(min=1), help="Steps between pictures of samples.")
 @click.option(
@@ -98,7 +99,7 @@ def recipes(as_json: bool) -> None:
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events next to log.jsonl.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the resolved recipe, what the data holds, and about how long it takes."
+    "--dry-run", is_flag=True, help="Print the resolved recipe, a summary of the data, and an estimate of the time."
 )
 def train(
     recipe_name: str,
@@ -124,7 +125,7 @@ def train(
 ) -> None:
     """Train an experiment of the paper by name, or the same method on your own images with the recipe "custom".
 
-    The recipe.json of a run makes that run again.
+    To repeat a run, give its recipe.json.
     """
     import msgspec
 
@@ -134,7 +135,7 @@ def train(
 
     for setting in settings:
         if "=" not in setting:
-            raise click.UsageError(f"--set takes KEY=VALUE, not {setting!r}")
+            raise click.UsageError(f"--set needs KEY=VALUE, not {setting!r}")
     chosen: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
     options = TrainOptions(
         ensemble=ensemble,
@@ -151,7 +152,7 @@ def train(
     request: FeatureRequest | TrainRequest
     if learns_from_features(recipe_name, features):
         if grey:
-            raise click.UsageError("--grey applies to training from pixels: leave it out, or add --features none")
+            raise click.UsageError("--grey applies to training from pixels: remove it, or add --features none")
         from igan_zoo.feature_training import resolve_feature_request
 
         request = resolve_feature_request(
@@ -203,7 +204,7 @@ def _look_ahead(request: TrainRequest | FeatureRequest, options: TrainOptions, d
     from igan_zoo.training.recipes.requests import TrainRequest
 
     if not is_local(request.source):
-        click.echo(f"{request.source}: on the Hub, and not looked at", err=True)
+        click.echo(f"{request.source}: on the Hub, not read", err=True)
         return
     if device != "cpu":
         return
@@ -224,11 +225,11 @@ def _look_ahead(request: TrainRequest | FeatureRequest, options: TrainOptions, d
 def _report(result: FeatureResult) -> None:
     """Prints the validation errors of the game and of logistic regression, and which of the two answers."""
     if result.game_errors is None or result.linear_errors is None:
-        click.echo(f"{counted(result.labeled, 'label')}, none left to validate with; kept: {result.kept}")
+        click.echo(f"{counted(result.labeled, 'label')}, none left for validation; kept: {result.kept}")
         return
     total = result.validation
     for name, wrong in (("game", result.game_errors), ("logistic regression", result.linear_errors)):
         click.echo(f"{name}: {counted(wrong, 'error')} of {counted(total, 'validation photo')} ({wrong / total:.2%})")
     if result.linear_errors < result.game_errors:
-        click.echo("the game does not win here")
+        click.echo("logistic regression is better here")
     click.echo(f"kept: {result.kept}")

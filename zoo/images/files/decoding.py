@@ -128,7 +128,7 @@ def _read_repaired(kind: str | None, file: IO[bytes], name: str, shape: Shape, e
                 return pixels[0]
     # How many bytes were left over when the file ended says nothing, and would tell equal faults apart.
     said = re.sub(r" \(\d+ bytes not processed\)", "", first_line(error))
-    reason = "it needs more memory than there is." if isinstance(error, MemoryError) else said
+    reason = "it needs more memory than is available." if isinstance(error, MemoryError) else said
     raise ImageError(f"{name} cannot be decoded: {reason}") from error
 
 
@@ -194,7 +194,7 @@ def _opened(kind: str, file: IO[bytes], name: str) -> ImageFile:
     except ImportError:
         if kind == "HEIC":
             raise ImageError(f"{name} is a HEIC photo: save it as JPEG, or {pip_install('heic')}.") from None
-        raise ImageError(f"{name} is a {kind} image, which this Pillow does not read: upgrade it.") from None
+        raise ImageError(f"{name} is a {kind} image, which this version of Pillow cannot read: upgrade it.") from None
     return opened
 
 

@@ -75,7 +75,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_unread_image_name(name: str) -> bool:
-    """Returns whether a path is named like an image of a format that is not read."""
+    """Returns whether a path is named like an image in an unsupported format."""
     return _UNREAD.search(name) is not None
 
 

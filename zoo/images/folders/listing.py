@@ -20,7 +20,7 @@ _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, relative to it with ``/`` between and sorted, and what was passed over."""
+    """The images of a folder, relative to it with ``/`` between and sorted, and what was skipped."""
 
     files: list[str]
     findings: tuple[Finding, ...]
@@ -40,7 +40,7 @@ def list_images(folder: Path) -> Listing:
     """Returns the image files anywhere below ``folder``.
 
     A file is an image by its suffix, or without any by its first bytes. Hidden files and folders and those that systems
-    leave are passed over. Links to folders are followed, each folder once.
+    leave are skipped. Links to folders are followed, each folder once.
     """
     found: list[str] = []
     findings, visited = Findings(), set()
@@ -68,7 +68,7 @@ def add_other(findings: Findings, name: str) -> None:
     """Counts a file that is no image by its name."""
     suffix = PurePosixPath(name).suffix
     if is_unread_image_name(name):
-        findings.add(f"{suffix} image", " of a format that is not read", name)
+        findings.add(f"{suffix} image", " in an unsupported format", name)
     else:
         noun, detail = (f"{suffix} file", "") if suffix else ("file", " without a suffix")
         findings.add(noun, detail, name, expected=True)

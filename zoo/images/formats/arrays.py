@@ -54,7 +54,7 @@ class ArraySource(LabeledSource):
             self._file.seek(self._offset + first * math.prod(shape[1:]))
             content = self._file.read(math.prod(shape))
             if len(content) != math.prod(shape):
-                raise DataError(f"{self.paths[0]} ended while it was read; it was changed.")
+                raise DataError(f"{self.paths[0]} ended while it was being read; it was changed.")
             images += list(np.frombuffer(content, np.uint8).reshape(shape))
         return images
 
@@ -83,7 +83,7 @@ def open_npz(path: Path, split: str | None = None, *, labeled: bool = False) -> 
             are others.
         OutputError: the folder of temporary files has no room to unpack it.
     """
-    with reading(path, "a whole .npz file", DataError), zipfile.ZipFile(path) as archive:
+    with reading(path, "a complete .npz file", DataError), zipfile.ZipFile(path) as archive:
         key = _choose(path, archive, split)
         member = archive.getinfo(f"{key}.npy")
         reference = f"{path}[{key}]"
@@ -177,11 +177,10 @@ def _choose(path: Path, archive: zipfile.ZipFile, split: str | None) -> str:
     listed = ", ".join(found or keys) or "nothing"
     if not found and not _STATISTICS.isdisjoint(keys):
         raise DataError(
-            f"{path} holds the statistics of images ({', '.join(keys)}), and no images; a reference needs both mu and "
-            "sigma."
+            f"{path} holds statistics ({', '.join(keys)}) instead of images; a reference needs both mu and sigma."
         )
     if found:
-        raise DataError(f"{path} has several arrays of images ({listed}); keep one, or call it images.")
+        raise DataError(f"{path} has several arrays of images ({listed}); keep one, or name it images.")
     raise DataError(f"{path} has no array of images, uint8 [N, H, W, C] or [N, H, W], but {listed}; call it images.")
 
 
@@ -204,7 +203,7 @@ def _open_array(path: Path, file: IO[bytes], start: int, size: int, reference: s
         end = offset + math.prod(shape)
         file.seek(0, 2)
         if file.tell() < end:
-            raise DataError(f"{path} is cut off: {reference} of shape {list(shape)} needs {end:,} bytes.")
+            raise DataError(f"{path} is truncated: {reference} of shape {list(shape)} needs {end:,} bytes.")
     except BaseException:
         file.close()
         raise
@@ -230,7 +229,7 @@ def _read_header(file: IO[bytes], size: int, reference: str) -> tuple[int, ...]:
         shape = (*shape, 1)
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise DataError(
-            f"{reference} has the shape {list(shape)}; images are [N, H, W] or [N, H, W, C] with C = 1 or 3."
+            f"{reference} has the shape {list(shape)}; images must be [N, H, W] or [N, H, W, C] with C = 1 or 3."
         )
     if min(shape) < 1:
         raise DataError(f"{reference} has no images: its shape is {list(shape)}.")
@@ -238,7 +237,7 @@ def _read_header(file: IO[bytes], size: int, reference: str) -> tuple[int, ...]:
         raise DataError(f"{reference} is in Fortran order; save it with np.ascontiguousarray.")
     needed = file.tell() - start + math.prod(shape)
     if size < needed:
-        raise DataError(f"{reference} is cut off: the shape {list(shape)} needs {needed:,} bytes, not {size:,}.")
+        raise DataError(f"{reference} is truncated: the shape {list(shape)} needs {needed:,} bytes, not {size:,}.")
     if shape[1] * shape[2] > MAX_PIXELS:
         raise DataError(f"{reference} has images of more than {MAX_PIXELS:,} pixels; make them smaller first.")
     return shape

@@ -68,7 +68,7 @@ def open_idx(path: Path, *, labeled: bool = False) -> MemorySource:
     """
     images = _read(path, 3)
     if images.shape[1] * images.shape[2] > MAX_PIXELS or 0 in images.shape:
-        raise DataError(f"{path} has images of the shape {list(images.shape)}, which no image has.")
+        raise DataError(f"{path} has images of the impossible shape {list(images.shape)}.")
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if not labeled or beside == path or not beside.is_file():
         return MemorySource(images[..., None], str(path), [path])
@@ -93,7 +93,7 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
             shape = struct.unpack(f">{dimensions}I", content.read(4 * dimensions))
             size = math.prod(shape)
             if size > _MOST_BYTES:
-                raise DataError(f"{path} promises {size:,} bytes; at most {_MOST_BYTES:,} are read.")
+                raise DataError(f"{path} declares {size:,} bytes; at most {_MOST_BYTES:,} are read.")
             if not packed and path.stat().st_size != 4 + 4 * dimensions + size:
                 raise DataError(f"{path} is damaged: {list(shape)} needs {size:,} bytes, and there are others.")
             values = content.read(size + 1)

@@ -84,7 +84,7 @@ def read_variable(path: Path, variable: Variable) -> NDArray[Any]:
     count = math.prod(variable.shape)
     # Before room is made for them: so many numbers cannot come out of so few bytes.
     if count > variable.length * (_LARGEST_RATIO if variable.compressed else 1):
-        raise MatlabFormatError(f"{count:,} numbers are promised, and {variable.length:,} bytes are there")
+        raise MatlabFormatError(f"{count:,} numbers are declared, but only {variable.length:,} bytes are there")
     with path.open("rb") as file:
         order = _byte_order(file)
         stream = _opened(file, order, variable.start, variable.length, variable.compressed)
@@ -94,7 +94,7 @@ def read_variable(path: Path, variable: Variable) -> NDArray[Any]:
             raise MatlabFormatError(f"numbers of the unknown type {kind}")
         stored = np.dtype(order + _STORED[kind])
         if length != count * stored.itemsize:
-            raise MatlabFormatError(f"{count:,} numbers of {stored.itemsize} bytes are promised, not {length:,} bytes")
+            raise MatlabFormatError(f"{count:,} numbers of {stored.itemsize} bytes are declared, not {length:,} bytes")
         raw = bytearray(length)
         raw[: len(content)] = content
         for first in range(len(content), length, _BYTES_AT_ONCE):
@@ -121,7 +121,7 @@ class _Plain:
         content = self._file.read(min(count, self._left))
         self._left -= len(content)
         if len(content) < count:
-            raise MatlabFormatError("an element is cut off")
+            raise MatlabFormatError("an element is truncated")
         return content
 
     def finish(self) -> None:
@@ -139,7 +139,7 @@ class _Inflated:
         while len(content) < count and not self._inflater.eof:
             content += self._inflater.decompress(self._next(), count - len(content))
         if len(content) < count:
-            raise MatlabFormatError("a compressed element is cut off")
+            raise MatlabFormatError("a compressed element is truncated")
         return content
 
     def finish(self) -> None:
@@ -153,7 +153,7 @@ class _Inflated:
         content = self._file.read(min(_BYTES_AT_ONCE, self._left))
         self._left -= len(content)
         if not content:
-            raise MatlabFormatError("a compressed element is cut off")
+            raise MatlabFormatError("a compressed element is truncated")
         return content
 
 
@@ -161,7 +161,7 @@ def _byte_order(file: IO[bytes]) -> str:
     header = file.read(_HEADER_BYTES)
     order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
     if order is None:
-        raise MatlabFormatError("it does not begin as a MATLAB file does")
+        raise MatlabFormatError("it does not start like a MATLAB file")
     (version,) = struct.unpack(f"{order}H", header[124:126])
     if version == 0x0200:
         raise LaterMatlabError("its format is MATLAB 7.3")
@@ -177,11 +177,11 @@ def _elements(file: IO[bytes], order: str, size: int) -> Iterator[tuple[int, int
         file.seek(at)
         tag = file.read(_TAG_BYTES)
         if len(tag) < _TAG_BYTES:
-            raise MatlabFormatError("it is cut off")
+            raise MatlabFormatError("it is truncated")
         kind, length = struct.unpack(f"{order}II", tag)
         start = at + _TAG_BYTES
         if start + length > size:
-            raise MatlabFormatError("it is cut off")
+            raise MatlabFormatError("it is truncated")
         yield kind, start, length
         at = start + length + (0 if kind == _COMPRESSED else -length % 8)
 

@@ -172,7 +172,7 @@ class ParquetSource(LabeledSource):
     def _content(self, index: int, content: Any) -> bytes | ImageError:
         buffer = content.as_buffer() if content.is_valid else None
         if buffer is None:
-            return ImageError(f"{self.name(index)} is not in the file: it has no bytes.")
+            return ImageError(f"{self.name(index)} is missing from the file: it has no bytes.")
         if buffer.size > MAX_ENCODED_BYTES:
             return ImageError(
                 f"{self.name(index)} has {buffer.size:,} bytes; an image has at most {MAX_ENCODED_BYTES:,}."
@@ -207,7 +207,9 @@ def open_parquet(
             with _reading(path):
                 columns.add(_image_column(path, file.schema_arrow))
         if len(columns) != 1:
-            raise DataError(f"The files of {reference} name their column of images differently: {', '.join(columns)}.")
+            raise DataError(
+                f"The files of {reference} have different names for their image column: {', '.join(columns)}."
+            )
         if sum(file.metadata.num_rows for file in files) == 0:
             raise DataError(f"{reference} has no images: its files have no rows.")
     except BaseException:
@@ -248,7 +250,7 @@ def _open_file(path: File) -> Any:
 
 
 def _reading(path: File) -> AbstractContextManager[None]:
-    return reading(Path(str(path)), "a whole parquet file", DataError)
+    return reading(Path(str(path)), "a complete parquet file", DataError)
 
 
 def _values(reference: str, file: Any, column: str, group: int | None = None) -> list[Any]:

@@ -53,7 +53,7 @@ def prepare_shards(
         ImageError: an image cannot be used, and ``strict`` is true.
     """
     if (Path(source) / MANIFEST).is_file():
-        raise DataError(f"{source} holds shards already; give what they were made from.")
+        raise DataError(f"{source} holds shards already; give the source they were made from.")
     _refuse_other_contents(out)
     refuse_unwritable(out)
     opened = open_source(source, split=split, labeled=True, labels_file=labels_file, stream=True)
@@ -68,7 +68,7 @@ def prepare_shards(
         crop=crop,
         classes=opened.classes,
     )
-    with alone(out, OutputError(f"Another process prepares {out}: wait for it, or choose another --out.")):
+    with alone(out, OutputError(f"Another process is preparing {out}: wait for it, or choose another --out.")):
         manifest = _begin(out, new)
         if strict and manifest.skipped:
             raise DataError(f"{out} was prepared without --strict: {manifest.skipped[0]}")

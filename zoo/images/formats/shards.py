@@ -93,7 +93,7 @@ def verify_shard(path: Path, shard: Shard) -> None:
     """
     for name, promised in ((shard.images, shard.images_sha256), (shard.labels, shard.labels_sha256)):
         if not (path / name).is_file() or sha256_of(path / name) != promised:
-            raise ChecksumError(f"{path / name} is missing or damaged; the same igan-zoo prepare makes it again.")
+            raise ChecksumError(f"{path / name} is missing or damaged; repeat the same igan-zoo prepare to restore it.")
 
 
 class ShardedImages:
@@ -161,9 +161,7 @@ class ShardSource(MemorySource):
         """
         has = self.manifest.shape
         if (has.height, has.width, has.channels) != (shape.height, shape.width, shape.channels):
-            raise DataError(
-                f"{self.path} holds images of {has}, not {shape}; prepare {self.manifest.source} once more."
-            )
+            raise DataError(f"{self.path} holds images of {has}, not {shape}; prepare {self.manifest.source} again.")
         return self.everything()
 
 
@@ -194,7 +192,7 @@ def _read_complete(path: Path) -> Manifest:
     manifest = read_manifest(path)
     if not manifest.complete or not manifest.shards:
         raise DataError(
-            f"{path} holds only {counted(manifest.count, 'image')} so far; the same igan-zoo prepare continues it."
+            f"{path} holds only {counted(manifest.count, 'image')} so far; run igan-zoo prepare again to continue."
         )
     return manifest
 
@@ -203,7 +201,7 @@ def _open_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> 
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is missing or damaged; the same igan-zoo prepare makes it again.") from error
+        raise DataError(f"{path} is missing or damaged; repeat the same igan-zoo prepare to restore it.") from error
     if array.shape != shape or array.dtype != dtype:
         raise DataError(f"{path} is {array.dtype} {list(array.shape)}, but the manifest says {list(shape)}.")
     return array

@@ -43,7 +43,7 @@ def open_svhn(root: Path, split: str | None = None) -> MemorySource:
         pixels, digits = _checked(path, variables)
         images, numbers = read_variable(path, pixels), read_variable(path, digits).ravel().astype(np.float64)
     if not np.isfinite(numbers).all():
-        raise DataError(f"{path} has labels that are no numbers, but SVHN's go from 1 to 10.")
+        raise DataError(f"{path} has labels that are not numbers, but SVHN's go from 1 to 10.")
     labels = numbers.astype(np.int64)
     if not 1 <= labels.min() <= labels.max() <= 10:
         raise DataError(f"{path} has labels from {labels.min()} to {labels.max()}, but SVHN's go from 1 to 10.")

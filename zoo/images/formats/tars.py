@@ -34,7 +34,7 @@ class TarSource(ArchiveSource):
         self._files[number].seek(offset)
         content = self._files[number].read(size)
         if len(content) != size:
-            raise DataError(f"{self.paths[number]} ended while it was read; it was changed.")
+            raise DataError(f"{self.paths[number]} ended while it was being read; it was changed.")
         return content
 
 
@@ -57,7 +57,7 @@ def open_tars(
     with ExitStack() as opened:
         files = []
         for number, path in enumerate(paths):
-            with reading(path, "a whole tar archive", DataError):
+            with reading(path, "a complete tar archive", DataError):
                 files.append(opened.enter_context(path.open("rb")))
             _refuse_compressed(path, files[-1])
             prefix = f"{path.name}/" if several else ""
@@ -72,20 +72,20 @@ def _refuse_compressed(path: Path, file: IO[bytes]) -> None:
     compression = compression_of(file.read(6))
     file.seek(0)
     if compression is not None:
-        raise DataError(f"{path} is compressed with {compression}, so that no image is reached alone; unpack it.")
+        raise DataError(f"{path} is compressed with {compression}, so single images cannot be read; unpack it.")
 
 
 def _read_headers(path: Path, file: IO[bytes], number: int, prefix: str, members: Members, labeled: bool) -> None:
     """Adds the images of an archive, called with ``prefix``, and with ``labeled`` the labels beside them."""
     length, count = path.stat().st_size, 0
-    with reading(path, "a whole tar archive", DataError), tarfile.open(fileobj=file, mode="r:") as archive:
+    with reading(path, "a complete tar archive", DataError), tarfile.open(fileobj=file, mode="r:") as archive:
         while (member := archive.next()) is not None:
             # The module keeps every header that it has seen.
             archive.members.clear()  # type: ignore[attr-defined]
             if not member.isreg() or member.issparse() or not members.takes(member.name, labeled=labeled):
                 continue
             if member.size < 0 or member.offset_data + member.size > length:
-                raise DataError(f"{path} is cut off inside {member.name}.")
+                raise DataError(f"{path} is truncated inside {member.name}.")
             if is_image_name(member.name):
                 members.names.append(prefix + member.name)
                 members.places.append((number, member.offset_data, member.size))

@@ -38,7 +38,7 @@ def open_zip(
         DataError: it is missing, damaged, encrypted, or has no image; or as ``arrange``.
     """
     members = Members()
-    with reading(path, "a whole zip archive", DataError):
+    with reading(path, "a complete zip archive", DataError):
         archive = zipfile.ZipFile(path)
     try:
         for number, member in enumerate(archive.filelist):
@@ -67,5 +67,5 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> b
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         return ImageError(f"{name} cannot be unpacked: {first_line(error)}")
     if len(content) > MAX_ENCODED_BYTES:
-        return ImageError(f"{name} has more than {MAX_ENCODED_BYTES:,} bytes, which an image has at most.")
+        return ImageError(f"{name} has more than {MAX_ENCODED_BYTES:,} bytes, the maximum for an image.")
     return content

@@ -38,7 +38,7 @@ _UNPACKED_FACTOR, _UNPACKED_BYTES = 8, 2**26
 async def tar_images(body: Body, *, file_bytes: int) -> AsyncGenerator[StoredImage]:
     """Yields the image files of a tar archive in its order; one above ``file_bytes`` comes as an ``ImageError``.
 
-    Links, folders, devices and hidden files are passed over, as ``score`` passes them over in a file.
+    Links, folders, devices and hidden files are skipped, as ``score`` skips them in a file.
 
     Raises:
         UploadError: it is damaged, cut off, or has members that are stored sparsely.
@@ -65,7 +65,7 @@ async def tar_images(body: Body, *, file_bytes: int) -> AsyncGenerator[StoredIma
 
 def _header(block: bytes) -> tarfile.TarInfo:
     if len(block) < _BLOCK:
-        raise UploadError("The tar archive is cut off: it has no end mark.")
+        raise UploadError("The tar archive is truncated: it has no end mark.")
     try:
         member = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
     except tarfile.HeaderError as error:
@@ -104,7 +104,7 @@ def _size(given: str | None, size: int) -> int:
     if given is None:
         return size
     if not (given.isascii() and given.isdigit() and len(given) < 19):
-        raise UploadError("The tar archive is damaged: a record's size is no number.")
+        raise UploadError("The tar archive is damaged: a record's size is not a number.")
     return int(given)
 
 
@@ -119,13 +119,13 @@ async def _whole(body: Body, name: str, size: int) -> bytes:
     content = await body.read(size)
     await body.skip(-size % _BLOCK)
     if len(content) < size:
-        raise UploadError(f"The tar archive is cut off inside {name}.")
+        raise UploadError(f"The tar archive is truncated inside {name}.")
     return content
 
 
 async def _pass(body: Body, size: int, name: str) -> None:
     if await body.skip(size) < size:
-        raise UploadError(f"The tar archive is cut off inside {name}.")
+        raise UploadError(f"The tar archive is truncated inside {name}.")
     await body.skip(-size % _BLOCK)
 
 
@@ -184,10 +184,10 @@ def _members(file: IO[bytes], *, files: int, file_bytes: int) -> Iterator[Stored
                 # One that is too large was unpacked up to the limit.
                 left -= len(content) if isinstance(content, bytes) else min(file_bytes, member.file_size)
                 if left < 0:
-                    raise UploadSizeError("The zip archive unpacks to far more than it has; send it in parts.")
+                    raise UploadSizeError("The zip archive unpacks to far more than its own size; send it in parts.")
                 yield StoredImage(member.filename, content)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
-        raise UploadError(f"The body is not a whole zip archive: {first_line(error)}") from None
+        raise UploadError(f"The body is not a complete zip archive: {first_line(error)}") from None
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | ImageError:

@@ -16,7 +16,7 @@ from igan_zoo.serving.server.people.uploads.body import Body
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-# Parts that are no files, as text fields, are passed over; forms have few.
+# Parts that are no files, as text fields, are skipped; forms have few.
 _MOST_FIELDS = 100
 
 
@@ -40,7 +40,7 @@ async def multipart_images(body: Body, content_type: str, *, file_bytes: int) ->
     while await body.peek(2) == b"\r\n":
         await body.skip(2)
     if await body.peek(len(boundary) + 2) != b"--" + boundary:
-        raise UploadError("The body is not the multipart form that its Content-Type promises.")
+        raise UploadError("The body is not a multipart form, as its Content-Type says.")
     parts = _Parts(file_bytes)
     try:
         parser = MultipartParser(boundary, parts.callbacks())
@@ -50,9 +50,9 @@ async def multipart_images(body: Body, content_type: str, *, file_bytes: int) ->
                 yield image
         parser.finalize()
     except FormParserError:
-        raise UploadError("The body is not the multipart form that its Content-Type promises.") from None
+        raise UploadError("The body is not a multipart form, as its Content-Type says.") from None
     if not parts.ended:
-        raise UploadError("The multipart form ends in the middle; send all of it.")
+        raise UploadError("The multipart form is truncated; send all of it.")
 
 
 class _Parts:

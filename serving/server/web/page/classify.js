@@ -92,7 +92,7 @@ function forget() {
   byId('classify-clear').textContent = 'Clear';
   byId('classify-invitation').textContent = draws
     ? 'Draw one here with mouse, pen or finger. Or drop, paste or choose an image.' : 'Drop or paste an image, or choose one.';
-  byId('classify-answer').replaceChildren(element('p', { className: 'note' }, `Nothing yet: ${draws ? 'draw a digit, or choose' : 'choose'} an image.`));
+  byId('classify-answer').replaceChildren(element('p', { className: 'note' }, `${draws ? 'Draw a digit, or choose' : 'Choose'} an image.`));
   byId('classify-compare').disabled = true;
   mark();
 }
@@ -214,13 +214,13 @@ function hints(answer) {
   if (answer.note?.startsWith(DARK_ON_LIGHT) && !state.original) {
     const { file } = state;
     found.push(hint(
-      element('p', {}, `This is dark on light; the model knows only ${kind} that are light on dark. Do not trust the answer.`),
+      element('p', {}, `This is dark on light, but the model was trained only on ${kind} that are light on dark. Do not trust the answer.`),
       button('Exchange black and white', async () => {
         const { inverted } = await import('./photos.js');
         await classify(await inverted(file), false, file);
       })));
   } else if (answer.note) {
-    found.push(hint(element('p', {}, `This does not look like the ${kind} that the model knows (realness ${percent(answer.realness)}). `
+    found.push(hint(element('p', {}, `This does not look like the ${kind} the model was trained on (realness ${percent(answer.realness)}). `
       + 'It must name one of its classes all the same: do not trust the answer.')));
   }
   return found;
@@ -232,7 +232,7 @@ async function classifyThere(file) {
     return (await askJson(`classify?${query}`, { method: 'POST', body: file }))[0];
   } catch (problem) {
     if (!(problem instanceof Problem) || !problem.message.startsWith('The body is not')) throw problem;
-    throw new Problem(`${file.name || 'This file'} is not an image that can be read; choose a photo or a drawing.`, problem.status);
+    throw new Problem(`${file.name || 'This file'} is not a readable image; choose a photo or a drawing.`, problem.status);
   }
 }
 

@@ -24,7 +24,7 @@ function panel(model) {
 function chips(model) {
   const { height, width, channels } = model.image ?? {};
   // A scorer takes images of any size.
-  const size = model.image ? `${width}x${height} ${channels === 1 ? 'grey' : 'RGB'}` : 'any size';
+  const size = model.image ? `${width}x${height} ${channels === 1 ? 'gray' : 'RGB'}` : 'any size';
   const latent = model.latent ? [`${model.latent.size} latents, ${model.latent.distribution}`] : [];
   const classes = model.classes ? [`${model.classes.length} classes`] : [];
   return [...model.roles, size, ...latent, ...classes, model.provider];

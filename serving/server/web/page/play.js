@@ -124,12 +124,12 @@ function pick(index) {
 
 function makeSliders() {
   const sliders = state.directions.map(({ explained }, index) => element('label', {}, `${ORDINALS[index] ?? index + 1}`, element('input', {
-    type: 'range', min: -REACH, max: REACH, step: 0.05, value: 0, 'aria-label': `Way ${index + 1}, ${percent(explained, 0)} of the change`,
+    type: 'range', min: -REACH, max: REACH, step: 0.05, value: 0, 'aria-label': `Direction ${index + 1}, ${percent(explained, 0)} of the change`,
   })));
   byId('explore-sliders').replaceChildren(...sliders);
   const share = state.directions.reduce((sum, { explained }) => sum + explained, 0);
-  byId('explore-note').textContent = `The strongest way comes first. Of all change that steps straight through the model's latent `
-    + `space can make, these ${state.directions.length} make ${percent(share, 0)}; the rest is spread over ${state.model.latent.size - state.directions.length} more.`;
+  byId('explore-note').textContent = `The strongest direction comes first. These ${state.directions.length} account for ${percent(share, 0)} of the change that straight steps `
+    + `in latent space can make; ${state.model.latent.size - state.directions.length} more share the rest.`;
 }
 
 function resetSliders() {
@@ -230,8 +230,8 @@ async function compare() {
   const theirs = (await runOnServer(state.model, 'generator', state.latents)).images;
   const { largest, share } = difference(state.images.data, theirs.data);
   byId('play-agreement').textContent = largest === 0
-    ? `Device and server agree: all ${theirs.data.length} grey levels are equal.`
-    : `Device and server agree within ${largest} of 255 grey levels; ${percent(share, 4)} of them differ.`;
+    ? `Device and server agree: all ${theirs.data.length} values are equal.`
+    : `Device and server agree within ${largest} of 255 gray levels; ${percent(share, 4)} of the values differ.`;
 }
 
 /** Returns a function that does `action`; calls that come while it is busy are one more when it is done. */

@@ -54,7 +54,7 @@ export async function attempt(action) {
     await action();
   } catch (error) {
     if (error.name === 'AbortError') return false;
-    show(error instanceof Problem ? error : new Problem(`This page has failed: ${error.message}`, -1));
+    show(error instanceof Problem ? error : new Problem(`Something went wrong on this page: ${error.message}`, -1));
     return false;
   }
   if (polling === null) byId('problem').replaceChildren();

@@ -159,7 +159,7 @@ function feedBack(told, said) {
   const verdict = byId('turing-verdict');
   verdict.className = `verdict ${told.correct ? 'right' : 'wrong'}`;
   verdict.textContent = `${told.correct ? 'Right' : 'Wrong'}: it is ${told.correct ? said : other}.`;
-  byId('turing-running').textContent = `Wrong in ${told.errors} of ${told.answers}: ${rate(told)}.`;
+  byId('turing-running').textContent = `${told.errors} of ${told.answers} wrong: ${rate(told)}.`;
   byId('turing-answers').hidden = true;
   byId('turing-next').hidden = false;
   byId('turing-next').firstElementChild.focus();
@@ -177,8 +177,8 @@ async function end() {
   const again = element('button', { type: 'button', className: 'primary' }, 'Another test');
   again.addEventListener('click', () => { byId('turing-end').hidden = true; leave(); });
   byId('turing-end').replaceChildren(
-    element('h2', { className: 'headline' }, `You were wrong in ${result.errors} of ${result.answers}: ${percent(result.error_rate)}`),
-    element('p', { className: 'note' }, `From these answers alone, your error rate lies between ${percent(result.low)} and ${percent(result.high)} (95 %, Wilson's interval). Who cannot tell at all is wrong in 50 %.`),
+    element('h2', { className: 'headline' }, `You got ${result.errors} of ${result.answers} wrong: ${percent(result.error_rate)}`),
+    element('p', { className: 'note' }, `From these answers alone, your error rate lies between ${percent(result.low)} and ${percent(result.high)} (95 %, Wilson's interval). Someone who guesses is wrong 50 % of the time.`),
     scale(result, PAPER[dataset()]),
     element('ul', { className: 'gallery', 'aria-label': 'All rounds' }, ...items),
     again,
@@ -219,13 +219,13 @@ async function showResults() {
     ...(results.length === 0 ? [element('p', { className: 'note' }, 'No test has been taken yet.')] : []),
     element('ul', { className: 'rates' }, ...results.map(ownLine), ...papers),
     element('p', { className: 'note' }, 'How often people were wrong. The line in the middle is chance, 50 %; pale bars are 95 % intervals (Wilson). '
-      + "The paper's figures are of its own models and people: an orientation, not a score to beat."),
+      + "The paper's figures come from other models and people, so take them only as a rough comparison."),
   );
 }
 
 function ownLine(row) {
   const unfinished = row.unfinished ? `, ${row.unfinished} unfinished` : '';
-  const fooled = row.fooled === null ? '' : `; ${percent(row.fooled, 0)} of the generated images were taken for real`;
+  const fooled = row.fooled === null ? '' : `; ${percent(row.fooled, 0)} of the generated images passed as real`;
   const note = `${counted(row.tests, 'test')}${unfinished}, ${counted(row.answers, 'answer')}${fooled}`;
   return line(row.model, row.feedback ? 'told after each answer' : 'not told', row.answers ? row : {}, note);
 }

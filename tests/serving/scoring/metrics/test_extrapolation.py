@@ -76,5 +76,5 @@ def test_too_little_is_refused() -> None:
     with pytest.raises(ScoringError, match="19 images will not do: take 20 or more"):
         frechet_distance_infinity(some_features(19, 4, 1), gaussian_of(some_features(50, 4, 2)), seed=0)
     facts = some_facts(images=20, splits=2, kept=0)
-    with pytest.raises(ScoringError, match="2 of 2 have images: take more splits"):
+    with pytest.raises(ScoringError, match="2 of 2 have images: use more splits"):
         inception_score_infinity(statistics_of(facts, some_features(20, 12, 1), some_logits(20, 7, 1)))

@@ -163,7 +163,7 @@ def test_a_broken_change_leaves_the_old_model_and_is_told_once(tmp_path: Path) -
         content = graph.read_bytes()
         graph.write_bytes(content[:-1])
         (event,) = await repository.look_for_changes()
-        assert "the old one stays" in event
+        assert "the old one is still served" in event
         assert "is damaged or was changed" in event
         assert repository.graph("copied-classifier") is old
         assert repository.ready
@@ -322,8 +322,8 @@ def test_what_takes_too_long_to_load_is_given_up(tmp_path: Path) -> None:
         began = time.monotonic()
         (event,) = await repository.look_for_changes()
         assert time.monotonic() - began < 20
-        assert "changed, but the old one stays: " in event
-        assert "was not loaded within 8 seconds; give it more with --load-timeout" in event
+        assert "changed, but the old one is still served: " in event
+        assert "was not loaded within 8 seconds; if it is that large, raise --load-timeout" in event
         assert repository.ready
         # It is not tried again until it changes.
         assert await repository.look_for_changes() == []
@@ -342,8 +342,8 @@ def test_what_crashes_whoever_loads_it_crashes_another_process(tmp_path: Path, m
         copy(tmp_path / "x", classes=tuple("abcdefghij"))
         monkeypatch.setattr(trial, "_COMMAND", (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"))
         (event,) = await repository.look_for_changes()
-        assert "the old one stays" in event
-        assert "ended the process that loaded it on trial (SIGSEGV)" in event
+        assert "the old one is still served" in event
+        assert "crashed the process that loaded it on trial (SIGSEGV)" in event
         repository.close()
 
     run(body)

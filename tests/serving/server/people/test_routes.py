@@ -105,7 +105,7 @@ def test_a_note_says_where_an_image_is_of_another_kind(client: TestClient) -> No
     # Gray without any stroke is no digit, and not light at its edge.
     expected = [
         (digit, None),
-        (255 - digit, "dark on light; the model knows light on dark"),
+        (255 - digit, "dark on light; the model expects light on dark"),
         (np.full_like(digit, 60), "unlike the training images"),
     ]
     for pixels, note in expected:
@@ -175,9 +175,9 @@ def test_hostile_images_are_refused_before_they_are_decoded(
         ("/sample?start=-1", "start is '-1'"),
         ("/sample?format=gif", "format is 'gif'; it must be png or npz."),
         ("/sample?sed=7", "There is no parameter 'sed'"),
-        ("/sample?seed=7&seed=8", "seed is given twice"),
+        ("/sample?seed=7&seed=8", "seed was given twice"),
         ("/score?metric=fid", "metric is 'fid'; it must be is."),
-        ("/models?x=1", "There is no parameter 'x'; this address takes none."),
+        ("/models?x=1", "There is no parameter 'x'; this route takes none."),
     ],
 )
 def test_parameters_are_read_strictly(client: TestClient, path: str, sentence: str) -> None:
@@ -325,7 +325,7 @@ def test_an_error_behind_the_first_line_is_a_line(client: TestClient) -> None:
     content = tar(digits(150))
     *running, last = lines(client.post("/score?every=10", content=content[:-20_000]))
     assert running[0]["images"] == 10
-    assert last == {"error": "The tar archive is cut off: it has no end mark."} or "cut off inside" in last["error"]
+    assert last == {"error": "The tar archive is truncated: it has no end mark."} or "truncated inside" in last["error"]
 
 
 def test_lines_come_while_images_still_arrive(client: TestClient) -> None:
@@ -463,7 +463,7 @@ def test_a_file_that_was_changed_is_not_given(tmp_path: Path, client_of: Callabl
     (copy / "samples.png").write_bytes(b"changed")
     answer = client.get(f"/models/{MODEL}/files/samples.png")
     assert answer.status_code == 503
-    assert f"samples.png of {MODEL} cannot be given" in error(answer)
+    assert f"samples.png of {MODEL} cannot be sent" in error(answer)
 
 
 def test_the_log_and_the_metrics_name_the_model(client: TestClient, log: io.StringIO) -> None:

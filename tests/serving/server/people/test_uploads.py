@@ -159,14 +159,14 @@ def test_more_files_than_are_taken_are_refused(maker: Callable[..., bytes]) -> N
         (b"%!PS-Adobe", "image/png", "not a PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF image, a multipart form"),
         (gzip.compress(tar(FILES)), "", "compressed with gzip"),
         (b"x", "multipart/form-data", "without a boundary"),
-        (b"nothing of the kind", FORM, "not the multipart form"),
-        (form(FILES)[:-10], FORM, "ends in the middle"),
-        (b"x\r\n" + form(FILES), FORM, "not the multipart form"),
-        (tar(FILES)[:530], "", "cut off inside a.png"),
-        (tar(FILES)[:1024], "", "cut off: it has no end mark"),
+        (b"nothing of the kind", FORM, "not a multipart form, as its Content-Type says"),
+        (form(FILES)[:-10], FORM, "is truncated"),
+        (b"x\r\n" + form(FILES), FORM, "not a multipart form, as its Content-Type says"),
+        (tar(FILES)[:530], "", "truncated inside a.png"),
+        (tar(FILES)[:1024], "", "truncated: it has no end mark"),
         (tar(FILES)[:1024] + b"x" * 512, "", "is damaged"),
-        (zipped(FILES)[:-30], "", "not a whole zip archive"),
-        (b"PK\x03\x04" + bytes(100), "", "not a whole zip archive"),
+        (zipped(FILES)[:-30], "", "not a complete zip archive"),
+        (b"PK\x03\x04" + bytes(100), "", "not a complete zip archive"),
     ],
 )
 def test_a_body_that_is_not_whole_is_refused_in_one_sentence(content: bytes, content_type: str, sentence: str) -> None:
@@ -190,7 +190,7 @@ def header(name: str, size: int, kind: bytes) -> bytes:
         (header("x", 13, tarfile.XHDTYPE) + b"13 size=-123\n" + bytes(499) + header("y", 0, b"0"), "is no number"),
         (header("x", 24, tarfile.XHDTYPE) + b"24 GNU.sparse.major=12345"[:24] + bytes(488), "stored sparsely"),
         (header("x.png", 10, tarfile.GNUTYPE_SPARSE), "stored sparsely"),
-        (header("x.png", 2**60, b"0"), "cut off inside x.png"),
+        (header("x.png", 2**60, b"0"), "truncated inside x.png"),
     ],
 )
 def test_hostile_tar_headers_are_refused(content: bytes, sentence: str) -> None:
@@ -217,9 +217,9 @@ def test_files_that_lie_over_each_other_in_a_zip_archive_unpack_no_further_than_
 ) -> None:
     monkeypatch.setattr("igan_zoo.serving.server.people.uploads.archives._UNPACKED_BYTES", 20_000)
     assert len(uploaded(zipped((f"{index}.png", bytes(9_000)) for index in range(2)))[1]) == 2
-    with pytest.raises(UploadSizeError, match="unpacks to far more than it has"):
+    with pytest.raises(UploadSizeError, match="unpacks to far more than its own size"):
         uploaded(zipped((f"{index}.png", bytes(9_000)) for index in range(20)))
-    with pytest.raises(UploadSizeError, match="unpacks to far more than it has"):
+    with pytest.raises(UploadSizeError, match="unpacks to far more than its own size"):
         uploaded(zipped((f"{index}.png", bytes(90_000)) for index in range(20)))
 
 

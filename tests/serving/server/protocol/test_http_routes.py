@@ -125,7 +125,7 @@ def test_more_rows_than_a_batch_are_run_in_pieces(client: TestClient, hosted: Re
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "z"}, f"{GENERATOR} takes the input latent and no other; it was given z."),
+        ({"name": "z"}, f"{GENERATOR} takes the input latent and nothing else; it was given z."),
         ({"datatype": "FP64"}, f"{GENERATOR} takes latent as FP32, not FP64."),
         ({"shape": [100, 3]}, f"{GENERATOR} takes latent of shape [-1, 100], not [100, 3]."),
         ({"shape": [300]}, f"{GENERATOR} takes latent of shape [-1, 100], not [300]."),

@@ -129,10 +129,10 @@ def test_outputs_are_binary_where_the_request_says_so(parameters: Any, outputs: 
 
 FOUR = np.zeros(4, np.uint8).tobytes()
 MALFORMED: dict[str, tuple[bytes, str | None, str]] = {
-    "nothing": (b"", None, "no inference request in JSON"),
-    "no object": (b"[]", None, "no inference request in JSON"),
-    "no UTF-8": (b'{"inputs": [{"name": "\xff"}]}', None, "no inference request in JSON"),
-    "deeply nested": (b'{"inputs": ' + b"[" * 100_000, None, "no inference request in JSON"),
+    "nothing": (b"", None, "not an inference request in JSON"),
+    "no object": (b"[]", None, "not an inference request in JSON"),
+    "no UTF-8": (b'{"inputs": [{"name": "\xff"}]}', None, "not an inference request in JSON"),
+    "deeply nested": (b'{"inputs": ' + b"[" * 100_000, None, "not an inference request in JSON"),
     "no inputs": (b"{}", None, "missing required field `inputs`"),
     "a negative size": (request(shape=[-1]), None, ">= 0"),
     "a size beyond memory": (request(shape=[2**40]), None, "<= 2147483647"),
@@ -161,15 +161,18 @@ MALFORMED: dict[str, tuple[bytes, str | None, str]] = {
     "a length that is none": (request(), "x", "must be a number of bytes"),
     "a length of another script": (request(), "²", "must be a number of bytes"),
     "a length beyond the body": (request(), "100000", "but the whole body has only"),
-    "a length within the JSON": (request(), "10", "no inference request in JSON"),
+    "a length within the JSON": (request(), "10", "not an inference request in JSON"),
     "bytes too few": (*binary(FOUR, shape=[2]), "has 8 bytes, not 4"),
     "bytes too many": (*binary(FOUR * 3, shape=[2]), "has 8 bytes, not 12"),
-    "bytes that are not there": (*binary(FOUR, size=8), "is said to have 8 binary bytes, but 4 are left"),
+    "bytes that are not there": (*binary(FOUR, size=8), "declares 8 binary bytes, but 4 are left"),
     "bytes of nobody": (*binary(FOUR, shape=[0], size=0), "has 4 binary bytes, but its inputs account for 0"),
     "a negative count of bytes": (*binary(FOUR, size=-4), "must be a number of bytes"),
     "a truth that is neither": (*binary(b"\2", datatype="BOOL", shape=[1]), "neither 0 nor 1"),
-    "a text cut off": (*binary(b"\5\0\0\0ab", datatype="BYTES", shape=[1]), "ends within an element"),
-    "a text's length cut off": (*binary(b"\5\0", datatype="BYTES", shape=[1]), "ends within the length"),
+    "a text cut off": (*binary(b"\5\0\0\0ab", datatype="BYTES", shape=[1]), "ends in the middle of an element."),
+    "a text's length cut off": (
+        *binary(b"\5\0", datatype="BYTES", shape=[1]),
+        "ends in the middle of an element's length",
+    ),
     "too few texts": (*binary(b"\0\0\0\0", datatype="BYTES", shape=[2]), "has 1 elements, but by its shape 2"),
 }
 

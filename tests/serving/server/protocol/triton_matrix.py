@@ -251,7 +251,7 @@ def wrong_requests(given: Given) -> None:
     given.refused(asked(given.latent(given.z.astype(np.float64), "FP64")), bad, "as FP32, not FP64")
     renamed = given.kind.InferInput("z", list(given.z.shape), "FP32")
     renamed.set_data_from_numpy(given.z)
-    given.refused(asked(renamed), bad, "takes the input latent and no other; it was given z.")
+    given.refused(asked(renamed), bad, "takes the input latent and nothing else; it was given z.")
     unknown = given.kind.InferRequestedOutput("pictures")
     given.refused(asked(given.latent(), outputs=[unknown]), bad, "has no output 'pictures'; it has: images.")
 

@@ -81,7 +81,7 @@ def test_too_many_rounds_or_too_few_images_are_refused(rounds: int, real: int) -
 
 def test_rounds_are_answered_in_turn_and_once() -> None:
     test = make_test(3)
-    with pytest.raises(AnswerError, match="Round 2 comes later; answer round 1 first"):
+    with pytest.raises(AnswerError, match="Round 2 is not open yet; answer round 1 first"):
         test.answer(2, "real")
     assert test.answer(1, test.rounds[0].kind)
     with pytest.raises(AnswerError, match="Round 1 has been answered"):

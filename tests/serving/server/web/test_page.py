@@ -322,7 +322,7 @@ def test_what_the_model_does_not_know_is_said_so(visit: Visit) -> None:
     file = io.BytesIO()
     Image.new("L", (28, 28), 60).save(file, "PNG")
     page.set_input_files("#classify-file", {"name": "gray.png", "mimeType": "image/png", "buffer": file.getvalue()})
-    page.wait_for_selector(".hint:has-text('does not look like the digits that the model knows')")
+    page.wait_for_selector(".hint:has-text('does not look like the digits the model was trained on')")
     page.set_input_files("#classify-file", DIGITS / "7.png")
     until(page, "!document.querySelector('.hint')")
 
@@ -430,7 +430,7 @@ def test_a_whole_turing_test_with_the_keyboard_alone(visit: Visit) -> None:
     page.wait_for_selector("#turing-progress:text-is('Round 6 of 6')")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#turing-end .headline")
-    assert re.fullmatch(r"You were wrong in \d of 6: \d+\.\d %", text(page, "#turing-end .headline"))
+    assert re.fullmatch(r"You got \d of 6 wrong: \d+\.\d %", text(page, "#turing-end .headline"))
     assert page.locator("#turing-end .gallery li").count() == 6
     assert "MNIST on MTurk: 47.6 %" in str(page.get_attribute("#turing-end .scale", "aria-label"))
     assert "told after each answer" in text(page, "#turing-results")

@@ -293,7 +293,7 @@ def test_a_reference_is_images_or_statistics_or_pytorch_fids_file(
     assert code == 0
     assert "kernel distance" in output
     refused(igan_zoo(*command[:4], "--metric", "pr", "--reference", exported), "has a mean and a covariance only")
-    refused(igan_zoo("merge-scores", saved, "--metric", "fid", "--reference", npz), "no file of statistics", 2)
+    refused(igan_zoo("merge-scores", saved, "--metric", "fid", "--reference", npz), "not a statistics file", 2)
 
 
 def test_a_classifier_gives_the_score_of_its_name(igan_zoo: Cli, model: Path, folder: Path, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
     [
         (["--n", 9], "9 images cannot be divided into 10 splits", 1),
         (["--n", 1, "--splits", 1], "needs 2 to", 1),
-        (["--n", 91], "The source has 90 images and not 91", 1),
+        (["--n", 91], "The source has 90 images instead of 91", 1),
         (["--metric", "fid"], "name them with --reference", 2),
         (
             ["--metric", "is", "--reference", "x.npz"],
@@ -362,12 +362,12 @@ def test_strict_fails_at_an_image_that_does_not_decode(igan_zoo: Cli, folder: Pa
         (["--metric", "kid", "--reference", "images.npz"], "subsets of 1,000 images", 1),
         (["--metric", "fid", "--reference", "nothing.npz"], "There are no images at nothing.npz", 1),
         (["--metric", "fid", "--reference", "nothing.safetensors"], "no statistics file nothing.safetensors", 1),
-        (["--shard", "1/3"], "name their file with --out", 2),
-        (["--shard", "4/3", "--out", "x"], "no shard like 3/8", 2),
+        (["--shard", "1/3"], "name the file with --out", 2),
+        (["--shard", "4/3", "--out", "x"], "not a shard like 3/8", 2),
         (["--shard", "1/91", "--out", "x"], "no shard 1/91 of 90 images", 1),
         (["--scorer", "nobody"], "There is no model 'nobody'", 1),
         (["--scorer", "inception-2015"], "A scorer may also be inception-2015-12-05, inception-2015-12-05-clean", 1),
-        (["--weights", "x.pth"], "--weights are those of inception-2015-12-05", 2),
+        (["--weights", "x.pth"], "--weights applies to inception-2015-12-05", 2),
         (["--metric", "inception"], "'inception' is not one of", 2),
     ],
 )
@@ -457,7 +457,7 @@ def test_a_file_is_not_taken_for_the_network_of_2015(tmp_path: Path, exported_mo
         open_network(str(tmp_path / "forged.onnx"))
     (tmp_path / "inception-2015-12-05.onnx").write_bytes(scorer_graph(["N", "H", "W", 3]))
     assert open_network(str(tmp_path / "inception-2015-12-05.onnx")).name.startswith("inception-2015-12-05-")
-    with pytest.raises(InterfaceError, match="no scorer and no classifier"):
+    with pytest.raises(InterfaceError, match="neither a scorer nor a classifier"):
         open_network(str(exported_model / "onnx" / "generator.onnx"))
     classifier = open_network(str(exported_model / "onnx" / "classifier.onnx"))
     assert (classifier.name[:11], classifier.features) == ("classifier-", 0)
@@ -484,5 +484,5 @@ def test_stored_images_are_counted_before_work(igan_zoo: Cli, folder: Path, scor
     assert code == 0, errors
     assert json.loads(out)
     assert errors.count(f"{folder}: 40 images (PNG 38, unknown 2)\n") == 2
-    assert errors.count("Passed over: 1 .nef image of a format that is not read (raw.nef)\n") == 2
+    assert errors.count("Passed over: 1 .nef image in an unsupported format (raw.nef)\n") == 2
     assert f"{folder}: 40 images" in igan_zoo("rank", folder, "--scorer", scorer, "--out", folder.parent / "sheet")[2]

@@ -55,7 +55,7 @@ def test_two_sources_are_a_distance(igan_zoo: Cli, scorer: Path, sets: tuple[Pat
     pair = numbers(igan_zoo("score", *sets, *common))
     assert [name[:9] for name in pair] == ["fd60-toy-"]
     assert pair == numbers(igan_zoo("score", sets[0], *common, "--reference", sets[1]))
-    assert "give the reference once" in sentence(igan_zoo("score", *sets, "--reference", sets[1]), 2)
+    assert "give the reference only once" in sentence(igan_zoo("score", *sets, "--reference", sets[1]), 2)
 
 
 def test_metrics_may_be_listed(igan_zoo: Cli, scorer: Path, sets: tuple[Path, Path]) -> None:
@@ -125,7 +125,9 @@ def test_what_would_fail_at_the_end_fails_before_the_first_image(
         (("--save-statistics", tmp_path / "x.npz", "--scorer", model), "the classifier tiny gives only classes"),
     ):
         assert message in sentence(igan_zoo(*command, *arguments)), arguments
-    assert "takes a name in .safetensors or .npz" in sentence(igan_zoo(*command, "--save-statistics", "x.txt"), 2)
+    assert "needs a name ending in .safetensors or .npz" in sentence(
+        igan_zoo(*command, "--save-statistics", "x.txt"), 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,10 +154,10 @@ def test_other_tools_statistics_are_read(
 @pytest.mark.parametrize(
     ("sigma", "message"),
     [
-        (-np.eye(3), "has negative eigenvalues, so it is no covariance"),
+        (-np.eye(3), "has negative eigenvalues, so it is not a covariance"),
         (np.diag([1.0, -0.01, 1.0]), "has negative eigenvalues"),
         (np.eye(3) + np.eye(3, k=1), "is not symmetric"),
-        (np.eye(3) * np.nan, "hold what is no number"),
+        (np.eye(3) * np.nan, "contain values that are not numbers"),
         (np.eye(4), "mu [3] and sigma [4, 4]"),
     ],
 )
@@ -171,7 +173,7 @@ def test_damaged_statistics_are_refused(
 def test_a_run_that_scores_nothing_says_so(igan_zoo: Cli, scorer: Path, sets: tuple[Path, Path]) -> None:
     command = ("score", sets[0], "--scorer", scorer)
     assert "was scored before" not in igan_zoo(*command)[2]
-    assert f"{sets[0]}[images] was scored before: its statistics come from " in igan_zoo(*command)[2]
+    assert f"{sets[0]}[images] was scored before; using its statistics from " in igan_zoo(*command)[2]
     assert "was scored before" not in igan_zoo(*command, "--no-cache")[2]
 
 
@@ -207,4 +209,4 @@ def test_what_cannot_be_extrapolated_is_said_before_any_image_is_scored(
     few = igan_zoo("score", *sets, "--scorer", scorer, "--metric", "fid-inf", "--n", 19)
     assert "19 images will not do: take 20 or more" in sentence(few)
     split = igan_zoo("score", sets[0], "--scorer", scorer, "--metric", "is-inf", "--splits", 2)
-    assert "take more splits" in sentence(split)
+    assert "use more splits" in sentence(split)

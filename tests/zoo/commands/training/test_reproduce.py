@@ -98,7 +98,7 @@ def test_unknown_names_are_usage_errors_or_answered_with_the_nearest(igan_zoo: C
         (["table1", "--inception", "x.onnx"], "No such option"),
         (["toy-game", "--budget", "3"], "No such option"),
         (["turing", "--rows", "20"], "No such option"),
-        (["table1", "--dry-run"], "prints what a --budget would run"),
+        (["table1", "--dry-run"], "prints what --budget would run"),
         (["table1", "--budget", "0"], "neither a number of minutes nor full"),
         (["table1", "--budget", "an hour"], "neither a number of minutes nor full"),
         (["table1", "--runs", "nowhere"], "does not exist"),

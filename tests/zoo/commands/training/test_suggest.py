@@ -151,15 +151,15 @@ def test_nothing_is_replaced_or_put_among_the_photos(igan_zoo: Cli, model: Path,
     refuse(igan_zoo, "next already exists; choose another --out, or add --force", *suggest)
     assert igan_zoo("suggest", *suggest, "--force")[0] == 0
     labels = tmp_path / "next" / "labels.csv"
-    refuse(igan_zoo, "would destroy", *suggest, "--labels", labels, "--force")
-    refuse(igan_zoo, "is among the photos of", model, "--data", photos, "--out", photos / "next")
+    refuse(igan_zoo, "would overwrite", *suggest, "--labels", labels, "--force")
+    refuse(igan_zoo, "is inside", model, "--data", photos, "--out", photos / "next")
     assert not (photos / "next").exists()
 
 
 def test_what_cannot_be_suggested_is_one_sentence(igan_zoo: Cli, model: Path, photos: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "next")
     np.savez(tmp_path / "x.npz", images=np.zeros((3, 8, 8, 3), np.uint8))
-    refuse(igan_zoo, "have no names to label them by", model, "--data", tmp_path / "x.npz", *out)
+    refuse(igan_zoo, "have no names that labels could refer to", model, "--data", tmp_path / "x.npz", *out)
     (tmp_path / "one.onnx").write_bytes(tiny_classifier(("blue",)))
     refuse(igan_zoo, "knows the class blue alone", tmp_path / "one.onnx", "--data", photos, *out)
     (tmp_path / "run").mkdir()
@@ -168,7 +168,7 @@ def test_what_cannot_be_suggested_is_one_sentence(igan_zoo: Cli, model: Path, ph
     for path in (photos / "unlabeled").iterdir():
         path.rename(photos / "red" / f"more-{path.name}")
     (photos / "unlabeled").rmdir()
-    refuse(igan_zoo, "has a label; nothing is left to suggest", model, "--data", photos, *out)
+    refuse(igan_zoo, "already has a label", model, "--data", photos, *out)
     assert not (tmp_path / "next").exists()
 
 
@@ -187,7 +187,7 @@ def test_a_run_on_features_suggests_what_its_model_does_not_know(igan_zoo: Cli, 
     train = ("train", "custom", "--features", encoder, "--data", photos, "--set", "steps=40", "--ensemble", 2)
     refuse(igan_zoo, "no model", run, "--data", photos, "--out", out)
     assert igan_zoo(*train, "--out", run)[0] == 0
-    refuse(igan_zoo, "--device is for exported models", run, "--data", photos, "--device", "cuda", code=2)
+    refuse(igan_zoo, "--device applies to exported models", run, "--data", photos, "--device", "cuda", code=2)
     code, printed, _ = igan_zoo("suggest", run, "--data", photos, "--n", 2, "--out", out, "--json")
     found = json.loads(printed)["picks"]
     assert (code, len(found)) == (0, 2)

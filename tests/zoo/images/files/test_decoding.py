@@ -221,7 +221,7 @@ def test_16_bits_become_8_whatever_the_values_are() -> None:
         for kind in ("PNG", "TIFF"):
             read = decode_image(encoded(Image.fromarray(deep), kind), "it", Shape(1))
             assert read[0, :, 0].tolist() == [round(value / 257) for value in values]
-    with pytest.raises(ImageError, match="it has 32 bits a pixel"):
+    with pytest.raises(ImageError, match="has 32 bits per pixel"):
         decode_image(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "it")
 
 

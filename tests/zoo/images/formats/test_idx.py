@@ -69,11 +69,11 @@ def test_arrays_without_an_axis_for_channels_are_grey(tmp_path: Path) -> None:
     for split, count in (("train", 6), ("test", 2)):
         source = open_source(str(tmp_path / "keras.npz"), split=split, labeled=True)
         assert [source.classes[label] for label in source.labels(range(count))] == [str(d) for d in DIGITS[:count]]
-    with pytest.raises(DataError, match="splits test, train; say which one"):
+    with pytest.raises(DataError, match="splits test, train; choose one"):
         open_source(str(tmp_path / "keras.npz"))
     # Those of ADM have images beside the statistics of more.
     np.savez(tmp_path / "both.npz", arr_0=IMAGES, mu=np.zeros(3), sigma=np.eye(3))
     assert len(open_source(str(tmp_path / "both.npz"))) == len(IMAGES)
     np.savez(tmp_path / "statistics.npz", mean=np.zeros(3), cov=np.eye(3))
-    with pytest.raises(DataError, match=r"holds the statistics of images \(mean, cov\), and no images"):
+    with pytest.raises(DataError, match=r"holds statistics \(mean, cov\) instead of images"):
         open_source(str(tmp_path / "statistics.npz"))

@@ -115,7 +115,7 @@ def test_shards_of_another_size_or_with_other_labels_are_refused(small: Path, tm
     prepare(small, tmp_path / "shards")
     with pytest.raises(DataError, match="holds images of 16x16x3, not 32x32x3; prepare"):
         load_images(str(tmp_path / "shards"), "train", height=32, width=32, channels=3)
-    with pytest.raises(DataError, match="labels of their own"):
+    with pytest.raises(DataError, match="already have labels"):
         load_images(str(tmp_path / "shards"), "train", height=16, width=16, channels=3, labels_file=tmp_path / "x.csv")
     with pytest.raises(DataError, match="holds shards already"):
         prepare(tmp_path / "shards", tmp_path / "more")
@@ -183,7 +183,7 @@ def test_a_damaged_shard_is_named_and_made_again(
     prepare(small, tmp_path / "shards")
     before = contents(tmp_path / "shards")
     damage(tmp_path / "shards" / name)
-    with pytest.raises(ChecksumError, match=f"{name} is missing or damaged; the same igan-zoo prepare"):
+    with pytest.raises(ChecksumError, match=f"{name} is missing or damaged; repeat the same igan-zoo prepare"):
         verify_shard(tmp_path / "shards", read_manifest(tmp_path / "shards").shards[1])
     decoded = count_decoding(monkeypatch)
     prepare(small, tmp_path / "shards")
@@ -246,7 +246,7 @@ def test_names_that_are_not_utf_8_are_prepared(tmp_path: Path) -> None:
 
 def test_one_place_is_prepared_by_one_process(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "shards"
-    with alone(out, OutputError("another")), pytest.raises(OutputError, match=f"Another process prepares {out}"):
+    with alone(out, OutputError("another")), pytest.raises(OutputError, match=f"Another process is preparing {out}"):
         prepare(small, out)
     assert contents(out) == {}
     assert len(prepare(small, out)) == 30
