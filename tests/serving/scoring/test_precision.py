@@ -77,7 +77,7 @@ def test_the_error_is_that_of_the_same_images(
 
 def test_a_preview_of_other_weights_is_refused(exact: Network, source: ImageSource, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(tiny_scorer({**METADATA, "igan_zoo.weights_sha256": "b" * 64}))
-    with pytest.raises(ScoringError, match="is not of the weights of tiny"):
+    with pytest.raises(ScoringError, match="was not made from the weights of tiny"):
         preview_error(exact, open_network(str(tmp_path / "other.onnx")), source)
 
 
