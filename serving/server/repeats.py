@@ -6,6 +6,7 @@ all that is left of parsing then.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,8 @@ _CLOSE = b"\r\nconnection: close"
 class Repeat:
     """What a request was, without its tensor, and what its answer is, without its id and tensors.
 
-    ``prefix`` is all of its bytes before the tensor; ``size`` counts those too that follow.
+    ``prefix`` is all of its bytes before the tensor; ``size`` counts those too that follow. A connection that waits for
+    its next request keeps no ``graph`` that has been exchanged.
     """
 
     prefix: bytes
@@ -38,7 +40,7 @@ class Repeat:
     path: str
     target: Target
     headers: Headers
-    graph: HostedGraph
+    graph: weakref.ref[HostedGraph]
     request: InferRequest
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -90,7 +92,7 @@ def repeat_of(prefix: bytes, path: str, headers: Headers, graph: HostedGraph, re
         path,
         target,
         [pair for pair in headers if pair[0] in IDENTIFYING],
-        graph,
+        weakref.ref(graph),
         replace(request, inputs={}),
         tensor.dtype,
         tensor.shape,

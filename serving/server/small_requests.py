@@ -113,8 +113,9 @@ class SmallRequests(Connection):
     def data_received(self, data: bytes) -> None:
         at_rest, repeat = self.at_rest, self._repeat
         if at_rest and repeat is not None and len(data) == repeat.size and data.startswith(repeat.prefix):
-            if self.parts.repository.still_serves(repeat.graph, *repeat.target):
-                self._begin_again(repeat, data)
+            graph = repeat.graph()
+            if graph is not None and self.parts.repository.still_serves(graph, *repeat.target):
+                self._begin_again(repeat, graph, data)
                 return
             self._repeat = None
         before = self.current
@@ -164,15 +165,15 @@ class SmallRequests(Connection):
         if flight.waiting is None:
             flight.task = self.start(self._run(flight))
 
-    def _begin_again(self, repeat: Repeat, data: bytes) -> None:
+    def _begin_again(self, repeat: Repeat, graph: HostedGraph, data: bytes) -> None:
         """Begins a request that is known but for its tensor, which may have the token that it had before."""
         flight = _InFlight(self, repeat.path, self.parts.requests_log.identify(repeat.headers), True, repeat)
         self.current = flight
         try:
             self.parts.limits.enter()
             flight.entered = True
-            flight.graph, flight.request = repeat.graph, repeat.request
-            flight.waiting = repeat.graph.submit_checked(
+            flight.graph, flight.request = graph, repeat.request
+            flight.waiting = graph.submit_checked(
                 repeat.tensor(data), flight.done, deadline=repeat.request.timeout, packed=repeat.names
             )
         except Exception as error:
@@ -263,7 +264,12 @@ class SmallRequests(Connection):
     def _finish(self, flight: _InFlight, status: int) -> None:
         if flight.entered:
             self.parts.limits.slots.give()
-        model = flight.graph.name if hasattr(flight, "graph") else ""
+        model = ""
+        if hasattr(flight, "graph"):
+            model = flight.graph.name
+            # Until its next request, a connection keeps this one, but no graph that may be exchanged meanwhile.
+            del flight.graph
+            flight.waiting = None
         seconds = time.monotonic() - flight.began
         self.parts.requests_log.finish(flight.request_id, "POST", flight.path, INFER, model, status, seconds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from igan_zoo.latents import latents
 from igan_zoo.serving.server import small_requests
+from igan_zoo.serving.server.models.hosted import HostedGraph
 from igan_zoo.serving.server.models.repository import Repository
 from igan_zoo.serving.server.repeats import Repeat
 from tests.serving.server.conftest import CLASSIFIER, GENERATOR, MODEL, ServerSettings
@@ -61,9 +63,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     found: list[bytes] = []
     begin = small_requests.SmallRequests._begin_again
 
-    def counting(self: small_requests.SmallRequests, repeat: Repeat, data: bytes) -> None:
+    def counting(self: small_requests.SmallRequests, repeat: Repeat, graph: HostedGraph, data: bytes) -> None:
         found.append(repeat.prefix)
-        begin(self, repeat, data)
+        begin(self, repeat, graph, data)
 
     monkeypatch.setattr(small_requests.SmallRequests, "_begin_again", counting)
     return found
@@ -179,6 +181,17 @@ def test_a_graph_that_was_unloaded_or_exchanged_is_looked_up_again(port: int, kn
     assert [answer.status for answer in answers] == [200, 200, 200, 503, *[200] * 6]
     assert len({answer.body for answer in answers if answer.status == 200}) == 1
     assert len(known) == 5, "one request to a new graph is read"
+
+
+def test_a_connection_that_waits_keeps_no_graph_that_was_exchanged() -> None:
+    repository = Repository.open([MODEL], ServerSettings(threads=1))
+    with running(repository, allow_load=True) as port, connected(port) as connection:
+        for _ in range(3):
+            assert exchange(connection, request(CLASSIFIER, images(1))).status == 200
+        graph = weakref.ref(repository.graph(CLASSIFIER))
+        path = f"/v2/repository/models/{CLASSIFIER}/load"
+        assert fresh(port, head("POST", path, Content_Length=0)).status == 200
+        assert graph() is None
 
 
 def test_a_stopping_server_refuses_repeated_requests_too() -> None:
