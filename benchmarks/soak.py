@@ -1,9 +1,10 @@
 """A long, rough day of the server in a few minutes: many clients, some of them hostile, every good answer checked.
 
-Starts ``igan-zoo serve`` in a process of its own, sends mixed requests (5 % hostile: truncated pictures, wrong shapes,
-huge sizes, broken JSON, wrong lengths, slow bodies, early disconnects), and prints what came of each kind. Fails if a
-good answer differs from the engine's, if anything but 200 answers a good request (503 and 504 are
-deliberate), if anything but an error in one sentence answers a hostile one, or if the server's memory grows.
+Starts ``igan-zoo serve`` in a process of its own, sends mixed requests over HTTP and gRPC (5 % hostile: truncated
+pictures, wrong shapes, huge sizes, broken JSON, wrong lengths, slow bodies, early disconnects) while the model is
+exchanged again and again, stops it with SIGTERM under load, and prints what came of each kind. Fails if a good answer
+differs from the engine's, if anything but 200 answers a good request (503 and 504 are deliberate), if anything but an
+error in one sentence answers a hostile one, if the server's memory grows, or if the end leaves a request unanswered.
 
     python benchmarks/soak.py [--requests 50000] [--clients 32] [--hostile 0.05] [--model mnist-ssl]
 """
@@ -18,6 +19,8 @@ import io
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -30,7 +33,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soak_grpc
 from numpy.typing import NDArray
+from soak_grpc import Call, GrpcClient
 
 from igan_zoo.latents import latents
 from igan_zoo.machine.progress import Progress
@@ -40,11 +45,14 @@ from igan_zoo.serving.engine import Arrays, Engine, load_engine
 BODY_TIMEOUT = 3.0
 # Deliberate: the queue was full, the server busy, or the turn did not come in time.
 BUSY = {503, 504}
+# Seconds between two exchanges of the model, and requests of one kind that a client sends one after another: on
+# average, as a client that asks again and again is known by what its requests begin with.
+RELOAD, RUN = 2.0, 5
 # Another batch is another order of sums: relative to the largest number, and in levels of a pixel.
 TOLERANCE, LEVELS = 1e-4, 1
 # The server may grow by so much after the first half, in parts of what it had and in bytes. In a run of seconds it
-# takes that long to meet every kind of client.
-GROWTH, SLACK = 0.05, 16 * 2**20
+# takes that long to meet every kind of client, and an exchange has two models for a moment.
+GROWTH, SLACK = 0.05, 48 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,14 @@ class Exchange:
     check: Callable[[bytes, dict[str, str]], bool] = lambda _, __: True
     # The client goes away without waiting for an answer.
     leaves: bool = False
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the server listens."""
+
+    http: int
+    grpc: int
 
 
 @dataclass
@@ -88,6 +104,8 @@ class Requests:
             self.classify_binary,
             self.packed,
             self.ask,
+            self.sample_grpc,
+            self.classify_grpc,
         ]
         self.hostile = [
             self.truncated_picture,
@@ -108,7 +126,17 @@ class Requests:
             self.foreign_page,
             self.huge_timeout,
             self.trickle,
+            self.wrong_grpc,
         ]
+
+    def sample_grpc(self, rng: np.random.Generator) -> Call:
+        return self._call(rng, self.generator, "latent", self.latents, self.made)
+
+    def classify_grpc(self, rng: np.random.Generator) -> Call:
+        return self._call(rng, self.classifier, "images", self.images, self.answers)
+
+    def wrong_grpc(self, rng: np.random.Generator) -> Call:
+        return soak_grpc.hostile(self.classifier.split("/")[3], rng)
 
     def sample_json(self, rng: np.random.Generator) -> Exchange:
         return self._infer(rng, self.generator, "latent", self.latents, self.made, binary=False)
@@ -208,6 +236,16 @@ class Requests:
         start = head("POST", "/score").replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
         return Exchange([(start + b"1\r\n\0\r\n", 0.1), (b"1\r\n\0\r\n", 0)], frozenset(), leaves=True)
 
+    def _call(self, rng: np.random.Generator, path: str, name: str, inputs: NDArray[Any], outputs: Arrays) -> Call:
+        rows = rng.integers(0, len(inputs), int(rng.choice([1, 1, 1, 2, 5, 40])))
+        datatype = "UINT8" if name == "images" else "FP32"
+        request = soak_grpc.request(path.split("/")[3], name, datatype, inputs[rows])
+
+        def check(found: Arrays) -> bool:
+            return all(close(found[output], array[rows]) for output, array in outputs.items())
+
+        return Call(request, "OK", check)
+
     def _infer(
         self,
         rng: np.random.Generator,
@@ -302,11 +340,15 @@ class Client:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def send(self, exchange: Exchange) -> tuple[int, dict[str, str], bytes] | None:
-        """Returns status, headers and body, or None if none is waited for."""
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Returns the connection, a new one if there is none."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._streams
+        return self._streams
+
+    async def send(self, exchange: Exchange) -> tuple[int, dict[str, str], bytes] | None:
+        """Returns status, headers and body, or None if none is waited for."""
+        reader, writer = await self.open()
         for piece, pause in exchange.pieces:
             writer.write(piece)
             # A server that has seen enough may end the connection while we still write.
@@ -342,28 +384,89 @@ class Client:
             self._streams = None
 
 
-async def soak(requests: Requests, port: int, pid: int, arguments: argparse.Namespace) -> Tally:
-    """Sends all requests from many clients at a time."""
+async def soak(requests: Requests, ports: Ports, pid: int, model: Path, arguments: argparse.Namespace) -> Tally:
+    """Sends all requests from many clients at a time, while the model is exchanged."""
     tally = Tally()
     numbers = iter(range(arguments.requests))
     bar = Progress("soaking", arguments.requests, unit="requests")
 
     async def work() -> None:
-        client = Client(port)
+        client, other = Client(ports.http), GrpcClient(ports.grpc)
+        good = requests.ask
         for number in numbers:
             rng = np.random.default_rng((arguments.seed, number))
-            kinds = requests.hostile if rng.random() < arguments.hostile else requests.good
-            make = kinds[int(rng.integers(len(kinds)))]
-            await one(client, make.__name__, make(rng), tally)
+            if rng.random() < 1 / RUN:
+                good = requests.good[int(rng.integers(len(requests.good)))]
+            hostile = requests.hostile[int(rng.integers(len(requests.hostile)))]
+            make = hostile if rng.random() < arguments.hostile else good
+            exchange = make(rng)
+            if isinstance(exchange, Call):
+                await one_call(other, make.__name__, exchange, tally)
+            else:
+                await one(client, make.__name__, exchange, tally)
             bar.advance(1)
             if number % max(1, arguments.requests // 10) == 0:
                 tally.memory.append(resident(pid))
         await client.close()
+        await other.close()
 
+    async def exchange_models() -> None:
+        while True:
+            await asyncio.sleep(RELOAD)
+            os.utime(model / "config.json")
+
+    exchanging = asyncio.create_task(exchange_models())
     with bar:
         await asyncio.gather(*(work() for _ in range(arguments.clients)))
+    exchanging.cancel()
     tally.memory.append(resident(pid))
     return tally
+
+
+async def stop_under_load(
+    requests: Requests, ports: Ports, server: subprocess.Popen[bytes], clients: int
+) -> tuple[Counter[int], list[str]]:
+    """Sends SIGTERM while clients ask; returns the statuses of their answers, and the requests without a whole one."""
+    answers: Counter[int] = Counter()
+    lost: list[str] = []
+
+    async def work(number: int) -> None:
+        client, rng = Client(ports.http), np.random.default_rng(number)
+        while True:
+            exchange = requests.classify_binary(rng)
+            try:
+                await client.open()
+            except OSError:
+                return
+            try:
+                answer = await client.send(exchange)
+            except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
+                lost.append(repr(error))
+                return
+            if answer is None:
+                continue
+            answers[answer[0]] += 1
+            if answer[0] == 200 and not exchange.check(answer[2], answer[1]):
+                lost.append("a wrong answer")
+
+    working = [asyncio.create_task(work(number)) for number in range(clients)]
+    await asyncio.sleep(1.0)
+    server.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(asyncio.gather(*working), 60)
+    return answers, lost
+
+
+async def one_call(client: GrpcClient, kind: str, call: Call, tally: Tally) -> None:
+    code, details, outputs = await client.send(call)
+    tally.statuses[kind, code] += 1
+    if code in soak_grpc.BUSY:
+        return
+    if code != call.expected:
+        tally.wrong.append(f"{kind}: {code} {details[:200]}")
+    elif code == "OK" and not call.check(outputs):
+        tally.wrong.append(f"{kind}: not the right answer")
+    elif code != "OK" and not is_sentence(json.dumps({"error": details}).encode(), {}):
+        tally.wrong.append(f"{kind}: {code} without a sentence: {details[:200]!r}")
 
 
 async def one(client: Client, kind: str, exchange: Exchange, tally: Tally) -> None:
@@ -419,34 +522,44 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="mnist-ssl")
     arguments = parser.parse_args()
-    model = store.resolve(arguments.model)
-    requests = Requests(model.name, load_engine(model, ["generator", "classifier"], threads=1))
-    command = [sys.executable, "-m", "igan_zoo", "serve", arguments.model, "--port", "0", "--threads", "1"]
-    with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen([*command, "--body-timeout", str(BODY_TIMEOUT)], stderr=log)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        model = Path(folder) / arguments.model
+        shutil.copytree(store.resolve(arguments.model).path, model)
+        requests = Requests(model.name, load_engine(store.resolve(str(model)), ["generator", "classifier"], threads=1))
+        command = [sys.executable, "-m", "igan_zoo", "serve", str(model), "--port", "0", "--grpc-port", "0"]
+        command += ["--threads", "1", "--reload", "1", "--body-timeout", str(BODY_TIMEOUT)]
+        server = subprocess.Popen(command, stderr=log)
         try:
-            port = wait_for(server, log)
+            ports = wait_for(server, log)
             began = time.monotonic()
-            tally = asyncio.run(soak(requests, port, server.pid, arguments))
+            tally = asyncio.run(soak(requests, ports, server.pid, model, arguments))
             well = report(tally, time.monotonic() - began)
+            answers, lost = asyncio.run(stop_under_load(requests, ports, server, arguments.clients))
         finally:
             server.terminate()
             code = server.wait(60)
         log.seek(0)
-        failures = [line for line in log if '"event":"failure"' in line or '"level":"ERROR"' in line]
+        lines = log.readlines()
+    failures = [line for line in lines if '"event":"failure"' in line or '"level":"ERROR"' in line]
+    reloads = [line for line in lines if '"event":"reload"' in line]
+    failures += [line for line in reloads if "was loaded" not in line]
     for failure in failures[:5]:
         print(f"FAILURE {failure[:2000]}")
-    print(f"{len(failures)} failures in the server's log; it ended with code {code}")
-    sys.exit(0 if well and not failures and code == 0 else 1)
+    print(
+        f"{len(failures)} failures in the server's log, {len(reloads)} exchanges of the model; ended with code {code}"
+    )
+    print(f"SIGTERM under load: {dict(sorted(answers.items()))}, {len(lost)} without a right answer {lost[:3]}")
+    ended_well = code == 0 and not lost and set(answers) <= {200, 503}
+    sys.exit(0 if well and ended_well and reloads and not failures else 1)
 
 
-def wait_for(server: subprocess.Popen[bytes], log: Any) -> int:
-    """Returns the server's port once it is ready."""
+def wait_for(server: subprocess.Popen[bytes], log: Any) -> Ports:
+    """Returns the server's ports once it is ready."""
     while server.poll() is None:
         said = Path(f"/proc/self/fd/{log.fileno()}").read_text()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", said)
-        if found and '"event":"ready"' in said:
-            return int(found[1])
+        found = [re.search(rf"{scheme}://127\.0\.0\.1:(\d+)", said) for scheme in ("http", "grpc")]
+        if '"event":"ready"' in said and found[0] and found[1]:
+            return Ports(int(found[0][1]), int(found[1][1]))
         time.sleep(0.1)
     sys.exit(Path(f"/proc/self/fd/{log.fileno()}").read_text())
 
