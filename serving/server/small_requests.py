@@ -196,33 +196,38 @@ class SmallRequests(Connection):
 
     async def _run(self, flight: _InFlight) -> None:
         """Runs what is no single batch."""
-        result: Arrays | Exception
         try:
             result = await flight.graph.run(flight.request.inputs, deadline=flight.request.timeout)
         except asyncio.CancelledError:
             self._finish(flight, GONE)
             raise
         except Exception as error:
-            result = error
-        self.answer(flight, result)
+            self._answer_error(flight, error)
+        else:
+            self.answer(flight, result)
 
     def answer(self, flight: _InFlight, result: Outputs | Exception) -> None:
         """Answers with what the graph gave, or with what went wrong."""
-        if isinstance(result, bytes):
+        if isinstance(result, Exception):
+            self._answer_error(flight, result)
+        elif isinstance(result, bytes):
             self._answer_again(flight, result)
-            return
-        if not isinstance(result, Exception) and size_of(result) > AT_ONCE:
+        elif size_of(result) > AT_ONCE:
             self.start(self._answer_at_length(flight, result))
-            return
-        status = 200
-        try:
-            if isinstance(result, Exception):
-                raise result
-            headers, content = encode_answer(flight.graph, flight.request, result)
-        except Exception as error:
-            self.parts.requests_log.tell(flight.request_id, error)
-            response = error_answer(error, flight.path)
-            status, headers, content = response.status_code, response.raw_headers, bytes(response.body)
+        else:
+            try:
+                headers, content = encode_answer(flight.graph, flight.request, result)
+            except Exception as error:
+                self._answer_error(flight, error)
+            else:
+                self._answer_whole(flight, 200, headers, content)
+
+    def _answer_error(self, flight: _InFlight, error: Exception) -> None:
+        self.parts.requests_log.tell(flight.request_id, error)
+        response = error_answer(error, flight.path)
+        self._answer_whole(flight, response.status_code, response.raw_headers, bytes(response.body))
+
+    def _answer_whole(self, flight: _InFlight, status: int, headers: Headers, content: bytes) -> None:
         if not flight.disconnected:
             self._write_head(flight, status, headers, content)
             self._end_answer(flight)

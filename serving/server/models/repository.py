@@ -7,6 +7,7 @@ request keeps the graph that it found, so an exchanged one ends its work and is 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -190,6 +191,7 @@ class Repository:
                 kept.pop(role or "", None)
                 version.keep(kept)
             self._refresh()
+            _forget()
 
     async def look_for_changes(self) -> list[str]:
         """Exchanges models whose files changed, and adds new version folders; returns a sentence for each event.
@@ -284,7 +286,10 @@ class Repository:
             raise
         finally:
             version.loading = False
+        exchanged = version.hosted is not None
         self._install(version, hosted)
+        if exchanged:
+            _forget()
 
     def _loaded(self, version: Version) -> HostedModel:
         return version.load(self.threads, self.settings, self._pool, self.decoding)
@@ -306,6 +311,14 @@ class Repository:
                 for graph in hosted.graphs.values():
                     graphs[graph.name, number] = graphs[graph.name, None] = graph
         self._lookup = _Lookup(graphs, models)
+
+
+def _forget() -> None:
+    """Frees graphs that are not served any more: tracebacks of refused requests keep them in cycles.
+
+    Such cycles are few beside a model, so that the garbage collector would not look for them for a long time.
+    """
+    gc.collect()
 
 
 def _stored(name: str, known: Iterable[str]) -> Origin:
