@@ -218,7 +218,7 @@ def _session(
     if provider not in onnxruntime.get_available_providers():
         raise DeviceError(
             f"This onnxruntime has no {provider}; for --device {device} install the extra "
-            f"{'gpu' if device == 'cuda' else 'cpu'} in an environment of its own."
+            f"{'gpu' if device == 'cuda' else 'cpu'} in a separate environment."
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -319,7 +319,7 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
 
 
 def _size_inside(metadata: Mapping[str, str]) -> int:
-    """Returns to how many pixels a side a graph resizes, as in ``bilinear-224``; 0 where it does not say."""
+    """Returns to how many pixels per side a graph resizes, as in ``bilinear-224``; 0 where it does not say."""
     said = metadata.get(RESIZE_KEY, "").rpartition("-")[2]
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 6 else 0
 

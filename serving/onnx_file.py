@@ -66,7 +66,7 @@ def _fault(content: memoryview) -> str | None:
             if wire != _LENGTH or number not in inside or isinstance(value, int):
                 continue
             if inside[number] == "function":
-                return "it has functions of its own; export it with them inlined"
+                return "it has custom functions; export it with them inlined"
             pending.append((inside[number], value, depth + 1))
     return None
 

@@ -35,7 +35,7 @@ def model_weights(reference: str, setting: Literal["start_from", "teacher"]) -> 
     """
     directory = resolve(reference).directory
     if directory is None or WEIGHTS not in directory.present():
-        raise TrainingError(f"{setting}={reference} names no model directory with {WEIGHTS}; pull the whole model.")
+        raise TrainingError(f"{setting}={reference} names no model directory with {WEIGHTS}; pull the complete model.")
     return directory.path / WEIGHTS
 
 

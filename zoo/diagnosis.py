@@ -188,7 +188,7 @@ def _other_problems(versions: dict[str, str], scorers: tuple[Scorer, ...], kerne
     home = store.home()
     nearest = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     if not os.access(nearest, os.W_OK):
-        yield Problem(f"{home} cannot be written.", "set IGAN_ZOO_HOME to a folder of your own")
+        yield Problem(f"{home} cannot be written.", "set IGAN_ZOO_HOME to a folder you can write to")
     if _offline() and not scorers[0].ready:
         yield Problem(
             f"HF_HUB_OFFLINE is set, and the scorer {scorers[0].name} is not on this machine.",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from igan_zoo.training.features.runs import FeatureRun
 
 _LOG = logging.getLogger(__name__)
-# Photos of up to so many pixels a side lose nothing at the smaller size, which is three times as fast.
+# Photos of up to so many pixels per side lose nothing at the smaller size, which is three times as fast.
 _SMALL_PHOTO, _SMALL_SIZE, _SIZE = 96, 128, 224
 # Photos that are timed to say how long all take.
 _TIMED_PHOTOS, _TIMED_AT_ONCE = 24, 8
@@ -166,7 +166,7 @@ def _opened(request: FeatureRequest) -> tuple[LabeledSource, FeatureEncoder]:
     asked, fitting = request.options.size, _fitting_size(source)
     encoder = open_encoder(request.features, asked or fitting)
     if asked is not None and encoder.size != asked:
-        raise SpecificationError(f"{request.features} takes photos of {encoder.size} pixels a side: remove --size.")
+        raise SpecificationError(f"{request.features} takes photos of {encoder.size} pixels per side: remove --size.")
     if asked is not None and asked < fitting:
         _LOG.warning("--size %d: %s sees photos at that size, not at the usual %d.", asked, request.features, fitting)
     return source, encoder

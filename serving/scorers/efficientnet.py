@@ -32,7 +32,7 @@ _CELLS_OF, _WIDE_OF, _CELLS = 10, 13, 4
 
 
 def inner_features(size: int) -> int:
-    """Returns how many features there are with ``inner``, of images of ``size`` pixels a side."""
+    """Returns how many features there are with ``inner``, of images of ``size`` pixels per side."""
     return FEATURES + 112 * min(_CELLS, size // 16) ** 2 + 1152
 
 

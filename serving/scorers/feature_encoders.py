@@ -32,7 +32,7 @@ class FeatureEncoder:
     """A graph from uint8 ``[N, H, W, 3]`` of any size to ``features`` float32 ``[N, F]``.
 
     ``name`` ends in a sum of the graph, so that features of two graphs are never taken for each other. Photos are
-    brought to ``size`` pixels a side before, of their central square where it ``crop``s.
+    brought to ``size`` pixels per side before, of their central square where it ``crop``s.
     """
 
     name: str
@@ -73,7 +73,7 @@ def find_encoder(reference: str) -> Path:
 
 
 def open_encoder(reference: str, size: int) -> FeatureEncoder:
-    """Returns ``efficientnet-lite0`` for photos of ``size`` pixels a side, or the encoder in a file.
+    """Returns ``efficientnet-lite0`` for photos of ``size`` pixels per side, or the encoder in a file.
 
     A file is a scorer, or a float graph with its settings beside it (``docs/scorers.md``), which say the size.
 
@@ -103,7 +103,7 @@ def encoder_of(content: bytes, name: str, size: int) -> FeatureEncoder:
 
 
 def lite0(size: int) -> FeatureEncoder:
-    """Returns EfficientNet-Lite0 for photos of ``size`` pixels a side, of which it takes the central square.
+    """Returns EfficientNet-Lite0 for photos of ``size`` pixels per side, of which it takes the central square.
 
     Its features are those of the last layer and of two inner ones, ``[N, 4224]`` from 64 pixels on.
 
@@ -113,7 +113,7 @@ def lite0(size: int) -> FeatureEncoder:
         InterfaceError: ``size`` is no multiple of 32.
     """
     if size < _LITE0_STEP or size % _LITE0_STEP:
-        raise InterfaceError(f"{LITE0} takes photos of a multiple of {_LITE0_STEP} pixels a side, not of {size}.")
+        raise InterfaceError(f"{LITE0} takes photos of a multiple of {_LITE0_STEP} pixels per side, not of {size}.")
     kind = SCORERS[LITE0]
     file = open_weights(_lite0_weights())
     require_sum(file, kind.sha256, kind.source)

@@ -1,4 +1,4 @@
-"""The convolutional networks of CIFAR-10, SVHN and MNIST, and the same for images of 28 to 128 pixels a side.
+"""The convolutional networks of CIFAR-10, SVHN and MNIST, and the same for images of 28 to 128 pixels per side.
 
 Images are ``[N, C, S, S]``. At 32 pixels the layers are those of the 2016 scripts.
 
@@ -21,7 +21,7 @@ from igan_zoo.training.networks.weight_norm import (
     WeightNormDense,
 )
 
-# The discriminator's first block works on at most this many pixels a side.
+# The discriminator's first block works on at most this many pixels per side.
 _LARGEST_MAP = 40
 # Minibatch discrimination of the 2016 code: kernels, and dimensions of each.
 _KERNELS, _DIMENSIONS = 100, 5
@@ -118,7 +118,7 @@ def _convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1,
 
 
 def _first_map(size: int) -> tuple[int, int]:
-    """Returns the pixels a side that a generator starts from, 4 to 7, and how often they double."""
+    """Returns the pixels per side that a generator starts from, 4 to 7, and how often they double."""
     if size == 28:  # 4, 8, 16, 28, as in 2016
         return 4, 3
     doublings = (size // 4).bit_length() - 1

@@ -18,7 +18,7 @@ from igan_zoo.training.networks.players import Discriminator, scaled
 
 # Filters of the stem and of each stage. Every stage halves height and width.
 STAGES = (64, 128, 256, 512)
-# Maps of at most so many pixels a side, on which strides make bfloat16 gradients slower.
+# Maps of at most so many pixels per side, on which strides make bfloat16 gradients slower.
 _SMALL = 8
 
 

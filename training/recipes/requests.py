@@ -33,7 +33,7 @@ class TrainOptions:
             ``"none"``, which means pixels. None is EfficientNet-Lite0.
         keep: with features, the classifier to keep: the paper's game, logistic regression, or the one that validates
             better.
-        size: pixels a side of the photos that the frozen network sees. None is what fits the photos.
+        size: pixels per side of the photos that the frozen network sees. None is what fits the photos.
     """
 
     ensemble: int | None = None

@@ -24,7 +24,7 @@ SENTENCES = {
     "imagenet128-half-width": "imagenet128 with half the filters.",
     "imagenet128-ten-classes": "imagenet128 with ten classes and an eighth of the filters, in half an hour of a core.",
     "cifar10-table3-ours": "Table 3, our methods: all techniques together.",
-    "cifar10-table3-vbn-bn": "Table 3 with batch normalization in place of virtual batch normalization.",
+    "cifar10-table3-vbn-bn": "Table 3 with batch normalization instead of virtual batch normalization.",
     "cifar10-table3-l-ha": "Table 3 without labels, with historical averaging.",
     "cifar10-table3-ls": "Table 3 without label smoothing.",
     "cifar10-table3-l": "Table 3 without labels.",

@@ -59,7 +59,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Changes of every image that the discriminator sees, real or generated; the 2016 code has none.
     flips: bool = False  # mirror every second image at random
     shifts: Annotated[int, Meta(ge=0, le=13)] = 0  # move every image at random by up to so many pixels
-    cutout: Index = 0  # blank a square of so many pixels a side in every image at random
+    cutout: Index = 0  # blank a square of so many pixels per side in every image at random
     pixel_range: PixelRange = "unit"  # [0, 1], or about [-1, 1]
     labels: Labels = "100"  # labelled examples in all, "N-per-class", "all", or "0"
     validation_images: Index = 5000  # training images whose labels only the logged error sees, at most
@@ -136,7 +136,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (not self.generator and self.labels == "0", "generator=false leaves nothing to learn with labels=0"),
             (
                 self.network in SIZES and (self.height != self.width or self.height not in SIZES[self.network]),
-                f"{self.network} networks are for square images of {sizes} pixels a side",
+                f"{self.network} networks are for square images of {sizes} pixels per side",
             ),
             (
                 (self.minibatch_discrimination == "imagenet") != (self.network == "multi-scale"),

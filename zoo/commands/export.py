@@ -189,7 +189,7 @@ def _export_scorer(
     kind: str, weights: Path | None, out: Path, *, any_weights: bool, force: bool, calibration: str | None
 ) -> None:
     if kind not in SCORERS:
-        raise click.UsageError(f"--weights goes with {' or '.join(SCORERS)}, not with {kind}")
+        raise click.UsageError(f"--weights applies to {' or '.join(SCORERS)}, not to {kind}")
     if weights is None:
         raise click.UsageError(f"{kind} needs --weights, the file of its published weights")
     from igan_zoo.scorer_files import write_scorer

@@ -216,7 +216,7 @@ def _outside(spec: ModelSpec) -> str:
         return ""
     return (
         f"\nIt assigns every image to one of its {len(spec.classes)} classes. A low `realness` suggests that an image "
-        "is of another kind, but does not prove it."
+        "is unlike the training images, but does not prove it."
     )
 
 

@@ -199,7 +199,7 @@ def _trainings(report: Report) -> str:
         )
     commands = list(dict.fromkeys(one.command for one in report.trainings))
     return (
-        "## Trainings\n\nThe validation error is on training images whose labels the training does not see. The test "
+        "## Trainings\n\nThe validation error is on training images whose labels are hidden from training. The test "
         "images were read after every training had ended, and no choice depends on them.\n\n"
         + "\n".join(lines)
         + "\n\nTo repeat them:\n\n"
@@ -214,7 +214,7 @@ def _made(report: Report) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     budget = f" Budget: {report.budget}." if report.budget else ""
     return (
-        f"## How it was made\n\n    {report.command}\n\nin {duration(report.seconds)} (this call; trainings are "
+        f"## How it was made\n\n    {report.command}\n\nin {duration(report.seconds)} (this call; training times are "
         f"above), on {machine.processor}, {_cores(machine.cores)}{memory}, {machine.system}.{threads} "
         f"{versions}.{budget} Data: `{report.data}`."
     )

@@ -139,6 +139,6 @@ def check_subset_size(subset_size: int, fewest: int) -> None:
     """
     if fewest < subset_size:
         raise ScoringError(
-            f"A kernel distance takes subsets of {counted(subset_size, 'image')}, and a side keeps the features of "
-            f"{fewest}: score more images, or use smaller subsets with --subset-size."
+            f"A kernel distance takes subsets of {counted(subset_size, 'image')}, but one side has the features of "
+            f"only {fewest}: score more images, or use smaller subsets with --subset-size."
         )

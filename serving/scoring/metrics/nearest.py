@@ -36,8 +36,8 @@ def exact_steps(generated: NDArray[np.float32], real: NDArray[np.float32], neigh
     for features in (generated, real):
         if not 1 <= neighbours < len(features):
             raise ScoringError(
-                f"This metric looks at the {neighbours} nearest neighbors of each image, and a side keeps the "
-                f"features of {counted(len(features), 'image')}: score more."
+                f"This metric looks at the {neighbours} nearest neighbors of each image, but one side has the "
+                f"features of only {counted(len(features), 'image')}: score more."
             )
     made, true = feature_steps(generated), feature_steps(real)
     # Written so that NaN is refused too.

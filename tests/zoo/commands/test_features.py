@@ -143,7 +143,7 @@ def test_settings_are_those_of_the_recipe(igan_zoo: Cli, photos: Path, encoder: 
     assert re.search(r"about \d+ minutes? on this machine, where features take a second for [\d,.e+]+ photos", errors)
     assert (code, json.loads(out)["dimensions"], json.loads(out)["seed"]) == (0, 64, 3)
     code, _, errors = igan_zoo(*train, "--size", 32)
-    assert (code, "tiny.onnx takes photos of 16 pixels a side: remove --size" in errors) == (1, True)
+    assert (code, "tiny.onnx takes photos of 16 pixels per side: remove --size" in errors) == (1, True)
     code, _, errors = igan_zoo(*train, "--set", "dimension=64")
     assert (code, "There is no setting 'dimension'; " in errors) == (1, True)
 

@@ -647,7 +647,7 @@ def test_an_archive_that_promises_more_than_it_has_is_refused_before_it_is_unpac
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(tmp_path / "it.npz", "w", compression) as archive:
             archive.writestr("images.npy", header.getvalue() + bytes(1000))
-        assert "[images] is cut off" in refusal(tmp_path / "it.npz")
+        assert "[images] is truncated" in refusal(tmp_path / "it.npz")
 
 
 def with_array(path: Path, compression: int = zipfile.ZIP_STORED) -> Path:

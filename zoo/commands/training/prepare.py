@@ -17,7 +17,7 @@ from igan_zoo.errors import DataError
 @click.option("--split", default="train", show_default=True, help="Part of the data set to prepare.")
 @click.option("--labels-file", type=click.Path(path_type=Path), help="CSV file with the columns file and label.")
 @click.option("--grey", is_flag=True, help="Store grayscale images.")
-@click.option("--no-crop", is_flag=True, help="Squeeze the whole image into the square instead of cropping its center.")
+@click.option("--no-crop", is_flag=True, help="Squeeze the full image into the square instead of cropping its center.")
 @click.option(
     "--shard-images",
     type=click.IntRange(min=1),

@@ -97,5 +97,5 @@ def _read_headers(path: Path, file: IO[bytes], number: int, prefix: str, members
         end = file.read(tarfile.BLOCKSIZE)
         if len(end) < tarfile.BLOCKSIZE or any(end):
             # The module takes the first header that is none for the end.
-            kind = "damaged" if any(end) else "cut off"
+            kind = "damaged" if any(end) else "truncated"
             raise DataError(f"{path} is {kind} at byte {archive.offset:,}, behind {counted(count, 'image')}.")

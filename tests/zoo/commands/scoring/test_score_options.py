@@ -117,7 +117,7 @@ def test_what_would_fail_at_the_end_fails_before_the_first_image(
     np.savez(there, images=np.load(sets[0])["images"])
     command = ("score", sets[0], "--scorer", scorer)
     for arguments, message in (
-        ((sets[1], "--metric", "kid"), "takes subsets of 1,000 images, and a side keeps the features of 60"),
+        ((sets[1], "--metric", "kid"), "takes subsets of 1,000 images, but one side has the features of only 60"),
         ((sets[1], "--metric", "kid", "--subset-size", 61), "takes subsets of 61 images"),
         ((theirs, "--metric", "pr"), "has a mean and a covariance only: name the reference images"),
         ((wide,), "wide.npz has 4 features and the scorer toy-"),
