@@ -1,4 +1,4 @@
-"""A model that is loaded: its graphs in an engine, and what its specification or their metadata say about them."""
+"""A loaded model: its graphs in an engine, and what its specification or their metadata say about them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and the engine that holds its graphs, thread-safe as that is.
+    """A model and the engine that holds its graphs; as thread-safe as the engine.
 
     ``engine`` is the level below: ``engine.run(role, {input: array})`` returns every output of a graph as an array.
     """
@@ -50,7 +50,7 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """The model's name; of a single ``.onnx`` file, the file's name without its suffix."""
+        """The model's name; for a single ``.onnx`` file, its name without the suffix."""
         return self.model.name
 
     @property
@@ -65,7 +65,7 @@ class LoadedModel:
 
     @property
     def provider(self) -> str:
-        """The execution provider that really runs the graphs, such as ``CPUExecutionProvider``."""
+        """The execution provider that actually runs the graphs, such as ``CPUExecutionProvider``."""
         return self.engine.provider
 
     @property
@@ -88,7 +88,7 @@ class LoadedModel:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classifier's outputs, in order; plain numbers where nothing names them.
+        """The names of the classifier's outputs, in order; numbers if they have no names.
 
         Raises:
             ModelDirectoryError: the model was loaded without a classifier.
@@ -98,7 +98,7 @@ class LoadedModel:
 
     @property
     def known_classes(self) -> tuple[str, ...] | None:
-        """The same, but None where neither the specification nor the graph's metadata names them."""
+        """The same, but None if neither the specification nor the graph's metadata names them."""
         if self.spec is not None and self.spec.classes is not None:
             return self.spec.classes
         return classes_in(self._graph("classifier"))
@@ -112,10 +112,10 @@ class LoadedModel:
 
     @property
     def expected(self) -> Expected:
-        """What the images are like that the classifier knows, for notes beside its answers."""
+        """What the classifier's training images are like, for notes next to its answers."""
         if self.spec is None:
             return Expected(least_realness_in(self._graph("classifier")))
-        # MNIST's digits are white on black; whoever photographs paper has them the other way.
+        # MNIST's digits are white on black; photos of paper are the reverse.
         return Expected(self.spec.least_realness, light_on_dark=self.spec.dataset.id == "ylecun/mnist")
 
     def sample(
@@ -125,8 +125,9 @@ class LoadedModel:
 
         Args:
             count: how many.
-            seed: 0 to 2**64 - 1. Image *i* of a seed is the same in every range, batch and process, up to a grey level
-                where its batch has another size.
+            seed: 0 to 2**64 - 1. Image *i* of a seed is the same in every range, batch and process, within one gray
+            level
+                if batch sizes differ.
             start: the index of the first image.
             batch_size: how many run together.
             progress: shows a progress bar.
@@ -161,7 +162,7 @@ class LoadedModel:
 
     @functools.cached_property
     def _one_thread(self) -> Engine:
-        """The generator again, for many batches at the same time, each in a thread of its own."""
+        """A second session of the generator, for several batches at the same time, each in its own thread."""
         precision = self.engine.precision
         return load_engine(
             self.model, ["generator"], device=self.device, threads=1, variant=self.variant, precision=precision
@@ -198,7 +199,7 @@ class LoadedModel:
         errors: Literal["raise", "return"] = "raise",
         progress: bool = False,
     ) -> Sequence[Classification | ImageError]:
-        """Returns the classes of images, an answer for each in order.
+        """Returns the classes of images, one answer per image in order.
 
         Args:
             images: one or several of: the path of an image file, of a folder or an archive of them, or of an array; the
@@ -227,10 +228,10 @@ class LoadedModel:
         return answers
 
     def realness(self, images: GivenImages, *, batch_size: int = 100, progress: bool = False) -> NDArray[np.float32]:
-        """Returns how real images look to the discriminator, float32 ``[N]`` in [0, 1].
+        """Returns the discriminator's realness of images, float32 ``[N]`` in [0, 1].
 
-        That is D(x) = Z / (Z + 1) with Z the sum of the exponentials of the logits: low for an image of another kind
-        than the training images. ``images`` are as for :meth:`classify`.
+        This is D(x) = Z / (Z + 1), where Z is the sum of the exponentials of the logits: low for images unlike the
+        training images. ``images`` are as for :meth:`classify`.
 
         Raises:
             ImageError: an image cannot be used; the message names it.
@@ -248,10 +249,10 @@ class LoadedModel:
         labels_file: str | PathLike[str] | None = None,
         progress: bool = False,
     ) -> Evaluation:
-        """Returns what the classifier answers to labeled images: ``wrong`` of ``total``, the share ``error``, and more.
+        """Tests the classifier on labeled images and returns ``wrong`` of ``total``, the rate ``error``, and more.
 
-        ``by_class``, ``confusion``, ``wrong_files`` and ``calibration`` say which classes, which images, and how far
-        the probabilities can be believed.
+        ``by_class``, ``confusion``, ``wrong_files`` and ``calibration`` describe errors by class, wrong images, and how
+        reliable the probabilities are.
 
         Args:
             data: labeled images: a Hub id, a copy in the Hub's layout, or a folder with a folder for each class.
@@ -288,15 +289,15 @@ def load_model(
     threads: int | None = None,
     precision: Precision = "fp32",
 ) -> LoadedModel:
-    """Loads the graphs of ``roles``, or all that the model has, their checksums verified first.
+    """Verifies and loads the graphs of ``roles``, or all that the model has.
 
     With ``variant``, a graph that has no such form is loaded plain, if another one has it.
 
     Raises:
         ModelDirectoryError: the model has no such graph, or no graph in that form.
         ChecksumError: a file was changed.
-        InterfaceError: a file is not the graph that it should be.
-        DeviceError, MissingExtraError: the device, or onnxruntime, is not there.
+        InterfaceError: a file is not the expected graph.
+        DeviceError, MissingExtraError: the device, or onnxruntime, is not available.
     """
     if roles is None:
         if model.directory is None:
@@ -309,7 +310,7 @@ def load_model(
 def _engine_of_file(
     model: Model, device: Device, variant: Variant | None, threads: int | None, precision: Precision
 ) -> Engine:
-    """Loads an ``.onnx`` file, whose role only its inputs and outputs tell."""
+    """Loads an ``.onnx`` file, whose role is inferred from its inputs and outputs."""
     content = model.graph("classifier", variant)
     for role in ROLES:
         try:
@@ -322,7 +323,7 @@ def _engine_of_file(
 
 
 def _opened(images: GivenImages) -> LabeledSource:
-    """Opens images, and logs what is in folders and archives among them."""
+    """Opens images, and logs the contents of folders and archives among them."""
     source = open_given(images)
     if names_several(images):
         log_summary(source, source.reference)
@@ -330,7 +331,7 @@ def _opened(images: GivenImages) -> LabeledSource:
 
 
 def least_realness_in(graph: Graph) -> float | None:
-    """Returns what nearly all training images exceed in realness, where a classifier's metadata says so."""
+    """Returns the realness that nearly all training images exceed, if a classifier's metadata has it."""
     try:
         return float(graph.metadata[LEAST_REALNESS_KEY])
     except (KeyError, ValueError):
@@ -338,7 +339,7 @@ def least_realness_in(graph: Graph) -> float | None:
 
 
 def classes_in(graph: Graph) -> tuple[str, ...] | None:
-    """Returns the names of classes in a classifier's metadata, where these are as many as its outputs."""
+    """Returns the class names in a classifier's metadata, if there are as many as outputs."""
     try:
         names = json.loads(graph.metadata.get(CLASSES_KEY, "null"))
     except (json.JSONDecodeError, RecursionError):

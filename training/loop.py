@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, a log row for each, and a checkpoint whenever it is time for one."""
+"""The training loop: epochs of steps, a log row per epoch, and periodic checkpoints."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from igan_zoo.training.runs.tensorboard import TensorBoardLog
 from igan_zoo.training.teaching import model_weights, taught
 from igan_zoo.training.weights import load_networks
 
-# How often the losses are looked at: on a GPU every look waits for the device.
+# Steps between checks of the losses: on a GPU, each check waits for the device.
 _STEPS_BETWEEN_LOOKS = 20
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is done, as against what it computes."""
+    """How a run is carried out, not what it computes."""
 
     device: str = "cpu"
     compile: str | None = None  # a mode of torch.compile
@@ -52,7 +52,7 @@ class Options:
 
 
 class Training:
-    """A run in progress: the game, its data, and where it stands."""
+    """A run in progress: the game, its data, and its position."""
 
     def __init__(
         self, recipe: Recipe, data: LabeledImages, run: Run, *, options: Options, world: World | None = None
@@ -79,26 +79,26 @@ class Training:
     def start(self) -> None:
         """Initializes the networks from the data and saves the state before the first step."""
         # Differs from the 2016 code: its CIFAR-10 and SVHN scripts take the first images of the tiled labelled set, and
-        # one batch of latents for the generator. As many of the whole set give scales that are about 1 % apart.
+        # one batch of latents for the generator. The same number from the whole set changes the scales by about 1 %.
         recipe = self.recipe
         order = epoch_order(len(self.training_set), recipe.seed, 0, "initialization")[: recipe.initialization_images]
         self.game.initialize(self.training_set.batch(order))
         if recipe.start_from is not None:
             start_from(self.game, model_weights(recipe.start_from, "start_from"))
-        # The passes that initialized them may differ in the last bits where processors do.
+        # The passes that initialized them may differ in the last bits between processors.
         self.world.share_first(self.game.tensors().values())
-        # From here on each process has its own noise.
+        # From here on, each process has its own noise.
         if self.world.rank > 0:
             torch.manual_seed(recipe.seed + 2**32 * self.world.rank)
         with self.clock.saving():
             self.save()
 
     def epoch(self, progress: Progress, validation_error: float | None) -> dict[str, Any]:
-        """Runs the rest of the present epoch and returns its log record: the means over its steps.
+        """Runs the rest of the current epoch and returns its log record: the means over its steps.
 
         Raises:
             OutOfTimeError: the deadline has passed; the state is saved.
-            KeyboardInterrupt: somebody wants an end; the state is saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
         """
         position, recipe = self.position, self.recipe
         self._timed = time.monotonic()
@@ -113,13 +113,13 @@ class Training:
 
         with EpochBatches(self.training_set, self.world, position.epoch) as batches:
             while position.step < self.steps:
-                # Update the players, and keep account.
+                # Update the players, and record the losses.
                 position.add(self.game.step(batches.at(position.step)))
                 looking = position.step % _STEPS_BETWEEN_LOOKS == 0 or position.step == self.steps
                 progress.advance(1, self._note(validation_error) if looking else "")
                 self._draw_picture()
 
-                # Save, if all processes can agree that it is time: a look is one of them.
+                # Save when it is due, at steps where all processes can agree on it.
                 if looking or self.world.size == 1:
                     over, asked = self._out_of_time(), self.interruption.asked
                     if self.world.decide(over or asked or self.clock.due()):
@@ -136,12 +136,12 @@ class Training:
         return {"epoch": position.epoch + 1, "learning_rate": rate, **self._means()}
 
     def seconds_since(self) -> float:
-        """Returns the wall time since the last call, or since the epoch began or went on."""
+        """Returns the wall time since the last call, or since the epoch began or resumed."""
         before, self._timed = self._timed, time.monotonic()
         return round(self._timed - before, 2)
 
     def _out_of_time(self) -> bool:
-        """Whether the deadline has passed; an epoch whose steps are all done is brought to its end."""
+        """Whether the deadline has passed; an epoch whose steps are all done is still finished."""
         deadline = self.options.deadline
         return deadline is not None and time.monotonic() > deadline and self.position.step < self.steps
 
@@ -181,14 +181,14 @@ class Training:
         return int(self.world.sum(wrong)) / len(validation)
 
     def save(self) -> None:
-        """Writes a checkpoint of the present state.
+        """Writes a checkpoint of the current state.
 
         Raises:
-            TrainingError: a value is not finite; the checkpoint before stays.
+            TrainingError: a value is not finite; the previous checkpoint is kept.
         """
         tensors = self.game.tensors()
         for name, tensor in tensors.items():
-            # These are not numbers until they are measured.
+            # These are NaN until measured.
             unmeasured = "population_" in name or ".reference_" in name
             if not unmeasured and not torch.isfinite(tensor).all():
                 raise self._diverged(name)
@@ -203,7 +203,7 @@ class Training:
         """Restores the run's checkpoint.
 
         Raises:
-            TrainingError: there is none, it is damaged, or it belongs to another recipe or number of processes.
+            TrainingError: it is missing or damaged, or belongs to another recipe or number of processes.
         """
         tensors, facts = load_checkpoint(self.run.checkpoint)
         states, tensors = split_random_states(tensors)
@@ -231,11 +231,11 @@ def grid_images(recipe: Recipe) -> int:
 
 
 def start_from(game: Game, weights: Path) -> None:
-    """Gives the networks of a game the weights of a model, as it is tested; each network that the model has.
+    """Loads the weights of a model, as it is tested, into the networks of a game that the model has.
 
     Raises:
         ModelDirectoryError: the file is damaged.
-        TrainingError: it has the weights of other networks.
+        TrainingError: its weights belong to other networks.
     """
     networks = load_networks(weights)
     for player, network in game.players():
@@ -252,7 +252,7 @@ def start_from(game: Game, weights: Path) -> None:
 
 
 def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run) -> None:
-    """Restores a game from what a checkpoint holds of it; the generator is as it was in the last epoch."""
+    """Restores a game from its part of a checkpoint; the generator is as in the last epoch."""
     restore(game.tensors(), tensors, run.checkpoint)
     game.restore_counters(facts)
     epoch = facts["epoch"] if facts["step"] else max(facts["epoch"] - 1, 0)
@@ -260,7 +260,7 @@ def load_game(game: Game, tensors: dict[str, Tensor], facts: dict[str, Any], run
 
 
 def open_game(run: Run) -> tuple[Game, int]:
-    """Returns the game of a run's checkpoint and how many epochs it has behind it, for use and not for training.
+    """Returns the game of a run's checkpoint and its finished epochs, for use and not for training.
 
     Raises:
         TrainingError: the run has no checkpoint, or it is damaged.
@@ -285,11 +285,10 @@ def train(
 ) -> None:
     """Trains ``recipe`` on ``data`` in a started ``run``, from its checkpoint if ``resume``.
 
-    On the CPU the result depends on nothing but the recipe, the data, the versions, the number of threads and that of
-    processes.
+    On the CPU, the result depends only on the recipe, the data, the versions, and the numbers of threads and processes.
 
     Raises:
-        TrainingError: a loss or a parameter is not finite; the last good checkpoint stays.
+        TrainingError: a loss or a parameter is not finite; the last good checkpoint is kept.
         OutOfTimeError: the deadline of the options has passed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
@@ -324,7 +323,7 @@ def train(
             if error is not None:
                 record["validation_error"] = error
 
-            # Write down where we are.
+            # Record the position.
             position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
             if leads:
                 run.append(record)
@@ -332,8 +331,8 @@ def train(
                 if board is not None:
                     board.scalars(position.epoch, {name: value for name, value in record.items() if name != "epoch"})
 
-            # Draw and save, unless that was done a moment ago: a resumed run does the epochs since then again. The
-            # checkpoint comes last, or a run that is killed between the two would have no pictures of its last epoch.
+            # Draw and save, unless that was done recently: a resumed run repeats the epochs since then. The checkpoint
+            # comes last; otherwise, a run killed between the two would lack the pictures of its last epoch.
             if training.world.decide(position.epoch == recipe.epochs or training.clock.due_after_epoch()):
                 with training.clock.saving():
                     if leads:

@@ -44,20 +44,20 @@ def load(
     Args:
         model: a name such as ``"mnist-ssl"``, a model directory, or an ``.onnx`` file. None is the model that was
             pulled last, or else the bundled ``mnist-ssl``.
-        roles: which graphs to load, of ``"generator"`` and ``"classifier"``. None is all that the model has.
+        roles: which graphs to load, of ``"generator"`` and ``"classifier"``. None means all that the model has.
         device: ``"cpu"`` or ``"cuda"``.
         variant: a smaller or faster form, such as ``"fp16"``. A graph that has no such form is loaded plain, if another
             has it.
-        threads: how many cores it uses. None is all that this process may use.
+        threads: number of cores to use. None means all that this process may use.
         precision: ``"bf16"`` is faster and less exact. It needs the extra ``[openvino]`` and a processor that
-            multiplies in bfloat16.
+            supports bfloat16.
 
     Raises:
-        UnknownNameError: there is no model of that name; the message names the nearest.
+        UnknownNameError: there is no model of that name; the message names the most similar one.
         ModelDirectoryError: the model is not on this machine, or has no such graph or variant.
         ChecksumError: a file was changed.
-        InterfaceError: a file is not the graph that it should be.
-        DeviceError: the device is not there.
+        InterfaceError: a file is not the expected graph.
+        DeviceError: the device is not available.
         MissingExtraError: onnxruntime is not installed.
     """
     from igan_zoo.models import store
@@ -76,22 +76,22 @@ def pull(
     token: str | None = None,
     progress: bool = False,
 ) -> PulledModel:
-    """Gets a model, every byte checked, and makes it the default.
+    """Gets a model, checks every byte, and makes it the default.
 
     Args:
         name: a name of the catalogue, or ``"org/name"`` or ``"org/name@revision"`` on the Hugging Face Hub.
         source: a model directory, or a directory of them, to take it from. None asks the mirror that
             ``IGAN_ZOO_MIRROR`` names, the cache, the Hub and the installation, in this order.
         to: where to copy it. None is the cache.
-        variant: fetches only what running this form takes.
+        variant: downloads only the files that this variant needs.
         token: for the Hub. None is ``HF_TOKEN``, or what ``hf auth login`` stored.
         progress: shows a progress bar.
 
     Raises:
-        UnknownNameError: no place has the model; the message names the nearest.
+        UnknownNameError: the model was not found anywhere; the message names the most similar name.
         ModelDirectoryError: ``source`` does not hold it, or it has no such variant.
-        ChecksumError: its bytes are not those promised. Nothing is copied.
-        HubError: the Hub does not give it.
+        ChecksumError: its checksum does not match. Nothing is copied.
+        HubError: the Hub cannot provide it.
         OutputError: it cannot be written to ``to``.
     """
     from igan_zoo.hub import pulling
@@ -106,7 +106,7 @@ def list_models(*patterns: str, remote: bool = False, token: str | None = None) 
 
     Args:
         patterns: such as ``"mnist-*"``; a name must match one of them, with or without its organization.
-        remote: asks the Hugging Face Hub, too. Where it gives no answer, a warning is logged.
+        remote: also asks the Hugging Face Hub. If it does not answer, a warning is logged.
         token: for the Hub.
 
     Raises:
@@ -131,32 +131,32 @@ def score(
 ) -> Scores:
     """Scores images, alone or compared with a reference.
 
-    A call that was killed goes on where it was when it is made again, and what was scored before is not scored again.
+    Repeat an interrupted call to continue where it stopped. Images that were scored before are not scored again.
 
     Args:
         images: a folder, a ``.npz``, ``.npy``, ``.tar`` or ``.parquet`` file, a Hub id, or a model, by name or loaded,
             whose samples are scored as they are drawn; or an array uint8 ``[N, H, W, C]`` with C = 1 or 3, or an
             iterable of such images, of Pillow images, and of the bytes or paths of files.
         reference: what to compare with: the same, or a file of statistics.
-        metrics: such as ``"is"``, ``"fid"``, ``"kid"``, ``"pr"`` and ``"dc"``, or ``"all"`` that are possible. None is
+        metrics: such as ``"is"``, ``"fid"``, ``"kid"``, ``"pr"`` and ``"dc"``, or ``"all"`` possible ones. None means
             FID with a reference, and the Inception score without.
         scorer: the network: a model's name or directory, or an ``.onnx`` file. None is the Inception of 2015-12-05,
-            which is fetched once.
-        count: how many images, chosen by the seed. None is all, or 50,000 of a model.
+            which is downloaded once.
+        count: number of images, chosen by the seed. None means all, or 50,000 for a model.
         device: ``"cpu"`` or ``"cuda"``.
-        threads: threads for one operator, and for decoding. None is one for each core.
+        threads: threads for operators and for decoding. None means one per core.
         progress: shows progress bars.
         options: everything else.
 
     Raises:
-        DataError: the images are missing or damaged, or there are not so many.
-        ScoringError: a metric cannot be computed of these images, or the two sides do not compare.
+        DataError: the images are missing or damaged, or there are fewer than ``count``.
+        ScoringError: a metric cannot be computed for these images, or the two sides are not comparable.
         UnknownNameError: there is no such model or data set.
-        DownloadError: the Inception network is not here and cannot be fetched.
+        DownloadError: the Inception network is not on this machine and cannot be downloaded.
         OutputError: ``options.statistics`` exists and may not be replaced.
 
     Returns:
-        The numbers. There are none for a shard, nor for a rank that was not the last to finish.
+        The scores; none for a shard, or for a rank that was not the last to finish.
     """
     from igan_zoo.scoring import score_given
     from igan_zoo.serving.scoring.scores import ScoreOptions
@@ -184,19 +184,19 @@ def train(
     progress: bool = False,
     options: TrainOptions | None = None,
 ) -> Run | FeatureRun:
-    """Trains an experiment of the paper, or with the recipe ``"custom"`` the same method on your own photos.
+    """Trains an experiment of the paper, or the same method on your own photos with the recipe ``"custom"``.
 
-    The recipe ``"custom"`` learns from the features of a frozen network, in minutes, or with
-    ``TrainOptions(features="none")`` from pixels. A run on features has a ``result()``, and no ``log()``.
+    The recipe ``"custom"`` learns from the features of a frozen network in minutes, or from pixels with
+    ``TrainOptions(features="none")``. A run on features has ``result()`` instead of ``log()``.
 
     Args:
-        recipe: a name, as ``igan-zoo recipes`` lists them, or the ``recipe.json`` of a run, to make that run again.
+        recipe: a name from ``igan-zoo recipes``, or the ``recipe.json`` of a run to repeat.
         data: a folder of images, shards, or a Hub id. None is the recipe's own data set.
         labels: how many images are labeled, such as 100, ``"25-per-class"`` or ``"all"``, or a CSV file of labels.
-        seed: 0 to 2**32 - 1, of weights, noise, shuffles and the choice of labeled images.
+        seed: 0 to 2**32 - 1, for weights, noise, shuffling and the choice of labeled images.
         settings: changes of the recipe's settings, such as ``{"epochs": 10}``.
         out: the run directory. None is ``runs/RECIPE-LABELS-seedSEED``.
-        resume: continues the run in that directory, to the same bits, if there is one.
+        resume: continues the run in that directory, bit-identically, if there is one.
         device: ``"cpu"`` or ``"cuda"``.
         progress: shows a progress bar.
         options: everything else.
@@ -205,11 +205,11 @@ def train(
         The finished run; of an ensemble on pixels, the folder of its runs.
 
     Raises:
-        UnknownNameError, SpecificationError: there is no such recipe, or a setting is not possible.
+        UnknownNameError, SpecificationError: there is no such recipe, or a setting is invalid.
         DataError: the images or labels are missing, or not what the recipe needs.
-        TrainingError: a run is there and ``resume`` is false, or it was made of something else.
-        DeviceError: the device is not there.
-        MissingExtraError: the train extra is not installed, or the package that brings the frozen network.
+        TrainingError: a run exists and ``resume`` is false, or it was made with other settings.
+        DeviceError: the device is not available.
+        MissingExtraError: the train extra, or the package with the frozen network, is not installed.
     """
     from igan_zoo.training.recipes.requests import TrainOptions, learns_from_features, resolve_request
     from igan_zoo.training.runs.directory import Run
@@ -252,14 +252,14 @@ def export(
 ) -> ModelDirectory | ExportedClassifier:
     """Turns a finished training run into a model directory of ONNX files, compared with PyTorch.
 
-    A run on features becomes one file ``out``, from pixels to answers, whose name ends in ``.onnx``; ``variants`` may
-    be ``("int8",)``, with ``data``, and the other arguments belong to runs on pixels. What is returned has a ``path``
-    in either case, which :func:`load` takes.
+    A run on features becomes one file ``out``, ending in ``.onnx``, that includes the frozen network; ``variants`` may
+    be ``("int8",)``, with ``data``, and the other arguments apply to runs on pixels. In either case, the result has a
+    ``path`` for :func:`load`.
 
     Args:
         run: a run, its directory, or the folder of an ensemble, whose members become one classifier.
         out: the model directory.
-        data: labeled images that no choice was made on; the errors on them go on the card.
+        data: labeled images that influenced no choice; the errors on them go on the model card.
         split: the part of ``data`` to test on. None is ``test``, or all of a folder that has no splits.
         labels_file: a CSV file of the labels of these images.
         variants: other forms to write: ``"fp16"``, ``"affine"``, or ``"int8"``, which is calibrated on the split
@@ -323,7 +323,7 @@ def _export_features(
 def _images_for_export(
     facts: RunFacts, data: str, split: str | None, labels_file: Path | None, *, training: bool
 ) -> tuple[LabeledImages, ImageArray | None]:
-    """Returns the images to test on, and those of the training where they are asked for."""
+    """Returns the images to test on, and the training images if needed."""
     from igan_zoo.images.sources import is_undivided
     from igan_zoo.serving.evaluating import split_to_test
     from igan_zoo.training.data.training_set import load_for_recipe

@@ -1,4 +1,4 @@
-"""What a run on features ends with: several games' classifiers as one, calibrated, with logistic regression beside."""
+"""The result of a run on features: the classifiers of several games as one, calibrated, and logistic regression."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's usual name
 
 from igan_zoo.training.features.preparation import Preparation
 
-# Logarithms of means end here, far below what any answer says.
+# Lower limit of the logarithm of a mean, far below any real value.
 LEAST = 1e-30
 _TEMPERATURES = tuple(1.15**power for power in range(-14, 15))
 
@@ -46,13 +46,15 @@ class FeatureClassifier(nn.Module):
         return log_shares + log_odds[:, None], log_shares.exp(), log_odds.sigmoid()
 
     def linear_logits(self, features: Tensor) -> Tensor:
-        """Returns the answers of logistic regression, ``[N, K]``."""
+        """Returns the logits of logistic regression, ``[N, K]``."""
         logits: Tensor = self.linear(self.preparation.directions(features) - self.preparation.center)
         return logits
 
     @torch.no_grad()
     def calibrate(self, features: Tensor, labels: Tensor) -> None:
-        """Sets the temperature at which the labels of these photos are likeliest; their order stays."""
+        """Sets the temperature that maximizes the likelihood of these photos' labels; predicted classes do not
+        change.
+        """
         self.temperature.fill_(1.0)
         log_shares = self(features)[1].clamp(min=LEAST).log()
         losses = [float(F.cross_entropy(log_shares / temperature, labels)) for temperature in _TEMPERATURES]

@@ -1,4 +1,4 @@
-"""Logistic regression on features: the baseline that the game has to beat."""
+"""Logistic regression on features: the baseline for the game."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn import functional as F  # noqa: N812 - the field's usual name
 def fit_logistic(inputs: Tensor, labels: Tensor, classes: int, strength: float, iterations: int = 300) -> nn.Linear:
     """Returns the linear layer that minimizes ``Σ cross-entropy + ‖weight‖² / (2 strength)``.
 
-    That is scikit-learn's ``LogisticRegression(C=strength)``; ``inputs`` are ``[N, F]``, ``labels`` int64 ``[N]``, or
-    probabilities ``[N, classes]``. It is fitted in the precision of ``inputs``.
+    This equals scikit-learn's ``LogisticRegression(C=strength)``; ``inputs`` are ``[N, F]``, ``labels`` int64 ``[N]``,
+    or probabilities ``[N, classes]``. It is fitted in the precision of ``inputs``.
     """
     layer = nn.Linear(inputs.shape[1], classes, dtype=inputs.dtype)
     nn.init.zeros_(layer.weight)

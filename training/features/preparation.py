@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 _EPSILON = 1e-6
-# Photos, at least, that statistics are taken of, evenly spread over all.
+# Minimum number of photos for statistics, evenly spread over all.
 _MEASURED = 10_000
 
 
 class Preparation(nn.Module):
-    """Maps features ``[N, F]`` to ``[N, D]`` of mean 0 and mean square 1, by statistics that :meth:`fit` measured.
+    """Maps features ``[N, F]`` to ``[N, D]`` with mean 0 and mean square 1, by statistics that :meth:`fit` measured.
 
     Their signed roots (pooled features have long tails; Perronnin et al., *Improving the Fisher Kernel*, 2010) are
     standardized by dimension, scaled to length 1 by photo, centered, and projected to the first ``D`` principal
-    components, each divided by the square root of its deviation: half way to white, so that small components are
-    heard and noise is not as loud as they are.
+    components, each divided by the square root of its deviation: halfway to whitening, so that small components count
+    but noise counts less.
     """
 
     root_mean: Tensor
@@ -46,14 +46,14 @@ class Preparation(nn.Module):
         kept = made.components.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            # All components of thousands of features would take longer than a game.
+            # Computing all components of thousands of features would take longer than a game.
             _, values, vectors = torch.svd_lowrank(rows, min(2 * kept, *rows.shape), niter=4)
         variances, vectors = (values[:kept].square() / len(rows)).clamp(min=1e-8), vectors[:, :kept]
-        # The sign of an eigenvector is whatever the library makes it: its largest entry is positive here.
+        # The sign of an eigenvector depends on the library; here, its largest entry is made positive.
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
         # A component with variance v has the deviation v^1/2, and v^1/4 of it is left.
         whitened = vectors * variances.pow(-0.25)
-        # Of 16 bits, so that an exported file has them in half the space.
+        # In 16 bits, to halve their size in an exported file.
         made.components.copy_((whitened / variances.sqrt().mean().sqrt()).half())
         return made
 

@@ -1,8 +1,9 @@
-"""Labels spread over a graph of nearest neighbors: where a handful of labels goes before any network has learned.
+"""Label spreading over a graph of nearest neighbors, which makes the most of a handful of labels before any network
+learns.
 
-Zhou et al., *Learning with Local and Global Consistency*, 2003, with answers that use the classes about as often as the
-labels do, or equally often where these are few. Then logistic regression and the graph teach each other: the one sees
-what a class has in common, the other which photos are alike.
+Zhou et al., *Learning with Local and Global Consistency*, 2003, with predictions constrained to about the class
+frequencies of the labels, or to equal ones if labels are few. Then logistic regression and the graph teach each other:
+one sees what a class has in common, the other which photos are similar.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ _ITERATIONS = 25
 # Labels a class that are added in thought before the classes' shares are counted: a few say little about these, and
 # labels of photos that were hard, less.
 _EQUAL_LABELS = 10.0
-# Of the squared weights of the pupil, against the mean loss of a photo.
+# Weight decay of the student, relative to the mean loss per photo.
 _DECAY = 1e-4
-# With so many labels a class, logistic regression on all features is believed as much as the graph.
+# With this many labels per class, logistic regression on all features counts as much as the graph.
 _AS_SURE = 25.0
 
 
 def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Returns the probabilities ``[N, classes]`` that the labels of some points give to all of them.
+    """Returns probabilities ``[N, classes]`` for all points from the labels of some.
 
     ``points`` are float32 ``[N, D]``; ``labels`` int64 are those of the points ``labeled``.
     """
@@ -40,7 +41,7 @@ def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) ->
         spread = _RETENTION * torch.sparse.mm(graph, spread) + (1 - _RETENTION) * sources
     shares = _shares(labels, classes)
     answers = balanced(spread, shares)
-    # The first lesson is of answers alone: spread over a graph, probabilities are all near to each other.
+    # The first round uses only predicted classes: after spreading over a graph, probabilities are all similar.
     answers = torch.nn.functional.one_hot(answers.argmax(dim=1), classes).float()
     for lesson in range(_LESSONS + 1):
         if lesson > 0:
@@ -56,9 +57,9 @@ def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) ->
 
 
 def agreed(spread: Tensor, linear: Tensor, labeled: Tensor, labels: Tensor) -> Tensor:
-    """Returns the weighted product of two opinions ``[N, K]``: of the graph, and of logistic regression.
+    """Returns the weighted product of two predictions ``[N, K]``: the graph's and logistic regression's.
 
-    A handful of labels is best spread. With hundreds of each class the neighbors of a photo blur what the labels say.
+    Spreading is best for a handful of labels. With hundreds per class, a photo's neighbors blur the labels.
     """
     classes = spread.shape[1]
     each = len(labels) / classes

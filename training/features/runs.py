@@ -1,8 +1,8 @@
-"""A run on features: its folder, and the way from features and labels to one calibrated classifier.
+"""A run on features: its folder, and the steps from features and labels to one calibrated classifier.
 
-The folder holds ``features.json`` (facts), ``encoder.onnx``, ``member-N.safetensors`` for each game that is over,
-``classifier.safetensors`` and ``result.json``. Only whole files get their names, so a killed run goes on with the game
-that it was at.
+The folder contains ``features.json`` (facts), ``encoder.onnx``, ``member-N.safetensors`` for each finished game,
+``classifier.safetensors`` and ``result.json``. Files get their names only when complete, so a killed run continues with
+the game it was training.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class FeatureFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FeatureResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Errors of both ways on ``validation`` photos, None where there are none, and which way was kept."""
+    """Errors of both methods on ``validation`` photos, None without such photos, and which method was kept."""
 
     labeled: int
     validation: int
@@ -78,7 +78,7 @@ class FeatureData:
     names: Sequence[str] = ()
 
     def sum(self) -> str:
-        """Returns a sum that changes with any feature, label or class."""
+        """Returns a checksum that changes with any feature, label or class."""
         content = hashlib.sha256(self.features.tobytes())
         content.update(self.labels.tobytes())
         content.update(repr(self.classes).encode())
@@ -111,7 +111,7 @@ class FeatureRun:
         return _read(self.path / FACTS, FeatureFacts)
 
     def result(self) -> FeatureResult:
-        """Reads what a finished run came to.
+        """Reads the result of a finished run.
 
         Raises:
             TrainingError: the run is not finished.
@@ -120,7 +120,7 @@ class FeatureRun:
         return _read(self.path / "result.json", FeatureResult)
 
     def refuse_start(self, *, resume: bool) -> None:
-        """Refuses a place where no run can start, or go on with ``resume``, before features are computed for it.
+        """Rejects a folder where no run can start, or continue with ``resume``, before features are computed.
 
         Raises:
             TrainingError: a run exists and ``resume`` is false.
@@ -136,7 +136,7 @@ class FeatureRun:
         refuse_unwritable(self.path)
 
     def start(self, facts: FeatureFacts, encoder: bytes, *, resume: bool) -> None:
-        """Makes the folder, or checks that the run there is this one.
+        """Creates the folder, or checks that the existing run matches.
 
         Raises:
             TrainingError: a run exists and ``resume`` is false, or it was made from something else.
@@ -153,14 +153,14 @@ class FeatureRun:
                 temporary.write_bytes(content)
 
     def train(self, recipe: FeatureRecipe, data: FeatureData, keep: Keep, threads: int | None = None) -> FeatureResult:
-        """Plays the games that are not over, and writes the classifier and the result.
+        """Trains the unfinished games, and writes the classifier and the result.
 
-        One thread where ``threads`` is None: the matrices are small, and on a busy machine threads that wait for each
+        Uses one thread if ``threads`` is None: the matrices are small, and on a busy machine, threads waiting for each
         other make a game five times as long.
 
         Raises:
             TrainingError: another process trains this run, or a file of it is damaged.
-            DataError: there are fewer labels than the recipe wants, or fewer than two classes.
+            DataError: there are fewer labels than the recipe needs, or fewer than two classes.
         """
         busy = TrainingError(f"Another process is training {self.path}: wait for it, or choose another --out.")
         with alone(self.path, busy), torch_threads(threads or 1), denormals_as_zero():
@@ -269,7 +269,7 @@ class FeatureRun:
 
 
 def _compared(facts: FeatureFacts) -> dict[str, object]:
-    """Returns what makes a run another one, by name; the sum of photos and labels says only that they differ."""
+    """Returns what identifies a run, by name; the checksum of photos and labels only shows that they differ."""
     compared = msgspec.structs.asdict(facts) | msgspec.structs.asdict(facts.recipe)
     compared["photos and labels"] = f"{compared.pop('sum')[:8]}..."
     return {name: value for name, value in compared.items() if name not in ("recipe", "versions")}
@@ -287,7 +287,7 @@ def game_settings(recipe: FeatureRecipe) -> GameSettings:
 
 
 def _in_blocks(compute: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Returns what ``compute`` makes of some rows, for all; those of 50,000 photos at once would take gigabytes."""
+    """Applies ``compute`` block by block; all rows of 50,000 photos at once would take gigabytes."""
     return torch.cat([compute(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)])
 
 

@@ -13,7 +13,7 @@ Keep = Literal["game", "linear", "better"]
 
 
 class FeatureRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that a run on features depends on, beside the photos, the encoder and the code."""
+    """Everything that a run on features depends on, apart from the photos, the encoder and the code."""
 
     name: str = "custom-features"
     labels: Labels = "all"

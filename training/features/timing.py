@@ -11,12 +11,12 @@ from igan_zoo.training.features.settings import FeatureRecipe
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
 
 _STEPS = 20
-# Points that stand for all: a step sees a hundred, wherever they are.
+# Points to time with; a step sees only a hundred.
 _POINTS = 500
 
 
 def seconds_of_games(recipe: FeatureRecipe, photos: int, width: int, classes: int) -> float:
-    """Returns how many seconds the games of ``recipe`` take with one thread, by a few steps on random features.
+    """Estimates the seconds that the games of ``recipe`` take with one thread, from a few steps on random features.
 
     ``photos`` have ``width`` features each.
     """

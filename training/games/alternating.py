@@ -35,7 +35,7 @@ _MATCHING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class AlternatingGame(Game):
     """One step of the discriminator, then one or more of the generator, which sees other images.
 
-    Without labels the discriminator has one logit, that of "real".
+    Without labels, the discriminator has a single logit, that of "real".
     """
 
     generator: Generator | None
@@ -55,14 +55,14 @@ class AlternatingGame(Game):
         self._average_answers = True
 
     def initialize(self, images: Tensor) -> None:
-        """Data-dependent initialization: the discriminator on ``images``, the generator on as many latents."""
+        """Data-dependent initialization: the discriminator on ``images``, the generator on equally many latents."""
         if self.generator is not None and _has_initialization(self.generator):
             initialize_from_data(self.generator, self.generator.joined(self._latents(len(images))))
         if _has_initialization(self.discriminator):
             initialize_from_data(self.discriminator, images)
 
     def set_output(self, output: Output) -> None:
-        """Changes the last nonlinearity of the dense MNIST generator; the others have one only."""
+        """Changes the last nonlinearity of the dense MNIST generator; the others have only one."""
         if self.recipe.network == "mnist-dense" and self.generator is not None:
             self.generator[-1] = OUTPUTS[output]()
 
@@ -73,7 +73,9 @@ class AlternatingGame(Game):
         self._generator_loss = torch.compile(self._generator_loss, mode=mode)  # type: ignore[method-assign]
 
     def set_consistency(self, weight: float, *, average_answers: bool) -> None:
-        """Sets the weight of the consistency loss in the next steps, and whether the average joins a teacher."""
+        """Sets the weight of the consistency loss in the next steps, and whether the average contributes to a teacher's
+        targets.
+        """
         self._consistency_weight.fill_(weight)
         self._average_answers = average_answers
 
@@ -98,7 +100,9 @@ class AlternatingGame(Game):
         return losses
 
     def _held_discriminator(self) -> AbstractContextManager[None]:
-        """The discriminator does not change while the generator steps; a compiler fuses what is computed once here."""
+        """The discriminator does not change during generator steps; computing this once here lets a compiler fuse
+        it.
+        """
         if self._compiled:
             return nullcontext()
         return held_weights(self.discriminator, torch.bfloat16 if self.precision == "bfloat16" else None)
@@ -109,10 +113,10 @@ class AlternatingGame(Game):
         unlabelled: Tensor | None,
         consistency: tuple[Tensor, Tensor | None] | None = None,
     ) -> Losses:
-        """One step of the discriminator on the batches that there are.
+        """One step of the discriminator on the batches it is given.
 
-        ``labelled`` are images and labels, ``unlabelled`` is None where no generator plays, and on ``consistency`` the
-        discriminator is to agree with its average, or with a teacher.
+        ``labelled`` are images and labels, ``unlabelled`` is None without a generator, and on ``consistency`` the
+        discriminator is trained to agree with its average, or with a teacher.
         """
         images, labels = labelled or (None, None)
         strong, pseudo = None, None
@@ -126,17 +130,17 @@ class AlternatingGame(Game):
         return kept(losses)
 
     def _changed_fake(self) -> Tensor:
-        """Draws a minibatch of generated images, changed as real ones are."""
+        """Draws a minibatch of generated images, augmented like real ones."""
         return weak_view(self.generate(), self.recipe)
 
     def _partly_strong(self, weak: Tensor, share: float) -> Tensor:
-        """Returns the weak views, ``share`` of them, first in the batch, made strong ones."""
+        """Returns the weak views, with the first ``share`` of the batch replaced by strong ones."""
         strong = round(share * len(weak))
         return torch.cat([strong_view(weak[:strong], self.recipe), weak[strong:]]) if strong else weak
 
     @torch.no_grad()
     def _pseudo_labels(self, images: Tensor, teacher: Tensor | None) -> PseudoLabels:
-        """Returns what the ``teacher``'s logits and the averaged discriminator say of ``images``."""
+        """Returns the pseudo-labels that the ``teacher``'s logits and the averaged discriminator give ``images``."""
         temperature, sure = self.recipe.teacher_temperature, self.recipe.consistency_confidence
         if teacher is not None and not self._average_answers:
             return taught_labels(teacher, None, temperature=temperature, sure=sure)
@@ -182,8 +186,8 @@ class AlternatingGame(Game):
         return objective, losses
 
     def generator_step(self, unlabelled: Tensor | None) -> Losses:
-        """One step of the generator; feature matching compares with ``unlabelled``, the other objectives do not."""
-        # Gradients pass through the discriminator to the images, but its own are not needed.
+        """One step of the generator; only feature matching compares with ``unlabelled``."""
+        # Gradients pass through the discriminator to the images, but its own gradients are not needed.
         self.discriminator.requires_grad_(False)
         objective = self._generator_loss(unlabelled)
         self._penalized("generator", objective).backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The two players of a recipe with all that they carry from step to step: optimizers, averages, their past."""
+"""The two players of a recipe with all the state they carry from step to step: optimizers, averages, history."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from igan_zoo.training.precision import autocast, resolved_precision
 from igan_zoo.training.recipes.settings import Output, Recipe
 from igan_zoo.training.runs.checkpoints import average_tensors, history_tensors, network_tensors, optimizer_tensors
 
-# What a step reports: scalars on the device, by the names of the log.
+# What a step reports: scalars on the device, by their names in the log.
 Losses = dict[str, Tensor]
 
 _EVALUATION_BATCH = 500
 
-# What a checkpoint calls the averages of the players.
+# Names of the players' averages in a checkpoint.
 _AVERAGES = {"generator": "generator_average", "discriminator": "average"}
 
 
 @dataclass(frozen=True)
 class Batches:
-    """What one step sees, each as the networks see images, before any augmentation.
+    """The inputs of one step, in the networks' format, before any augmentation.
 
-    ``labelled`` is None without labels. ``unlabelled`` has one batch for each player; it is None where no generator
-    plays, and the generator's batch is None where its objective compares with no real images. ``consistency`` is None
-    where no consistency is asked for, and has a teacher's logits ``[N, K]`` beside the images, or None without one.
+    ``labelled`` is None without labels. ``unlabelled`` has one batch for each player; it is None without a generator,
+    and the generator's batch is None if its objective does not compare with real images. ``consistency`` is None
+    without a consistency loss; otherwise it has the images and a teacher's logits ``[N, K]``, or None without a
+    teacher.
     """
 
     labelled: tuple[Tensor, Tensor] | None
@@ -47,9 +48,9 @@ class Batches:
 
 
 class Game:
-    """What the games of all recipes share. How the players step is said by the classes made of this one.
+    """What the games of all recipes share. Subclasses define how the players step.
 
-    ``generator`` is None where only a classifier is trained. The averaged discriminator is the one that is tested.
+    ``generator`` is None if only a classifier is trained. The averaged discriminator is the one tested.
     """
 
     generator: nn.Module | None
@@ -77,7 +78,7 @@ class Game:
         self.histories = {
             name: HistoricalAverage(network.parameters(), weight) for name, network in self.players() if weight > 0
         }
-        # Differs from the 2016 code: the generator may have an average, too.
+        # Differs from the 2016 code: the generator may also have an average.
         rates = {"generator": recipe.generator_averaging_rate, "discriminator": recipe.averaging_rate}
         self.averages = {
             name: ParameterAverage(network, rate)
@@ -105,10 +106,10 @@ class Game:
         yield "discriminator", self.discriminator
 
     def initialize(self, images: Tensor) -> None:
-        """Data-dependent initialization on real ``images``, where the networks have it."""
+        """Data-dependent initialization on real ``images``, for networks that have it."""
 
     def step(self, batches: Batches) -> Losses:
-        """One step of both players; returns what it says of itself."""
+        """One step of both players; returns what to log about it."""
         raise NotImplementedError
 
     @property
@@ -117,7 +118,7 @@ class Game:
         return self.recipe.batch_size
 
     def prepare_evaluation(self, real: Tensor) -> None:
-        """Measures, on ``real`` images, what the networks need for evaluation and training does not keep."""
+        """Measures, on ``real`` images, what the networks need for evaluation but training does not track."""
 
     def compile(self, mode: str) -> None:
         """Lets ``torch.compile`` fuse what it can; "reduce-overhead" uses CUDA graphs on a GPU."""
@@ -131,15 +132,17 @@ class Game:
             optimizer.learning_rate = generator_rate if player == "generator" else rate
 
     def set_consistency(self, weight: float, *, average_answers: bool) -> None:
-        """Sets the weight of the consistency loss in the next steps, where the game has one, and who answers."""
+        """Sets the weight of the consistency loss in the next steps, if the game has one, and whose predictions it
+        uses.
+        """
 
     def restart_optimizers(self) -> None:
-        """Prepares both players for another objective than that of the steps so far."""
+        """Prepares both players for an objective that differs from that of the steps so far."""
         for optimizer in self.optimizers.values():
             optimizer.restart()
 
     def set_output(self, output: Output) -> None:
-        """Changes the last nonlinearity of a generator that has a choice."""
+        """Changes the last nonlinearity of a generator that supports it."""
 
     def generate(self) -> Tensor:
         """Draws a minibatch of generated images, as the discriminator sees them.
@@ -169,11 +172,11 @@ class Game:
         return realness_logits(logits, explicit=self.recipe.explicit_generated_class)
 
     def _penalized(self, player: str, objective: Tensor) -> Tensor:
-        """Adds what historical averaging costs a player."""
+        """Adds the cost of historical averaging to a player's loss."""
         return objective + self.histories[player].penalty() if player in self.histories else objective
 
     def _descend(self, player: str) -> None:
-        """One optimizer step of a player whose gradients are there; its averages are kept beside it."""
+        """One optimizer step of a player whose gradients are computed, and the update of its averages."""
         if player in self.averages:
             # The average takes the parameters from before the step, as in the 2016 code.
             self.averages[player].update()
@@ -186,20 +189,20 @@ class Game:
 
     @property
     def evaluation_batch(self) -> int:
-        """How many images are answered at once: as in training where an answer depends on the others of its batch."""
+        """Number of images to classify at once: the training batch if outputs depend on the batch."""
         return self.recipe.batch_size if self.recipe.minibatch_discrimination else _EVALUATION_BATCH
 
     @torch.no_grad()
     def predictions(self, images: Tensor) -> Tensor:
         """Returns the class that the averaged discriminator gives each image in evaluation mode, int64 ``[N]``.
 
-        With minibatch discrimination an answer depends on the others of its batch, as in the 2016 code.
+        With minibatch discrimination, an answer depends on the other images in its batch, as in the 2016 code.
         """
         return self.class_logits(images).argmax(dim=1)
 
     @torch.no_grad()
     def class_logits(self, images: Tensor) -> Tensor:
-        """Returns the logits behind :meth:`predictions`, ``[N, K]``; "generated" has the logit zero beside them."""
+        """Returns the logits behind :meth:`predictions`, ``[N, K]``; the class "generated" has the fixed logit zero."""
         self.discriminator.eval()
         logits: Tensor = torch.func.functional_call(self.discriminator, self.averaged("discriminator"), (images,))
         self.discriminator.train()
@@ -235,15 +238,15 @@ class Game:
         return tensors
 
     def counters(self) -> dict[str, Any]:
-        """Returns how many updates every average holds, for a checkpoint."""
+        """Returns the number of updates of each average, for a checkpoint."""
         averages = {f"{_AVERAGES[name]}_updates": average.updates for name, average in self.averages.items()}
         return {**averages, "history_updates": {name: history.updates for name, history in self.histories.items()}}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
-        """Takes over what :meth:`counters` returned, once the tensors are restored.
+        """Restores what :meth:`counters` returned, after the tensors are restored.
 
         Raises:
-            TrainingError: it is not what this game returns.
+            TrainingError: it does not come from such a game.
         """
         for optimizer in self.optimizers.values():
             optimizer.count_steps()
@@ -259,8 +262,8 @@ class Game:
 def answer_batches(total: int, size: int) -> Iterator[tuple[NDArray[np.int64], slice]]:
     """Yields the indices of batches of ``size`` that cover ``total`` images, and which of each are new.
 
-    The last batch overlaps the one before it, as in the 2016 SVHN scripts: with minibatch discrimination an answer
-    depends on how many others there are. Fewer images than ``size`` are one batch.
+    The last batch overlaps the one before it, as in the 2016 SVHN scripts: with minibatch discrimination, an answer
+    depends on the batch size. Fewer images than ``size`` form one batch.
 
     # Differs from the 2016 code: its SVHN script for minibatch discrimination counts the overlapping images twice.
     """
@@ -270,11 +273,11 @@ def answer_batches(total: int, size: int) -> Iterator[tuple[NDArray[np.int64], s
 
 
 def kept(losses: Losses) -> Losses:
-    """Returns copies: what a CUDA graph computes lies in memory that the next graph overwrites."""
+    """Returns copies: the next CUDA graph overwrites the memory that holds the results of this one."""
     return {name: loss.detach().clone() for name, loss in losses.items()}
 
 
 def _placed(network: nn.Module, device: str) -> nn.Module:
-    # Channels last is the faster order for convolutions, on CPUs as on tensor cores; it leaves other tensors alone.
+    # Channels last is faster for convolutions, both on CPUs and on tensor cores; other tensors are unchanged.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(device)

@@ -1,4 +1,6 @@
-"""Historical averaging: a player pays for being far from where it has been on average (section 3.3 of the paper)."""
+"""Historical averaging: a player pays for its distance from the average of its past parameters (section 3.3 of the
+paper).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,15 @@ from torch import Tensor
 
 
 class HistoricalAverage:
-    """The online average of one player's parameters, and the term that it adds to this player's cost.
+    """The online average of one player's parameters, and the term it adds to that player's cost.
 
     The term is ``weight · ||θ - (1/t) Σᵢ θ[i]||²`` over all ``parameters`` together, where ``θ[1] … θ[t]`` are their
-    values at the ``t`` calls of :meth:`update`. The memory is that of one copy of the parameters, however long the
+    values at the ``t`` calls of :meth:`update`. It needs the memory of one copy of the parameters, however long the
     history. ``averages`` and ``updates`` are the whole state, for a checkpoint
     (:func:`igan_zoo.training.runs.checkpoints.history_tensors`).
 
-    The average has the parameters' dtype. It moves by the new difference divided by ``t``, which in float32 is lost
-    where it is below the average's last digit: after ``t`` updates it may be off by ``t · 6e-8`` of its size.
+    The average has the parameters' dtype. It moves by the new difference divided by ``t``, which float32 loses if it is
+    below the average's last digit: after ``t`` updates, the relative error may be ``t · 6e-8``.
 
     The 2016 code has no historical averaging; this follows the paper, which gives no weight.
     """
@@ -41,6 +43,6 @@ class HistoricalAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the present parameters into the average; call it after the optimizer's step."""
+        """Adds the current parameters to the average; call it after the optimizer's step."""
         self.updates += 1
         torch._foreach_lerp_(self.averages, self._parameters, 1.0 / self.updates)

@@ -27,7 +27,7 @@ def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def smoothed_binary_loss(realness: Tensor, target: float) -> Tensor:
-    """Cross-entropy of D(x) with a constant target probability, less the target's entropy, so that 0 is the least.
+    """Cross-entropy of D(x) with a constant target probability, minus the target's entropy, so the minimum is 0.
 
     One-sided label smoothing (section 3.4) gives real images a target below 1 and generated ones 0.
     """
@@ -43,7 +43,7 @@ def smoothed_binary_loss(realness: Tensor, target: float) -> Tensor:
 def unlabelled_loss(realness_real: Tensor, realness_fake: Tensor, real_target: float = 1.0) -> Tensor:
     """Half the sum of ``-log D(x)`` over real and ``-log(1 - D(G(z)))`` over generated images.
 
-    With ``real_target`` below 1 the real images' part is smoothed, and the generated images' part is not (section 3.4).
+    With ``real_target`` below 1, only the real images' part is smoothed (section 3.4).
 
     # Differs from the paper: the factor one half is the 2016 code's ("half of our data is real and half generated").
     """
@@ -61,13 +61,13 @@ def feature_matching_loss(features_real: Tensor, features_fake: Tensor) -> Tenso
 def absolute_feature_matching_loss(features_real: Tensor, features_fake: Tensor) -> Tensor:
     """Mean over features of the absolute difference of the minibatch means.
 
-    # Differs from the paper: the 2016 CIFAR-10 and SVHN code has the absolute value where the paper has the square.
+    # Differs from the paper: the 2016 CIFAR-10 and SVHN code uses the absolute value, the paper the square.
     """
     return (features_real.mean(dim=0) - features_fake.mean(dim=0)).abs().mean()
 
 
 def minimax_loss(realness_fake: Tensor) -> Tensor:
-    """``log(1 - D(G(z)))``, which the generators of the 2016 minibatch-discrimination scripts minimise.
+    """``log(1 - D(G(z)))``, which the generators of the 2016 minibatch-discrimination scripts minimize.
 
     # Differs from the paper, which does not say: this form saturates where D wins, and has weight 1 beside D's half.
     """
@@ -75,5 +75,7 @@ def minimax_loss(realness_fake: Tensor) -> Tensor:
 
 
 def equilibrium_loss(realness_fake: Tensor, real_target: float) -> Tensor:
-    """What the 2016 ImageNet generator minimises: D's answer is to be ``real_target / 2``, its value in equilibrium."""
+    """What the 2016 ImageNet generator minimizes: D's output should be ``real_target / 2``, its value in
+    equilibrium.
+    """
     return smoothed_binary_loss(realness_fake, real_target / 2)

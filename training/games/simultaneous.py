@@ -16,9 +16,10 @@ from igan_zoo.training.recipes.settings import Recipe
 
 
 class SimultaneousGame(Game):
-    """Real and generated images pass the discriminator together, compared with each other, and both players learn.
+    """Real and generated images pass through the discriminator together, compared with each other, and both players
+    learn.
 
-    Both batches of real images are one: the labels of those whose label may be seen are learned on the way.
+    Both batches of real images are one: the visible labels in it are learned at the same time.
     """
 
     generator: MultiScaleGenerator
@@ -52,12 +53,12 @@ class SimultaneousGame(Game):
 
     @torch.no_grad()
     def prepare_evaluation(self, real: Tensor) -> None:
-        """Measures what both networks need to answer for one image alone, on ``real`` and as many generated images."""
+        """Measures what both networks need to evaluate single images, on ``real`` and equally many generated images."""
         self.generator.measure()
         self.discriminator.measure(real, self._images(len(real), seed=REFERENCE_SEED))
 
     def step(self, batches: Batches) -> Losses:
-        """One step of both players, from gradients that were all taken before either moved."""
+        """One step of both players, with all gradients computed before either moves."""
         if batches.labelled is None:
             raise ValueError("this game needs real images with their labels, -1 where none may be seen")
         real, labels = batches.labelled

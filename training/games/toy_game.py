@@ -5,9 +5,9 @@ One player controls x and minimizes ``V(x, y) = (f(x) - 1)(y - 1)``, the other c
 steps, gradient descent keeps ``(y - 1)²/2 + x²/4 - log(x)/2`` constant: closed orbits. Steps of size η widen them, near
 the equilibrium by a factor of ``sqrt(1 + 4η²)`` each.
 
-With historical averaging of weight w, the distance to the equilibrium falls, once it is small, like ``t`` to the power
-of ``-1 / (1 + w²)`` after ``t`` steps: the players settle where the game's slope and the pull to their averages are
-equal, and the averages follow.
+With historical averaging of weight w, once the distance to the equilibrium is small, it falls like ``t`` to the power
+of ``-1 / (1 + w²)`` after ``t`` steps: the players settle where the game's slope balances the pull toward their
+averages, and the averages follow.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ EQUILIBRIUM = (1.0, 1.0)
 class ToyGame:
     """How the game is played. The paper gives no numbers; these are ours.
 
-    The starts are ``side`` times ``side`` points, three to each side of the equilibrium. None of them has x = 0: there
-    f' is 0 and no gradient ever moves that player.
+    The starts are a grid of ``side`` by ``side`` points, up to 3 from the equilibrium in each direction. None has x =
+    0: there f' is 0, and no gradient ever moves that player.
     """
 
     learning_rate: float = 0.015
@@ -77,7 +77,7 @@ def play(starts: NDArray[np.float64], *, learning_rate: float, weight: float | N
         The points before the first step and after each one, ``[steps + 1, N, 2]``.
     """
     players = torch.tensor(starts).T.contiguous().requires_grad_()  # [2, N], x and y
-    # One average for both players: the term of the one has no gradient in the other.
+    # One average for both players: each player's term has no gradient in the other.
     history = None if weight is None else HistoricalAverage([players], weight)
     points = torch.empty(steps + 1, 2, len(starts), dtype=torch.float64)
     points[0] = players.detach()
@@ -95,7 +95,7 @@ def play(starts: NDArray[np.float64], *, learning_rate: float, weight: float | N
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where one method went: ``points`` is ``[steps + 1, N, 2]``. "The end" is the last fifth of the steps."""
+    """The paths of one method: ``points`` is ``[steps + 1, N, 2]``. "The end" is the last fifth of the steps."""
 
     points: NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class Outcome:
         return distances[-((len(distances) - 1) // 5) :]
 
     def summary(self) -> dict[str, Any]:
-        """Returns how many starts there are and have converged, and their distances to the equilibrium."""
+        """Returns the number of starts, how many converged, and their distances to the equilibrium."""
         end = self.at_the_end()
         return {
             "starts": end.shape[1],
@@ -125,7 +125,8 @@ class Outcome:
 
 
 def draw_game(path: Path, outcomes: dict[str, Outcome], start: int = 0) -> None:
-    """Writes a PNG: for each method the way from one start through the plane, and the distances of all over time.
+    """Writes a PNG: for each method, the path from one start through the plane, and the distances of all starts over
+    time.
 
     Raises:
         OutputError: ``path`` cannot be written.
