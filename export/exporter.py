@@ -75,14 +75,14 @@ def export_run(
 ) -> ModelDirectory:
     """Exports the last checkpoint of the run ``path`` to the model directory ``out`` and returns it.
 
-    A directory of runs, as ``--ensemble`` makes them, gives one classifier: the mean of its members' probabilities.
-    A run without labels, or whose classifier compares the images of a batch with each other, gives a generator alone; a
-    run without a generator gives a classifier alone.
+    A directory of runs, as ``--ensemble`` makes them, becomes one classifier: the mean of its members' probabilities. A
+    run without labels, or whose classifier compares the images of a batch with each other, becomes only a generator; a
+    run without a generator, only a classifier.
 
     Args:
         path: the directory of a finished run, or of the runs of an ensemble.
         out: the model directory.
-        test: labeled images that no choice was made on; the errors on them go on the card.
+        test: labeled images that influenced no choice; the errors on them go on the model card.
         split: what the card calls these images.
         variants: forms of the graphs to write in addition to the plain ones.
         training_images: uint8 ``[N, H, W, C]``. int8 is calibrated on some of them, and a classifier that was trained
@@ -135,7 +135,7 @@ def export_run(
 def _networks(
     members: list[Run], training_images: ImageArray | None, options: ExportOptions
 ) -> tuple[TrainedNetworks, list[str]]:
-    """Returns what to export, and the sentences that the card is to say of it."""
+    """Returns what to export, and sentences about it for the model card."""
     notes = [options.note] if options.note else []
     networks = networks_of_run(members[0]) if len(members) == 1 else networks_of_ensemble(members)
     if options.generator_run is None:
@@ -180,7 +180,7 @@ def find_members(path: Path) -> list[Run]:
 
 
 def _roles(networks: TrainedNetworks, path: Path, *, discriminator: bool) -> list[str]:
-    """Returns what there is to export: a classifier only if it answers each image for itself."""
+    """Returns the roles to export: a classifier only if it classifies each image independently."""
     answers = networks.recipe.labels != "0"
     mixes = any(getattr(network, "mixes_examples", False) for network in networks.discriminators)
     if discriminator and not (answers and mixes):
@@ -196,7 +196,7 @@ def _roles(networks: TrainedNetworks, path: Path, *, discriminator: bool) -> lis
 
 
 def _graph(networks: TrainedNetworks, role: str) -> bytes:
-    """Returns the ONNX graph of a role, everything folded that can be."""
+    """Returns the ONNX graph of a role, with everything folded that can be."""
     recipe = networks.recipe
     if role == "generator":
         return _generator_graph(networks, _generator(networks))

@@ -1,4 +1,4 @@
-"""A run on features as one ONNX file: uint8 images of any size in, contract 2's answers out, the encoder inside."""
+"""A run on features as one ONNX file: uint8 images of any size in, contract 2's outputs out, the encoder inside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_head(
     size: int,
     least_realness: float | None = None,
 ) -> bytes:
-    """Returns a scorer's graph that goes on from its features to the answers of ``classifier``."""
+    """Returns a scorer's graph extended from its features to the outputs of ``classifier``."""
     model = onnx.load_model_from_string(encoder)
     said = {entry.key: entry.value for entry in model.metadata_props}
     head = onnx.load_model_from_string(_head(classifier, len(classes)))
@@ -83,7 +83,7 @@ def compare(content: bytes, encoder: bytes, classifier: FeatureClassifier, size:
 
 
 def _head(classifier: FeatureClassifier, classes: int) -> bytes:
-    """Returns the graph from ``features`` to the answers."""
+    """Returns the graph from ``features`` to the outputs."""
     graph = OnnxGraph(prefix=_PREFIX)
     preparation = classifier.preparation
     features = graph.input("features", np.float32, ["N", len(preparation.root_mean)])

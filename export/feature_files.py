@@ -1,4 +1,6 @@
-"""The files that a run on features becomes: one classifier from pixels to answers, and the same with 8-bit layers."""
+"""The exported files of a run on features: one classifier that includes the frozen network, and the same with 8-bit
+layers.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ def export_on_features(
 ) -> ExportedClassifier:
     """Writes the classifier of a finished run to ``out``, or to ``classifier.onnx`` in the folder ``out``.
 
-    With ``photos`` an 8-bit form is written beside it, ``X-int8.onnx``, calibrated on some of them and measured on
-    others. The frozen network has 8 bits there; the game's networks, which are small, stay as they are.
+    With ``photos``, an 8-bit form is written next to it, ``X-int8.onnx``, calibrated on some of them and measured on
+    others. Only the frozen network has 8 bits; the game's networks are small and stay in float32.
 
     Raises:
         TrainingError: the run is not finished, or its encoder is damaged.

@@ -1,8 +1,8 @@
 """Turning trained networks into plain ones that compute the same function in evaluation mode.
 
 Weight normalization is folded into the weights, batch normalization with its population statistics into the layer
-before it, and noise and dropout disappear. What depends on the example itself stays: virtual batch normalization, with
-the reference batch's statistics as constants.
+before it, and noise and dropout disappear. Layers that depend on the example itself remain: virtual batch
+normalization, with the reference batch's statistics as constants.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measure_population(generator: nn.Module, latent_size: int, distribution: lat
 
 @torch.no_grad()
 def _largest_layer(generator: nn.Module, latent_size: int) -> int:
-    """Returns the most activations that a layer has for one image."""
+    """Returns the largest number of activations of any layer for one image."""
     rows, largest = torch.zeros(2, latent_size), latent_size
     for layer in generator.children():
         rows = layer(rows)
@@ -80,7 +80,7 @@ def frozen_generator(generator: nn.Module) -> nn.Module:
 
 
 def with_affine_normalization(generator: nn.Module) -> nn.Module:
-    """Returns a copy of a generator whose virtual batch normalizations use the reference statistics alone.
+    """Returns a copy of a generator whose virtual batch normalizations use only the reference statistics.
 
     That is not the same function: an example's own moments, of weight 1 / (n + 1), are left out.
     """
@@ -210,7 +210,7 @@ def _filled(layer: Layer, weight: Tensor, bias: Tensor) -> Layer:
 class StableSoftplus(nn.Module):
     """``log(1 + exp x)`` as ``max(x, 0) + log(1 + exp(-|x|))``, which never overflows.
 
-    The same function as ``nn.Softplus`` without its threshold, within float32 rounding, of operators that every
+    The same function as ``nn.Softplus`` without its threshold, within float32 rounding, made of operators that every
     runtime vectorizes.
     """
 
@@ -228,7 +228,8 @@ class SpatialMean(nn.Module):
 class FrozenMinibatchDiscrimination(nn.Module):
     """Minibatch discrimination of standard operators: ``x [N, inputs]`` to ``x`` and its similarities.
 
-    The batch's ``N · N · kernels · dimensions`` differences stand in memory at once: 20 MB at the 2016 batch of 100.
+    The batch's ``N · N · kernels · dimensions`` differences are in memory at the same time: 20 MB for the 2016 batch of
+    100.
     """
 
     projection: Tensor
@@ -257,7 +258,7 @@ class ImageGenerator(nn.Module):
         self.offset, self.scale = PIXEL_RANGES[recipe.pixel_range]
 
     def pixels(self, latent: Tensor) -> Tensor:
-        """Returns grey levels before rounding, 0 to 255, ``[N, H, W, C]``."""
+        """Returns gray levels before rounding, 0 to 255, ``[N, H, W, C]``."""
         values: Tensor = self.network(latent)
         levels = (values * self.scale + self.offset).clamp(0, 255)
         if levels.dim() == 4:
@@ -271,8 +272,7 @@ class ImageGenerator(nn.Module):
 class ImageClassifier(nn.Module):
     """Contract 2's classifier: ``images`` uint8 ``[N, H, W, C]`` to logits, probabilities and realness.
 
-    A ``temperature`` makes the probabilities less sure and leaves the realness; the logits are those that belong to
-    both.
+    A ``temperature`` makes the probabilities less certain but keeps the realness; the logits are consistent with both.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, temperature: float = 1.0) -> None:
@@ -282,7 +282,7 @@ class ImageClassifier(nn.Module):
         self.temperature = temperature
 
     def logits(self, images: Tensor) -> Tensor:
-        """Returns the logits of the real classes ``[N, K]``, beside which "generated" has the logit zero."""
+        """Returns the logits of the real classes ``[N, K]``; the class "generated" has the fixed logit zero."""
         answers = [self._of(view) for view in views(images, self.recipe)]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
 

@@ -1,4 +1,4 @@
-"""The parity report: what every ONNX file computes in the engine beside what its torch module computes."""
+"""The parity report: what every ONNX file computes in the engine, compared with what its torch module computes."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class TestImages:
-    """Real labelled images that no choice was made on, and where they are from.
+    """Real labeled images that influenced no choice, and where they come from.
 
-    A module answers them once: all forms of its graph are compared with the same answers.
+    A module classifies them once: all forms of its graph are compared with the same outputs.
     """
 
     __test__ = False
@@ -82,7 +82,7 @@ class TestImages:
         return self._answers[module]
 
     def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Yields the indices of all images, some hundreds at a time."""
+        """Yields the indices of all images, a few hundred at a time."""
         for start in range(0, len(self.data), _TEST_BATCH):
             yield np.arange(start, min(start + _TEST_BATCH, len(self.data)))
 
@@ -132,7 +132,7 @@ def _file_report(engine: Engine, subject: Subject, test: TestImages | None) -> F
 
 
 def _check_interface(subject: Subject) -> None:
-    """Checks names and the batch dimension on the graph itself, which says more than a runtime that refuses it."""
+    """Checks names and the batch dimension on the graph itself, for clearer errors than a runtime gives."""
     inputs, outputs = interface(subject.content)
     for side, actual, expected in (
         ("inputs", inputs, list(INPUTS[subject.role])),
@@ -205,7 +205,7 @@ def _limited(where: str, name: str, measured: Differences) -> Differences:
 
 
 class _Levels:
-    """A generator's grey levels before they are rounded, which the file itself does not give away."""
+    """A generator's gray levels before rounding, which the file itself does not output."""
 
     def __init__(self, subject: Subject) -> None:
         import onnxruntime
@@ -226,7 +226,7 @@ class _Levels:
 
 
 def compare_on_test_images(subject: Subject, test: TestImages) -> Agreement:
-    """Returns how many test images a classifier and its module get wrong, and the share that both give one class."""
+    """Returns how many test images a classifier and its module get wrong, and the share on which they agree."""
     expected, labels, count = test.classes_in_torch(subject.module), test.data.labels, len(test.data)
     engine = Engine({subject.role: subject.content})
     found = []

@@ -1,10 +1,10 @@
-"""Realness for a classifier that was trained without a generator: real images against another run's generated ones.
+"""Realness for a classifier trained without a generator: real images against another run's generated ones.
 
 The softmax of logits does not change when the same number is added to all of them, and D(x) = Z / (Z + 1) does, where Z
 is the sum of their exponentials. So a linear function of the features, added to every logit, teaches a finished
 classifier what is real and leaves its classes and probabilities as they are.
 
-# Differs from the paper: there D is trained with the classes, in the game.
+# Differs from the paper: there, D is trained together with the classes.
 """
 
 from __future__ import annotations

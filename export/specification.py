@@ -1,4 +1,4 @@
-"""What the ``config.json`` of an exported model says of it: its parts, how each was made, and its measured errors."""
+"""The ``config.json`` of an exported model: its parts, how each was made, and its measured errors."""
 
 from __future__ import annotations
 

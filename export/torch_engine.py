@@ -1,4 +1,4 @@
-"""A model directory's networks run by PyTorch, to be measured beside the graphs."""
+"""A model directory's networks run by PyTorch, to compare with the graphs."""
 
 from __future__ import annotations
 

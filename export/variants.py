@@ -56,7 +56,7 @@ def make_variants(
     calibration: NDArray[np.uint8] | None = None,
     affine: bytes | None = None,
 ) -> list[VariantGraph]:
-    """Returns the wanted variants of exported graphs: fp16 of all, int8 of the classifier, affine of the generator.
+    """Returns the requested variants of exported graphs: fp16 of all, int8 of the classifier, affine of the generator.
 
     ``calibration`` are unlabelled training images, uint8 ``[N, H, W, C]``, which only int8 needs; ``affine`` is the
     graph of the generator whose virtual batch normalizations use the reference statistics alone.

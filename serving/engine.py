@@ -1,4 +1,4 @@
-"""The inference core (contract 5) that everything which runs a model calls."""
+"""The inference core (contract 5): everything that runs a model calls it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _FREE_AXES = ("H", "W")
 
 @dataclass(frozen=True)
 class Graph:
-    """What a loaded ONNX graph says of itself: shapes without the batch, and its metadata.
+    """The description of a loaded ONNX graph: shapes without the batch, and metadata.
 
-    ``free_axes`` names the input's axes after the batch that take any size; ``input_shape`` is what follows them, and
-    ``output_shape`` that of the first output. ``outputs`` has the shapes of all, with -1 for a size that the file does
-    not fix.
+    ``free_axes`` names the input's axes after the batch that accept any size; ``input_shape`` is the rest of the
+    input's shape, and ``output_shape`` the shape of the first output. ``outputs`` has the shapes of all outputs, with
+    -1 for a size that the file does not fix.
     """
 
     role: str
@@ -58,7 +58,7 @@ class Graph:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """The shape ``[H, W, C]`` that photos are brought to for it; one that takes any size says its own inside."""
+        """The shape ``[H, W, C]`` to resize photos to; a graph that accepts any size names its internal one."""
         return (*[_size_inside(self.metadata)] * len(self.free_axes), *self.input_shape)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
@@ -76,7 +76,8 @@ class _Session(Protocol):
 class Engine:
     """Runs the graphs of one model: ``run(role, {input: array}) -> {output: array}``, batch first, thread-safe.
 
-    ``provider`` is the execution provider that is really in use, and ``threads`` how many share an operator.
+    ``provider`` is the execution provider actually in use, and ``threads`` the number of threads that share an
+    operator.
     """
 
     def __init__(
@@ -91,9 +92,9 @@ class Engine:
     ) -> None:
         """Loads ONNX bytes by role.
 
-        Without ``spinning`` idle threads sleep: the first of several sessions answers later, the others get the cores.
+        Without ``spinning``, idle threads sleep: one session alone answers later, but several share the cores.
         ``batched`` are graphs of the same functions that are faster from ``SMALLEST_BATCH`` images on; each is loaded
-        when the first such batch comes. In ``precision`` bf16 OpenVINO runs all batches, and these are not used.
+        with the first such batch. In ``precision`` bf16, OpenVINO runs all batches, and these are not used.
 
         Raises:
             InterfaceError: the bytes are no ONNX graph, or its inputs or outputs are not those of the role.
@@ -143,7 +144,7 @@ class Engine:
         return outputs
 
     def _session(self, role: str, batch: int) -> _Session:
-        """Returns what runs a batch of that many."""
+        """Returns the session that runs a batch of this size."""
         if batch < SMALLEST_BATCH or role not in self._batched:
             return self._sessions[role]
         with self._loading:
@@ -160,9 +161,9 @@ def load_engine(
     spinning: bool = True,
     precision: Precision = "fp32",
 ) -> Engine:
-    """Loads the named parts of a model, or of one variant of it, their checksums verified first.
+    """Verifies and loads the named parts of a model, or of one of its variants.
 
-    Of several parts, those without the variant are loaded plain, if another has it.
+    Parts without the variant are loaded in plain form, if another part has it.
     """
     forms = {role: model.form(role, variant, roles) for role in roles}
     graphs = {role: model.graph(role, form) for role, form in forms.items()}
@@ -174,7 +175,7 @@ def load_engine(
 
 
 def check_specification(model: Model, engine: Engine) -> None:
-    """Checks that loaded graphs have the sizes that the model's ``config.json`` says, where it has one.
+    """Checks that loaded graphs have the sizes in the model's ``config.json``, if it has one.
 
     Raises:
         InterfaceError: a graph has others.
@@ -191,7 +192,7 @@ def check_specification(model: Model, engine: Engine) -> None:
 
 
 def _sizes(graph: Graph, spec: ModelSpec) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    """Returns the name of every tensor whose size a specification fixes, its size, and the size that is said."""
+    """Returns each tensor whose size a specification fixes: its name, its actual size, and the specified one."""
     image = (spec.image.height, spec.image.width, spec.image.channels)
     if graph.role == "generator" and spec.latent is not None:
         return [("latent", graph.input_shape, (spec.latent.size,)), ("images", graph.output_shape, image)]
@@ -257,7 +258,7 @@ def _session(
 def _in_bfloat16(
     graphs: Mapping[str, bytes], device: Device, threads: int | None
 ) -> tuple[Mapping[str, _Session], str]:
-    """Returns the sessions of OpenVINO and what it calls itself."""
+    """Returns OpenVINO's sessions and its name and version."""
     from igan_zoo.serving.bfloat16 import Bfloat16Session, provider
 
     if device != "cpu":
@@ -319,7 +320,7 @@ def _describe(role: str, session: onnxruntime.InferenceSession) -> Graph:
 
 
 def _size_inside(metadata: Mapping[str, str]) -> int:
-    """Returns to how many pixels per side a graph resizes, as in ``bilinear-224``; 0 where it does not say."""
+    """Returns the pixels per side that a graph resizes to, as in ``bilinear-224``; 0 if it does not say."""
     said = metadata.get(RESIZE_KEY, "").rpartition("-")[2]
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 6 else 0
 

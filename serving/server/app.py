@@ -39,7 +39,7 @@ _ALONE = Channel()
 
 @dataclass(frozen=True, eq=False)
 class App:
-    """The ASGI app. Its parts are here for servers that answer without ASGI, as ``small_requests`` and gRPC do."""
+    """The ASGI app, with its parts for servers that bypass ASGI, such as ``small_requests`` and gRPC."""
 
     app: ASGIApp
     table: Sequence[Route]
@@ -66,9 +66,10 @@ def create_app(
 ) -> App:
     """Returns the app that serves a repository.
 
-    Its lifespan loads what is not loaded yet, while the server answers that it is not ready, and looks for changed
-    model directories. A model that cannot be loaded at the start is left in ``repository.failure``. ``channel`` leads
-    to the other processes of the server; ``loaded`` is called once its models are loaded, and returns when all are.
+    Its lifespan loads the remaining models, while the server reports that it is not ready, and watches for changed
+    model directories. If a model cannot be loaded at startup, the error is in ``repository.failure``. ``channel`` leads
+    to the other processes of the server; ``loaded`` is called once this process has loaded its models, and returns when
+    all have.
     """
     log = log or Log()
     counted = Metrics()
@@ -138,7 +139,7 @@ def _with_lifespan(app: ASGIApp, router: Router) -> ASGIApp:
 async def _keep(
     repository: Repository, settings: ServerSettings, log: Log, loaded: Callable[[], Awaitable[None]] | None
 ) -> None:
-    """Loads the models, then exchanges those that change, until it is cancelled."""
+    """Loads the models, then replaces those that change, until it is cancelled."""
     try:
         await repository.start()
         if loaded is not None:

@@ -1,4 +1,4 @@
-"""Runs the app in a process of its own, until SIGTERM or SIGINT."""
+"""Runs the app as the only task of its process, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _companion(app: App, host: str, port: int) -> GrpcServer:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens, 0 at a free port.
+    """Returns a listening socket; port 0 picks a free one.
 
     Raises:
         IganZooError: it cannot be had.
@@ -163,7 +163,7 @@ def address_of(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, i
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> IganZooError:
-    """Returns the error of a port that cannot be had."""
+    """Returns the error for a port that is not available."""
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return IganZooError(f"Cannot listen at {host}, port {port}: {reason}.")
 
@@ -175,9 +175,9 @@ def bound_answers(listener: socket.socket) -> None:
 
 
 def _keep_for_good() -> None:
-    """Lets the garbage collector pass over what is there now: modules and models, which stay.
+    """Excludes everything loaded so far, such as modules and models, from garbage collection.
 
-    Looking through all of it takes tens of milliseconds, in which no request is answered.
+    Scanning it takes tens of milliseconds, during which no request is answered.
     """
     gc.collect()
     gc.freeze()

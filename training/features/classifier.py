@@ -18,9 +18,9 @@ _TEMPERATURES = tuple(1.15**power for power in range(-14, 15))
 class FeatureClassifier(nn.Module):
     """Features ``[N, F]`` to logits, probabilities ``[N, K]`` and realness ``[N]``, as contract 2 has them.
 
-    Probabilities are the mean over the members, or those of ``linear`` where ``keeps_linear`` says so, at a
-    ``temperature``. The realness is the mean of the members' Z / (Z + 1) in either case. The logits are those that
-    belong to both: their softmax and their Z / (Z + 1) give them again.
+    Probabilities are the mean over the members, or those of ``linear`` if ``keeps_linear``, at a ``temperature``. The
+    realness is the mean of the members' Z / (Z + 1) in either case. The logits are consistent with both: their softmax
+    gives the probabilities, and their Z / (Z + 1) the realness.
     """
 
     temperature: Tensor

@@ -1,9 +1,9 @@
 """Dynamic batching: requests that wait for the same graph are run together.
 
-A batcher belongs to one event loop; the batches run in a pool of threads, one at a time for each batcher. While one
-runs, the next gathers. An idle batcher waits for as many rows as the last batch had, but at most ``max_wait``: under
-load batches fill, and a lone client never waits. A batch that takes less than handing it to a thread would cost the
-others runs in the event loop itself.
+A batcher belongs to one event loop; its batches run in a pool of threads, one at a time per batcher. While one runs,
+the next fills. An idle batcher waits for as many rows as the last batch had, but at most ``max_wait``: under load,
+batches fill up, and a single client never waits. A batch that takes less time than the hand-off to a thread runs in the
+event loop itself.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Arrays = dict[str, NDArray[Any]]
 class BatchLimits:
     """At most ``max_batch`` rows together, ``max_wait`` seconds for others, ``queue`` requests that wait.
 
-    A request that has waited ``deadline`` seconds is given up. Batches that by the time of the last ones take less than
-    ``at_once`` seconds of the processor run in the event loop.
+    A request that has waited ``deadline`` seconds is dropped. Batches that, judging by recent ones, take less than
+    ``at_once`` seconds of CPU time run in the event loop.
     """
 
     max_batch: int
@@ -75,9 +75,9 @@ class Ran:
 
 
 class DynamicBatcher:
-    """Runs arrays through ``run``, ``{input: [N, …]} -> {output: [N, …]}``, many requests at a time.
+    """Runs arrays through ``run``, ``{input: [N, …]} -> {output: [N, …]}``, several requests at a time.
 
-    ``observe`` is told of every batch, in the event loop.
+    ``observe`` is called for every batch, in the event loop.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class DynamicBatcher:
         deadline: float | None = None,
         packed: tuple[str, ...] = (),
     ) -> Waiting:
-        """Does what :meth:`run` does without waiting: ``done`` is called later, in the event loop.
+        """Like :meth:`run`, but without waiting: ``done`` is called later, in the event loop.
 
         It gets the bytes of the outputs in ``packed``, one after another, or all as arrays if none is named.
 
@@ -162,7 +162,7 @@ class DynamicBatcher:
         return waiting
 
     def withdraw(self, waiting: Waiting) -> bool:
-        """Takes a request out that nobody waits for any more; False, and nothing happens, if it runs or has run.
+        """Removes a request that nobody waits for any more; returns False and does nothing if it is running or done.
 
         Its ``done`` is not called then.
         """
@@ -188,7 +188,7 @@ class DynamicBatcher:
         return self._rows >= min(self._last, self._limits.max_batch)
 
     def _is_short(self, rows: int) -> bool:
-        """Returns whether a batch takes less than handing it to a thread would cost others."""
+        """Returns whether a batch takes less time than the hand-off to a thread."""
         return rows * self._row_seconds < self._limits.at_once
 
     def _start_due(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -210,7 +210,7 @@ class DynamicBatcher:
             self._pool.submit(self._work, loop, batch)
 
     def _take(self, now: float) -> tuple[list[Waiting], int]:
-        """Removes the next batch from the queue: the first request and all of its key that still fit."""
+        """Removes the next batch from the queue: the first request and all others of its key that still fit."""
         taken: list[Waiting] = []
         passed: list[Waiting] = []
         rows = 0
@@ -264,7 +264,7 @@ class DynamicBatcher:
         self._observe(Ran(rows, len(batch), sum(began - waiting.arrived for waiting in batch), ended - began))
 
     def _watch(self, loop: asyncio.AbstractEventLoop, expires: float) -> None:
-        """Sees to it that a request is told in time when its time is over, whatever runs meanwhile."""
+        """Ensures that a request is answered at its deadline, whatever is running."""
         at = loop.time() + expires - time.monotonic()
         if self._sweeper is not None:
             if self._sweeper.when() <= at:
@@ -294,7 +294,7 @@ class DynamicBatcher:
 def run_together(run: Callable[[Arrays], Arrays], batch: Sequence[Waiting]) -> Sequence[Outputs | Exception]:
     """Runs several requests as one batch and returns the rows of each, or its error.
 
-    If the batch fails, every request is run alone: no request fails for what another one holds.
+    If the batch fails, every request is run separately, so no request fails because of another.
     """
     first = batch[0]
     if len(batch) == 1:

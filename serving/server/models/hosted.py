@@ -1,4 +1,4 @@
-"""A graph that is served: its engine behind a batcher, what it takes and gives, how it has done."""
+"""A served graph: its engine behind a batcher, its inputs and outputs, its statistics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ENCODED = TensorSpec(IMAGE_BYTES, "BYTES", DATATYPES["BYTES"], (-1, 1))
 
 @dataclass
 class Statistics:
-    """What a graph has done since it was loaded; times are in seconds."""
+    """Statistics of a graph since it was loaded; times are in seconds."""
 
     succeeded: int = 0
     failed: int = 0
@@ -86,7 +86,7 @@ class Statistics:
         self.batch_seconds[ran.rows] = self.batch_seconds.get(ran.rows, 0.0) + ran.seconds
 
     def __add__(self, other: Statistics) -> Statistics:
-        """Returns what both together have done."""
+        """Returns the sum of both."""
         summed = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
         return replace(
             self,
@@ -145,17 +145,17 @@ class HostedGraph:
 
     @property
     def provider(self) -> str:
-        """The execution provider that is really in use."""
+        """The execution provider actually in use."""
         return self.engine.provider
 
     @property
     def loaded(self) -> LoadedModel:
-        """The model with this graph alone: what its latents and classes are."""
+        """The model with only this graph, for its latents and classes."""
         return LoadedModel(self.model, self.engine)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The names of a classifier's or scorer's logits, where the model knows them."""
+        """The names of a classifier's or scorer's logits, if the model has them."""
         spec = self.loaded.spec
         if spec is not None and self.role != "scorer":
             return spec.classes
@@ -173,7 +173,7 @@ class HostedGraph:
     async def run(self, inputs: Mapping[str, NDArray[Any]], *, deadline: float | None = None) -> Arrays:
         """Runs any number of rows, those of other requests in the same batches; none give outputs without rows.
 
-        ``deadline`` is how many seconds each batch may wait, if that is less than the server allows.
+        ``deadline`` is the number of seconds each batch may wait, if less than the server allows.
 
         Raises:
             InterfaceError: an input is missing, unknown, of another type or shape, or has too many rows.
@@ -196,10 +196,10 @@ class HostedGraph:
     def submit(
         self, inputs: Mapping[str, NDArray[Any]], done: Done, *, deadline: float | None = None
     ) -> Waiting | None:
-        """Does what :meth:`run` does without waiting, for one batch at most: ``done`` is called with the outputs.
+        """Like :meth:`run`, but without waiting, for at most one batch: ``done`` is called with the outputs.
 
-        Returns the request that waits, which the batcher can withdraw; or None, and does nothing, if the rows are none
-        or more than a batch has, or still encoded. Who is answered so counts it in ``statistics``.
+        Returns the waiting request, which the batcher can withdraw. Returns None and does nothing if there are no rows,
+        more than fit in a batch, or encoded ones. The caller counts the request in ``statistics``.
 
         Raises:
             InterfaceError: an input is missing, unknown, or of another type or shape.
@@ -217,7 +217,7 @@ class HostedGraph:
     def submit_checked(
         self, given: NDArray[Any], done: Done, *, deadline: float | None, packed: tuple[str, ...] = ()
     ) -> Waiting:
-        """Does what :meth:`submit` does for rows of the right name, type, shape and number.
+        """Like :meth:`submit`, for rows already known to have the right name, type, shape and number.
 
         ``done`` is called with the bytes of the outputs in ``packed``, one after another, if it names some.
 
@@ -232,7 +232,7 @@ class HostedGraph:
             raise
 
     def _key(self, given: NDArray[Any]) -> Hashable:
-        """Returns what requests of one batch have in common: the size of images, where it is free."""
+        """Returns what requests in one batch must share: the size of images, if it is free."""
         if not self.batches:
             return id(given)
         return given.shape[1:] if self.graph.free_axes else ()
@@ -274,7 +274,7 @@ class HostedGraph:
         return given
 
     def check_tensor(self, name: str, datatype: str, shape: Sequence[int]) -> None:
-        """Does nothing for a tensor that this graph takes, by what a request says before its data are read.
+        """Checks that this graph accepts a tensor, from what a request declares before its data are read.
 
         Raises:
             InterfaceError: it takes no such tensor.
@@ -305,7 +305,7 @@ class HostedGraph:
 
 @dataclass(frozen=True)
 class HostedModel:
-    """A version of a model with those of its graphs that are loaded, by role."""
+    """A version of a model with its loaded graphs, by role."""
 
     name: str
     version: str

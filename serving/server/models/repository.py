@@ -1,7 +1,7 @@
-"""Which models are served: loaded, unloaded, and exchanged while requests run.
+"""The served models: loaded, unloaded, and replaced while requests run.
 
-All that changes does so in the event loop (or before it runs), by putting a new mapping in the place of the old one; a
-request keeps the graph that it found, so an exchanged one ends its work and is then forgotten.
+All changes happen in the event loop (or before it runs), by replacing one mapping with a new one. A request keeps the
+graph it found, so a replaced graph finishes its work and is then freed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Repository:
     """The served models. ``stopping`` is set once the server takes no more requests."""
 
     def __init__(self, origins: Iterable[Origin], settings: ServerSettings) -> None:
-        """Knows the models without loading any.
+        """Registers the models without loading any.
 
         Raises:
             SpecificationError: two of them have the same name.
@@ -80,7 +80,7 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether the models of the start have been loaded in all processes, and the server is not stopping."""
+        """Whether all processes have loaded the initial models, and the server is not stopping."""
         return self._started and self.all_started and not self.stopping
 
     def graph(self, name: str, version: str | None = None) -> HostedGraph:
@@ -130,7 +130,7 @@ class Repository:
         return [listed for version in self._all() for listed in version.listed()]
 
     def load_all(self) -> None:
-        """Loads every model that is wanted and not loaded; blocks.
+        """Loads every requested model that is not loaded; blocks.
 
         Raises:
             IganZooError: what is wrong with the first that cannot be loaded.
@@ -141,7 +141,7 @@ class Repository:
         self._started = True
 
     async def start(self) -> None:
-        """Loads as :meth:`load_all` does, in a thread; ``ready`` is false meanwhile.
+        """Like :meth:`load_all`, in a thread; until then, ``ready`` is false.
 
         Raises:
             IganZooError: what is wrong with the first that cannot be loaded.
@@ -177,7 +177,7 @@ class Repository:
                     raise
 
     async def unload(self, name: str) -> None:
-        """Forgets a graph by its protocol name, or all of a model; requests that have begun end well.
+        """Unloads a graph by its protocol name, or all graphs of a model; requests in progress finish normally.
 
         Raises:
             UnknownNameError: no model of that name is known here.
@@ -194,9 +194,9 @@ class Repository:
             _forget()
 
     async def look_for_changes(self) -> list[str]:
-        """Exchanges models whose files changed, and adds new version folders; returns a sentence for each event.
+        """Replaces models whose files changed, and adds new version folders; returns a sentence for each event.
 
-        A changed model that cannot be loaded leaves the old one in its place and is tried again when it changes.
+        If a changed model cannot be loaded, the old one stays, and loading is tried again at the next change.
         """
         events = []
         async with self._changing:
@@ -322,7 +322,7 @@ def _forget() -> None:
 
 
 def _stored(name: str, known: Iterable[str]) -> Origin:
-    """Returns a model that was pulled or is bundled: who asks over the network may name no path."""
+    """Returns a pulled or bundled model: network clients may not name paths."""
     for place in store.local_stores():
         if name in place.names():
             return find_origin(str(place.find(name)))
