@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Seconds after which a thread lets another have the interpreter: Python's 5 ms are what a batch would wait for while
 # the event loop sends the answers of the last one.
 _SWITCH_INTERVAL = 0.0005
-# Files of a process that are no connections: models, temporary files, the connections of gRPC.
+# Files of a process that are no connections: models, temporary files.
 _OTHER_FILES = 256
 # Bytes of answers that the kernel takes for a connection before they are on their way.
 _UNSENT = 128 * 1024
@@ -94,11 +94,12 @@ def prepare(
     Raises:
         MissingExtraError: ``grpc_port`` without grpcio and protobuf.
     """
-    files = _raise_file_limit(settings.max_connections + _OTHER_FILES)
+    # Those of gRPC, a quarter as many, are files too.
+    files = _raise_file_limit(settings.max_connections * 5 // 4 + _OTHER_FILES)
     settings = replace(
         settings,
         hosts=hosts_of(host, settings.hosts),
-        max_connections=max(1, min(settings.max_connections, files - _OTHER_FILES)),
+        max_connections=max(1, min(settings.max_connections, (files - _OTHER_FILES) * 4 // 5)),
     )
     app = create_app(repository, settings, log=log, channel=channel, loaded=loaded)
     return app, None if grpc_port is None else _companion(app, host, grpc_port)

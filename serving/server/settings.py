@@ -87,6 +87,11 @@ class ServerSettings:
                 "least twice --max-body."
             )
 
+    @property
+    def grpc_connections(self) -> int:
+        """How many connections gRPC has at a time, which carry many calls each."""
+        return max(1, self.max_connections // 4)
+
     def body_limit(self, kind: Body) -> int:
         """Returns how many bytes a body of this kind may have."""
         return {Body.SMALL: min(SMALL_BODY, self.max_body), Body.LARGE: self.max_body, Body.STREAMED: self.max_upload}[

@@ -91,7 +91,13 @@ _POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Bodies in transit per client address; 0 means no limit.",
 )
-@click.option("--max-connections", type=_POSITIVE, default=2048, show_default=True, help="Open HTTP connections.")
+@click.option(
+    "--max-connections",
+    type=_POSITIVE,
+    default=2048,
+    show_default=True,
+    help="Open HTTP connections; a quarter as many more for gRPC.",
+)
 @click.option("--max-bodies", type=_POSITIVE, default=256, show_default=True, help="Megabytes of all bodies in memory.")
 @click.option(
     "--max-spool", type=_POSITIVE, default=1024, show_default=True, help="Megabytes of all zip archives on disk."

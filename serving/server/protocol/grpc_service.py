@@ -144,6 +144,8 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", _STREAMS),
                 ("grpc.max_metadata_size", 64 * 1024),
+                ("grpc.max_allowed_incoming_connections", settings.grpc_connections),
+                ("grpc.server_handshake_timeout_ms", round(settings.body_timeout * 1000)),
                 # A connection that answers no ping is gone, and one without a call is not needed.
                 ("grpc.max_connection_idle_ms", round(settings.idle_timeout * 1000)),
                 ("grpc.keepalive_time_ms", round(settings.idle_timeout * 1000)),

@@ -392,6 +392,45 @@ def test_silent_streams_of_grpc_end_and_leave_room_for_calls() -> None:
     assert set(calls) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 
 
+def ended(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(1000):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_connections_of_grpc_are_few_and_end_if_they_say_nothing() -> None:
+    """They are files as those of HTTP are, which would have none left."""
+    grpc = pytest.importorskip("grpc", reason="needs the grpc extra")
+    from igan_zoo.serving.server.protocol.grpc_messages import SERVICE
+    from igan_zoo.serving.server.protocol.grpc_service import GrpcServer
+
+    async def run() -> int:
+        options = ServerSettings(threads=1, max_connections=40, body_timeout=1.0)
+        repository = Repository.open([MODEL], options)
+        server = GrpcServer(create_app(repository, options, log=Log(io.StringIO())), host="127.0.0.1", port=0)
+        port = await server.start()
+        with ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
+            await asyncio.sleep(0.5)
+            for connection in silent:
+                connection.settimeout(0.01)
+            # The others have said what their settings are, and wait.
+            refused = sum(ended(connection) for connection in silent)
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = channel.unary_unary(f"/{SERVICE}/ServerLive")
+                await call(b"", wait_for_ready=True, timeout=30)
+        await server.stop()
+        repository.close()
+        return refused
+
+    assert 45 <= asyncio.run(run()) < 60
+
+
 @pytest.mark.parametrize(
     ("address", "counted"),
     [
