@@ -151,8 +151,8 @@ def find_or_gather(
         save_statistics(found, out)
     if kept is not None and place != kept and find_statistics(kept, facts, shard) is None:
         keep_statistics(found, kept)
-    if partial is not None:
-        partial.unlink(missing_ok=True)
+    if partial is not None and partial.exists():
+        partial.unlink()
     return found
 
 

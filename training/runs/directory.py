@@ -171,7 +171,8 @@ class Run:
             TrainingError: the file is damaged.
         """
         try:
-            content = json.loads(self._realness_file.read_bytes())
+            with open_regular(self._realness_file) as file:
+                content = json.load(file)
             return float(content["least_realness"])
         except FileNotFoundError:
             return None
@@ -284,7 +285,9 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+    with open_regular(path) as file:
+        lines = file.read().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         if not line.endswith(b"\n"):
             break
         try:

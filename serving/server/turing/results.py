@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from igan_zoo.errors import DataError, OutputError
+from igan_zoo.machine.files import open_regular
 from igan_zoo.models.spec import Strict
 from igan_zoo.serving.server.turing.game import Kind, TuringTest, wilson_interval
 
@@ -201,7 +202,7 @@ def read_answers(path: Path) -> Iterator[Answer]:
         DataError: there is no such file, or a line is something else than an answer.
     """
     try:
-        lines = path.open("rb")
+        lines = open_regular(path)
     except OSError as error:
         raise DataError(f"Cannot read the results {path}: {error.strerror}.") from error
     with lines:

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igan_zoo.errors import ChecksumError, ImageError, ModelDirectoryError
+from igan_zoo.errors import ChecksumError, DataError, ImageError, ModelDirectoryError
 from igan_zoo.images.files.decoding import read_image
+from igan_zoo.images.formats.shards import MANIFEST, read_manifest
 from igan_zoo.images.pixels import Shape
 from igan_zoo.machine.files import sha256_of
 from igan_zoo.models.directory import ModelDirectory
 from igan_zoo.models.spec import CONFIG
+from igan_zoo.serving.server.turing.results import read_results
 from tests.conftest import REPOSITORY
 
 BUNDLED = REPOSITORY / "zoo" / "bundled" / "mnist-ssl"
@@ -68,6 +70,15 @@ def test_no_command_waits_for_an_image_or_array_that_never_ends(kind: str, tmp_p
         result = run("score", endless(tmp_path / f"x{suffix}", kind), "--scorer", "mnist-ssl")
         assert (result.returncode, result.stderr.count("Error: ")) == (1, 1)
         assert "is not a regular file" in result.stderr or "but a special file" in result.stderr
+
+
+def test_no_results_run_or_shards_that_never_end_are_waited_for(tmp_path: Path) -> None:
+    pipe = endless(tmp_path / "answers.jsonl", "pipe")
+    with pytest.raises(DataError, match="regular file"):
+        read_results([pipe])
+    endless(tmp_path / MANIFEST, "pipe")
+    with pytest.raises(OSError, match="regular file"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])

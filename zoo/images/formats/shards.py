@@ -23,7 +23,7 @@ from igan_zoo.images.labeled import LabeledImages
 from igan_zoo.images.memory import MemorySource
 from igan_zoo.images.pixels import Shape
 from igan_zoo.images.splits import means_split
-from igan_zoo.machine.files import sha256_of
+from igan_zoo.machine.files import open_regular, sha256_of
 
 MANIFEST = "manifest.json"
 
@@ -78,7 +78,8 @@ def read_manifest(path: Path) -> Manifest:
         DataError: it is missing, or no manifest of shards.
     """
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        with open_regular(path / MANIFEST) as file:
+            return msgspec.json.decode(file.read(), type=Manifest)
     except FileNotFoundError:
         raise DataError(f"{path} holds no shards: it has no {MANIFEST}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

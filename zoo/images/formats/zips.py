@@ -42,7 +42,9 @@ def open_zip(
         archive = zipfile.ZipFile(path)
     try:
         for number, member in enumerate(archive.filelist):
-            if member.is_dir() or not members.takes(member.filename, labeled=labeled and labels_file is None):
+            # Not is_dir(), which breaks at a member without a name.
+            is_file = member.filename and not member.filename.endswith("/")
+            if not is_file or not members.takes(member.filename, labeled=labeled and labels_file is None):
                 continue
             if member.flag_bits & _ENCRYPTED:
                 raise DataError(f"{path} is encrypted; save it without a password.")

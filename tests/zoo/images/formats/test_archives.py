@@ -95,6 +95,22 @@ def test_a_folder_of_tar_archives_is_read_as_one(tmp_path: Path) -> None:
     assert labels_of(open_source(str(tmp_path / "named"), split="train", labeled=True)) == ["ain-0", "ain-1"]
 
 
+def test_a_member_of_a_zip_archive_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "it.zip", named("a.png", "b.png"))
+    content = path.read_bytes().replace(b"a.png", b"/.png")
+    start = content.index(b"PK\1\2")
+    central = bytearray(content[start:])
+    # No name in the directory at the end, which counts.
+    central[28:30] = b"\0\0"
+    del central[46:51]
+    ends = central.index(b"PK\5\6")
+    size = int.from_bytes(central[ends + 12 : ends + 16], "little") - 5
+    central[ends + 12 : ends + 16] = size.to_bytes(4, "little")
+    path.write_bytes(content[:start] + bytes(central))
+    source = open_source(str(path))
+    assert [image.content for image in source.fetch(range(len(source)))] == [png(IMAGES[1])]
+
+
 def test_damaged_and_encrypted_zip_archives_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "it.zip", named("a.png", "b.png"))
     content = bytearray(path.read_bytes())
