@@ -42,7 +42,7 @@ def test_a_place_that_cannot_be_written_is_refused_first(photos: Path, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"Cannot write .*file/run: .*file is not a folder; choose another --out"):
         train(photos, tmp_path / "file" / "run")
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         FeatureRun(tmp_path / "file" / "run").refuse_start(resume=False)
     answer = CliRunner().invoke(prepare, [str(photos), "--size", "8", "--out", str(tmp_path / "file" / "shards")])
     assert isinstance(answer.exception, OutputError)

@@ -178,4 +178,4 @@ def test_weights_are_refused_next_to_another_scorer(igan_zoo: Cli, sets: tuple[P
     code, _, errors = igan_zoo("score", sets[0], "--scorer", "mine.onnx", "--weights", weights)
     assert code == 2
     assert "--weights applies to inception-2015-12-05" in errors
-    assert "not of mine.onnx" in errors
+    assert "not to mine.onnx" in errors

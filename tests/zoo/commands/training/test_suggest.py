@@ -161,7 +161,7 @@ def test_what_cannot_be_suggested_is_one_sentence(igan_zoo: Cli, model: Path, ph
     np.savez(tmp_path / "x.npz", images=np.zeros((3, 8, 8, 3), np.uint8))
     refuse(igan_zoo, "have no names that labels could refer to", model, "--data", tmp_path / "x.npz", *out)
     (tmp_path / "one.onnx").write_bytes(tiny_classifier(("blue",)))
-    refuse(igan_zoo, "knows the class blue alone", tmp_path / "one.onnx", "--data", photos, *out)
+    refuse(igan_zoo, "knows the class blue only", tmp_path / "one.onnx", "--data", photos, *out)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text("{}")
     refuse(igan_zoo, "is a run on pixels: export it", tmp_path / "run", "--data", photos, *out)
