@@ -48,6 +48,8 @@ BUSY = {503, 504}
 # Seconds between two exchanges of the model, and requests of one kind that a client sends one after another: on
 # average, as a client that asks again and again is known by what its requests begin with.
 RELOAD, RUN = 2.0, 5
+# Seconds after which a client does not use a connection again: the server closes it after a minute.
+UNUSED = 20.0
 # Another batch is another order of sums: relative to the largest number, and in levels of a pixel.
 TOLERANCE, LEVELS = 1e-4, 1
 # The server may grow by so much after the first half, in parts of what it had and in bytes. In a run of seconds it
@@ -339,9 +341,13 @@ class Client:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used = time.monotonic()
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Returns the connection, a new one if there is none."""
+        """Returns the connection; a new one if there is none, or none that the server keeps for certain."""
+        if time.monotonic() - self._used > UNUSED:
+            await self.close()
+        self._used = time.monotonic()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         return self._streams
