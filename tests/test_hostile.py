@@ -117,8 +117,9 @@ def test_deep_metadata_of_a_graph_names_no_classes(tmp_path: Path) -> None:
     del model.metadata_props[:]
     model.metadata_props.add(key="igan_zoo.classes", value="[" * 100_000)
     onnx.save(model, tmp_path / "deep.onnx")
-    code, said, _, _ = run(["classify", str(tmp_path / "deep.onnx"), DIGIT], tmp_path)
-    assert (code, "Traceback" in said) == (0, False)
+    for command in (["classify", str(tmp_path / "deep.onnx"), DIGIT], ["info", str(tmp_path / "deep.onnx")]):
+        code, said, _, _ = run(command, tmp_path)
+        assert (code, "Traceback" in said) == (0, False)
 
 
 def test_a_large_number_of_images_in_few_bytes_takes_little_memory(tmp_path: Path) -> None:

@@ -102,9 +102,8 @@ def info(model: str | None, remote: bool, as_json: bool, token: str | None) -> N
 
 def _print_file(model: Model, as_json: bool) -> None:
     """Prints what a single ONNX file says of itself."""
-    import json
-
     from igan_zoo.models.interface import CLASSES_KEY
+    from igan_zoo.serving.model import classes_in
     from igan_zoo.serving.server.models.origins import LoadOptions, load_single
 
     role, engine = load_single(model, "cpu", LoadOptions(threads=1, variant=None))
@@ -116,8 +115,9 @@ def _print_file(model: Model, as_json: bool) -> None:
         facts = {"role": role, "input": {graph.input_name: takes}, "outputs": gives, "metadata": said}
         print_json({"name": model.name, **facts, "path": str(model.path), "bytes": model.path.stat().st_size})
         return
-    if CLASSES_KEY in graph.metadata:
-        said["classes"] = ", ".join(json.loads(graph.metadata[CLASSES_KEY]))
+    classes = classes_in(graph) if CLASSES_KEY in graph.metadata else None
+    if classes is not None:
+        said["classes"] = ", ".join(classes)
     print_table(
         [
             ("name", model.name),

@@ -319,7 +319,7 @@ def test_an_archive_that_is_cut_inside_a_name_that_is_not_utf_8_is_answered() ->
     cut = tar(("Ä.png", png() * 100))[:600]
     with running(opened()) as port:
         answer = ask(port, head("POST", "/classify", Content_Length=len(cut)) + cut)
-    assert (answer.status, "cut off" in answer.json()["error"]) == (400, True)
+    assert (answer.status, "truncated" in answer.json()["error"]) == (400, True)
 
 
 def test_a_member_without_a_name_is_passed_over(client: TestClient) -> None:
