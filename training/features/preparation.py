@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 _EPSILON = 1e-6
 # Minimum number of photos for statistics, evenly spread over all.
 _MEASURED = 10_000
+_BLOCK = 4096
+# Of its variance, between clusters, is what no feature has less of: it would be divided by.
+_LEAST_SHARE = 1e-3
 
 
 class Preparation(nn.Module):
@@ -33,13 +38,18 @@ class Preparation(nn.Module):
 
     @staticmethod
     @torch.no_grad()
-    def fit(features: Tensor, dimensions: int) -> Preparation:
-        """Returns the preparation of all photos' features ``[N, F]``; ``dimensions`` are at most ``N`` and ``F``."""
+    def fit(features: Tensor, dimensions: int, weights: Tensor | None = None) -> Preparation:
+        """Returns the preparation of all photos' features ``[N, F]``; ``dimensions`` are at most ``N`` and ``F``.
+
+        The standardized features are multiplied by ``weights``, positive float32 ``[F]``.
+        """
         made = Preparation(features.shape[1], min(dimensions, *features.shape))
-        features = features[:: max(1, len(features) // _MEASURED)]
+        features = _measured(features)
         roots = _roots(features)
         made.root_mean.copy_(roots.mean(dim=0))
         made.deviation.copy_(roots.std(dim=0, correction=0) + _EPSILON)
+        if weights is not None:
+            made.deviation /= weights
         rows = made.directions(features)
         made.center.copy_(rows.mean(dim=0))
         rows = rows - made.center
@@ -63,8 +73,29 @@ class Preparation(nn.Module):
         norm: Tensor = torch.linalg.vector_norm(standardized, dim=1, keepdim=True)
         return standardized / norm.clamp(min=_EPSILON)
 
+    @torch.no_grad()
+    def between(self, features: Tensor, clusters: Tensor) -> Tensor:
+        """Returns the share of each feature's variance that is between clusters, ``[F]``.
+
+        ``clusters`` are the probabilities ``[N, K]`` of the photos; the preparation was fitted without weights.
+        """
+        standardized = (_roots(_measured(features)) - self.root_mean) / self.deviation
+        shares = _measured(clusters)
+        sizes = shares.sum(dim=0)
+        means = shares.T @ standardized / sizes[:, None].clamp(min=_EPSILON)
+        return ((sizes / len(shares))[:, None] * means.square()).sum(dim=0).clamp(min=_LEAST_SHARE)
+
     def forward(self, features: Tensor) -> Tensor:
         return (self.directions(features) - self.center) @ self.components
+
+
+def in_blocks(compute: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Returns what ``compute`` makes of some rows, for all; those of 50,000 photos at once would take gigabytes."""
+    return torch.cat([compute(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)])
+
+
+def _measured(rows: Tensor) -> Tensor:
+    return rows[:: max(1, len(rows) // _MEASURED)]
 
 
 def _roots(features: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ one sees what a class has in common, the other which photos are similar.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from igan_zoo.training.features.logistic import fit_logistic
 
@@ -28,32 +28,52 @@ _DECAY = 1e-4
 _AS_SURE = 25.0
 
 
-def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) -> Tensor:
+def propagated(points: Tensor, labeled: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Returns probabilities ``[N, classes]`` for all points from the labels of some.
 
-    ``points`` are float32 ``[N, D]``; ``labels`` int64 are those of the points ``labeled``.
+    ``points`` are float32 ``[N, D]``; ``labels`` int64 are those of the points ``labeled``. The second result is
+    what logistic regression answers after learning the first: how confident it is shows how clear the classes are.
     """
-    graph = neighbor_graph(points, min(_NEIGHBORS, len(points) - 1))
-    sources = torch.zeros(len(points), classes)
-    sources[labeled, labels] = 1.0
+    graph = neighbor_graph(points)
+    known = torch.nn.functional.one_hot(labels, classes).float()
+    sources = torch.zeros(len(points), classes).index_copy_(0, labeled, known)
     spread = sources
     for _ in range(_ROUNDS):
         spread = _RETENTION * torch.sparse.mm(graph, spread) + (1 - _RETENTION) * sources
     shares = _shares(labels, classes)
-    answers = balanced(spread, shares)
+    answers, pupil = taught(points, graph, balanced(spread, shares), shares, (labeled, known))
+    return answers, pupil(points).softmax(dim=1)
+
+
+def refined(points: Tensor, labeled: Tensor, labels: Tensor, answers: Tensor) -> Tensor:
+    """Returns ``answers``, probabilities ``[N, K]`` from other features, refined on these points and labels."""
+    classes = answers.shape[1]
+    known = torch.nn.functional.one_hot(labels, classes).float()
+    return taught(points, neighbor_graph(points), answers, _shares(labels, classes), (labeled, known))[0]
+
+
+def taught(
+    points: Tensor, graph: Tensor, start: Tensor, shares: Tensor, known: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, nn.Linear]:
+    """Returns probabilities ``[N, K]`` refined from ``start`` on points ``[N, D]``, and the last logistic regression.
+
+    In turns, logistic regression learns them and its answers are smoothed over the graph; the classes keep about
+    ``shares``. ``known`` are points whose probabilities stay fixed.
+    """
     # The first round uses only predicted classes: after spreading over a graph, probabilities are all similar.
-    answers = torch.nn.functional.one_hot(answers.argmax(dim=1), classes).float()
+    answers = torch.nn.functional.one_hot(start.argmax(dim=1), start.shape[1]).float()
     for lesson in range(_LESSONS + 1):
         if lesson > 0:
             for _ in range(3):
                 answers = 0.8 * torch.sparse.mm(graph, answers) + 0.2 * answers
             answers = balanced(answers, shares).square()
             answers = answers / answers.sum(dim=1, keepdim=True)
-        answers[labeled] = sources[labeled]
+        if known is not None:
+            answers[known[0]] = known[1]
         if lesson < _LESSONS:
-            pupil = fit_logistic(points, answers, classes, 0.5 / (_DECAY * len(points)), _ITERATIONS)
+            pupil = fit_logistic(points, answers, len(shares), 0.5 / (_DECAY * len(points)), _ITERATIONS)
             answers = balanced(pupil(points).softmax(dim=1), shares)
-    return answers
+    return answers, pupil
 
 
 def agreed(spread: Tensor, linear: Tensor, labeled: Tensor, labels: Tensor) -> Tensor:
@@ -70,8 +90,9 @@ def agreed(spread: Tensor, linear: Tensor, labeled: Tensor, labels: Tensor) -> T
     return answers
 
 
-def neighbor_graph(points: Tensor, neighbors: int) -> Tensor:
+def neighbor_graph(points: Tensor, neighbors: int = _NEIGHBORS) -> Tensor:
     """Returns the symmetric, normalized affinities of nearest neighbors by angle, sparse ``[N, N]``."""
+    neighbors = min(neighbors, len(points) - 1)
     directions = points / points.norm(dim=1, keepdim=True).clamp(min=1e-6)
     rows, columns, values = [], [], []
     for start in range(0, len(points), _BLOCK):

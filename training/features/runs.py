@@ -8,7 +8,7 @@ the game it was training.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,10 +25,11 @@ from igan_zoo.machine.progress import Progress
 from igan_zoo.models.spec import LABELS
 from igan_zoo.training.data.subsets import labelled_subset, validation_subset
 from igan_zoo.training.features.classifier import FeatureClassifier
+from igan_zoo.training.features.clusters import separated
 from igan_zoo.training.features.game import GameSettings, feature_classifier, play
 from igan_zoo.training.features.logistic import fit_logistic
-from igan_zoo.training.features.preparation import Preparation
-from igan_zoo.training.features.propagation import agreed, propagated
+from igan_zoo.training.features.preparation import Preparation, in_blocks
+from igan_zoo.training.features.propagation import agreed
 from igan_zoo.training.features.settings import FeatureRecipe, Keep
 from igan_zoo.training.networks.players import Discriminator
 from igan_zoo.training.precision import denormals_as_zero, torch_threads
@@ -37,7 +38,6 @@ from igan_zoo.training.runs.directory import keep_labels
 from igan_zoo.training.runs.resuming import differences
 
 FACTS = "features.json"
-_BLOCK = 4096
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -213,12 +213,11 @@ class FeatureRun:
         features, all_labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
         labeled, labels = torch.from_numpy(known), all_labels[torch.from_numpy(known)]
         classes = len(data.classes)
-        preparation = Preparation.fit(features, recipe.dimensions)
-        points = _in_blocks(preparation, features)
+        preparation, points, spread = separated(features, recipe.dimensions, labeled, labels, classes)
         directions = preparation.directions(features[labeled]) - preparation.center
         linear = fit_logistic(directions.double(), labels, classes, recipe.strength)
-        shares = _in_blocks(FeatureClassifier(preparation, [], linear).linear_logits, features).softmax(dim=1)
-        targets = agreed(propagated(points, labeled, labels, classes), shares, labeled, labels)
+        shares = in_blocks(FeatureClassifier(preparation, [], linear).linear_logits, features).softmax(dim=1)
+        targets = agreed(spread, shares, labeled, labels)
         members = self._members(recipe, points, labeled, labels, targets)
         made = FeatureClassifier(preparation, members, linear).eval()
         seen, answers = features[torch.from_numpy(held_out)], all_labels[torch.from_numpy(held_out)]
@@ -230,7 +229,7 @@ class FeatureRun:
         made.keeps_linear = keep == "linear" or (keep == "better" and lost)
         if len(held_out):
             made.calibrate(seen, answers)
-        realness = _in_blocks(lambda block: made(block)[2], features)
+        realness = in_blocks(lambda block: made(block)[2], features)
         save_checkpoint(self.path / "classifier.safetensors", made.state_dict(), {"epoch": 1, "step": 0})
         result = FeatureResult(
             labeled=len(known),
@@ -284,11 +283,6 @@ def game_settings(recipe: FeatureRecipe) -> GameSettings:
         unlabeled_weight=recipe.unlabeled_weight,
         propagation_weight=recipe.propagation_weight,
     )
-
-
-def _in_blocks(compute: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Applies ``compute`` block by block; all rows of 50,000 photos at once would take gigabytes."""
-    return torch.cat([compute(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)])
 
 
 def _errors(answers: Tensor, labels: Tensor) -> int:

@@ -42,3 +42,20 @@ def test_there_are_no_more_dimensions_than_photos() -> None:
 
 def test_a_photo_of_zeros_stays_finite() -> None:
     assert Preparation.fit(torch.ones(6, 4), 4)(torch.zeros(1, 4)).isfinite().all()
+
+
+def test_what_is_between_clusters_is_a_share_of_the_variance() -> None:
+    clusters = torch.nn.functional.one_hot(torch.arange(400) % 2, 2).float()
+    features = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
+    features[:, 0] = torch.arange(400) % 2 + 1.0
+    shares = Preparation.fit(features, 3).between(features, clusters)
+    torch.testing.assert_close(shares[0], torch.tensor(1.0), atol=1e-3, rtol=0)
+    assert (shares[1:] < 0.05).all()
+    assert (shares > 0).all()
+
+
+def test_weighted_features_are_longer_in_every_direction() -> None:
+    features = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
+    plain, weighted = Preparation.fit(features, 4), Preparation.fit(features, 4, torch.tensor([3.0, 1.0, 1.0, 1.0]))
+    torch.testing.assert_close(3 * plain.deviation[0] ** -1, weighted.deviation[0] ** -1)
+    assert (weighted.directions(features)[:, 0].abs() >= plain.directions(features)[:, 0].abs()).all()

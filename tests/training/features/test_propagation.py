@@ -12,7 +12,7 @@ def test_one_label_a_cloud_is_enough() -> None:
     data = clouds(spread=0.2)
     labels = torch.from_numpy(data.labels)
     labeled = torch.stack([torch.nonzero(labels == label)[0, 0] for label in range(3)])
-    answers = propagated(torch.from_numpy(data.features), labeled, labels[labeled], 3)
+    answers, _ = propagated(torch.from_numpy(data.features), labeled, labels[labeled], 3)
     assert (answers.argmax(dim=1) == labels).all()
     torch.testing.assert_close(answers.sum(dim=1), torch.ones(len(labels)))
 
@@ -21,7 +21,7 @@ def test_more_labels_of_one_class_do_not_draw_photos_of_the_others_to_it() -> No
     data = clouds(spread=0.3)
     labels = torch.from_numpy(data.labels)
     labeled = torch.cat([torch.nonzero(labels == label)[:count, 0] for label, count in enumerate((2, 2, 8))])
-    answers = propagated(torch.from_numpy(data.features), labeled, labels[labeled], 3)
+    answers, _ = propagated(torch.from_numpy(data.features), labeled, labels[labeled], 3)
     assert (answers.argmax(dim=1) != labels).sum() <= 2
 
 
