@@ -88,7 +88,7 @@ def test_a_run_is_not_resumed_with_other_photos(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run already"):
         run.start(facts(data), b"encoder", resume=False)
     other = replace(data, features=data.features + 1)
-    with pytest.raises(TrainingError, match="was made from something else"):
+    with pytest.raises(TrainingError, match="was made with other settings"):
         run.start(facts(other), b"encoder", resume=True)
 
 
