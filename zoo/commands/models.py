@@ -180,11 +180,11 @@ def verify(directories: tuple[str, ...], sums_only: bool) -> None:
 
 def _without(absent: Sequence[str]) -> str:
     """Returns what a copy lacks, and what each file would be good for."""
-    from igan_zoo.models.spec import OPTIONAL, WEIGHTS
+    from igan_zoo.models.spec import LABELS, OPTIONAL, WEIGHTS
 
     def purpose(name: str) -> str:
-        if name == WEIGHTS:
-            return "training weights"
+        if name in (WEIGHTS, LABELS):
+            return "training weights" if name == WEIGHTS else "the images whose labels training saw"
         return "faster on CPUs" if name in OPTIONAL and name.endswith("_cpu.onnx") else "a variant of a graph"
 
     return f", without {', '.join(f'{name} ({purpose(name)})' for name in absent)}" if absent else ""

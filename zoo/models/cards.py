@@ -96,8 +96,7 @@ def _body(spec: ModelSpec, parity: ParityReport) -> str:
 
 {_recipe(training)}
 
-{_time(training)}, on {training.labels} labeled images, chosen by seed {training.seed}, and all other training images
-without their labels. {_versions(training.versions)}
+{_time(training)}, on {_images(training)}. {_versions(training.versions)}
 
 {_generator_training(spec)}## Use
 
@@ -144,6 +143,15 @@ def _generator_training(spec: ModelSpec) -> str:
 {_time(training)}.
 
 """
+
+
+def _images(training: TrainingSpec) -> str:
+    settings = training.settings or {}
+    if settings.get("labels") == "all":
+        return f"{training.labels} images, all of them labeled"
+    seed = settings.get("data_seed")
+    chosen = f"chosen by seed {training.seed if seed is None else seed}"
+    return f"{training.labels} labeled images, {chosen}, and all other training images\nwithout their labels"
 
 
 def _time(training: TrainingSpec) -> str:

@@ -48,6 +48,19 @@ def rewritten(model: Path, **changes: object) -> str:
     return " ".join((model / "README.md").read_text().split())
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"labels": "100", "data_seed": 7}, "labeled images, chosen by seed 7, and all other training images"),
+        ({"labels": "100", "data_seed": None}, "labeled images, chosen by seed 1, and all other training images"),
+        ({"labels": "all", "data_seed": None}, "images, all of them labeled."),
+    ],
+)
+def test_a_card_names_the_labeled_images(model: Path, settings: dict[str, str | int | None], sentence: str) -> None:
+    training = msgspec.structs.replace(read_spec(model / "config.json").training, settings=settings, seed=1)
+    assert sentence in rewritten(model, training=training)
+
+
 def card_with(model: Path, result: ResultSpec, labels: int) -> str:
     """Returns the text of a card with this result, its lines joined."""
     training = msgspec.structs.replace(read_spec(model / "config.json").training, labels=labels)
