@@ -160,14 +160,16 @@ def _outputs(graph: Any, settings: EncoderSettings, file: str) -> dict[str, tupl
     named = {"features": settings.features, "logits": settings.logits}
     if not any(named.values()):
         if len(shapes) != 1:
-            raise InterfaceError(f"{file} has the outputs {', '.join(shapes)}: name one in its settings as features.")
+            raise InterfaceError(
+                f"{file} has the outputs {', '.join(map(str, shapes))}: name one in its settings as features."
+            )
         named["features"] = next(iter(shapes))
     chosen: dict[str, tuple[str, int | str]] = {}
     for role, name in named.items():
         if name is None:
             continue
         if name not in shapes or len(shapes[name]) != 2:
-            raise InterfaceError(f"{file} has no output {name} of shape [N, F]; it has {', '.join(shapes)}.")
+            raise InterfaceError(f"{file} has no output {name} of shape [N, F]; it has {', '.join(map(str, shapes))}.")
         chosen[role] = name, shapes[name][1].dim_value or role
     return chosen
 

@@ -182,6 +182,13 @@ def of_two_inputs() -> onnx.ModelProto:
     return model
 
 
+def test_a_name_that_is_not_utf_8_is_no_reason_to_say_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, encoder(), features="absent")
+    path.write_bytes(path.read_bytes().replace(b"embedding", b"\xffmbedding"))
+    with pytest.raises(InterfaceError, match="has no output absent"):
+        open_scorer(str(path))
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [

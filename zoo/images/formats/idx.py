@@ -97,6 +97,7 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
             if not packed and path.stat().st_size != 4 + 4 * dimensions + size:
                 raise DataError(f"{path} is damaged: {list(shape)} needs {size:,} bytes, and there are others.")
             values = content.read(size + 1)
-    if len(values) != size:
-        raise DataError(f"{path} is damaged: {list(shape)} needs {size:,} bytes, and there are others.")
-    return np.frombuffer(values, np.uint8).reshape(shape)
+        if len(values) != size:
+            raise DataError(f"{path} is damaged: {list(shape)} needs {size:,} bytes, and there are others.")
+        # No bytes may have a shape of which NumPy knows no array.
+        return np.frombuffer(values, np.uint8).reshape(shape)

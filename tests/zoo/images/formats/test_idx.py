@@ -47,7 +47,8 @@ def test_mnists_own_files_are_read(mnist: Path) -> None:
 def test_damaged_files_of_mnist_are_refused(tmp_path: Path) -> None:
     whole = idx(IMAGES)
     huge, flat = whole[:4] + b"\x7f" + whole[5:], whole[:8] + bytes(4) + whole[12:]
-    for content in (whole[:-1], whole + b"x", whole[:10], huge, flat):
+    endless = whole[:4] + b"\xfe" * 8 + bytes(4)
+    for content in (whole[:-1], whole + b"x", whole[:10], huge, flat, endless):
         for damaged in (content, gzip.compress(content), gzip.compress(content)[:-20]):
             (tmp_path / "train-images-idx3-ubyte").write_bytes(damaged)
             with pytest.raises(DataError, match="train-images-idx3-ubyte"):
