@@ -9,6 +9,7 @@ import gzip
 import math
 import re
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def is_idx_images(path: Path) -> bool:
                 with gzip.open(file) as unpacked:
                     start = unpacked.read(4)
             return start == _BYTES + b"\3"
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from igan_zoo.errors import DataError
+from igan_zoo.images.formats.idx import is_idx_images
 from igan_zoo.images.sources import open_source
 from igan_zoo.images.stored import read
 
@@ -53,6 +54,13 @@ def test_damaged_files_of_mnist_are_refused(tmp_path: Path) -> None:
             (tmp_path / "train-images-idx3-ubyte").write_bytes(damaged)
             with pytest.raises(DataError, match="train-images-idx3-ubyte"):
                 open_source(str(tmp_path))
+
+
+def test_a_compressed_file_that_is_damaged_at_its_start_is_none_of_mnist(tmp_path: Path) -> None:
+    damaged = bytearray(gzip.compress(idx(IMAGES)))
+    damaged[10:15] = b"\1\xff\xff\xff\xff"
+    (tmp_path / "it").write_bytes(damaged)
+    assert not is_idx_images(tmp_path / "it")
 
 
 def test_labels_must_be_as_many_as_the_images(mnist: Path) -> None:
