@@ -114,7 +114,7 @@ def test_another_shape_is_an_error_of_shapes(generator: Subject) -> None:
 
 
 def test_what_is_no_onnx_model_is_an_error(generator: Subject) -> None:
-    with pytest.raises(ParityError, match="no ONNX model"):
+    with pytest.raises(ParityError, match="not an ONNX model"):
         parity_report([replace(generator, content=b"\x08not a model")])
 
 

@@ -105,7 +105,7 @@ def test_an_onnx_file_without_metadata(exported_model: Path, tmp_path: Path) -> 
         graph = onnx.load(exported_model / "onnx" / f"{role}.onnx")
         del graph.metadata_props[:]
         onnx.save(graph, tmp_path / f"{role}.onnx")
-    with pytest.raises(InterfaceError, match="does not say"):
+    with pytest.raises(InterfaceError, match="does not name"):
         _ = load_model(store.resolve(str(tmp_path / "generator.onnx"))).latents
     classifier = load_model(store.resolve(str(tmp_path / "classifier.onnx")))
     assert classifier.classes == tuple("0123456789")

@@ -72,7 +72,7 @@ PLACES += ["sparse tensor", "sparse tensors", "tensors", "graphs"]
 
 @pytest.mark.parametrize("place", PLACES)
 def test_weights_in_other_files_are_found_wherever_a_tensor_can_be(place: str) -> None:
-    expected = "functions of its own" if place == "function" else "weights in other files"
+    expected = "custom functions" if place == "function" else "weights in other files"
     with pytest.raises(InterfaceError, match=expected):
         check_onnx_file(with_tensor(place, outside()).SerializeToString(), "classifier")
     if place != "function":

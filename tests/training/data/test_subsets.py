@@ -54,8 +54,8 @@ def test_images_without_a_label_are_never_chosen() -> None:
     [
         ("25", "25 labels cannot be spread evenly over 10 classes"),
         ("5", "evenly"),
-        ("10000", r"Class '0' has \d+ labeled images, but 1000 of each"),
-        ("400-per-class", r"Class '0' has \d+ labeled images, but 400 of each"),
+        ("10000", r"Class '0' has \d+ labeled images, but 1000 per class"),
+        ("400-per-class", r"Class '0' has \d+ labeled images, but 400 per class"),
         ("0-per-class", "Cannot understand the labels '0-per-class'"),
         ("-10", "Cannot understand"),
         ("ten", "Cannot understand"),
@@ -69,7 +69,7 @@ def test_impossible_requests_are_refused(request_: str, message: str) -> None:
 
 
 def test_the_class_that_falls_short_is_called_by_its_name() -> None:
-    with pytest.raises(DataError, match="Class 'dog' has 1 labeled images, but 2 of each"):
+    with pytest.raises(DataError, match="Class 'dog' has 1 labeled images, but 2 per class"):
         labelled_subset(np.array([0, 0, 1, -1]), "4", ("cat", "dog"), 1)
 
 

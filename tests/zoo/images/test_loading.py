@@ -354,7 +354,7 @@ def test_a_few_small_images_are_left_out_but_not_most(tmp_path: Path) -> None:
 
 def test_too_many_small_images_are_noticed_on_the_way(tmp_path: Path) -> None:
     svhn(tmp_path / "train_32x32.mat", 300)
-    with pytest.raises(DataError, match=r"Of 100 images of .* 100 would have to grow"):
+    with pytest.raises(DataError, match=r"Of 100 images of .* 100 would have to be enlarged"):
         read(tmp_path, height=64, width=64, channels=3)
 
 

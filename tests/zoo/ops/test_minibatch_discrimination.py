@@ -316,7 +316,7 @@ def test_without_the_extension_the_references_compute_and_it_is_said_once(
     minibatch_discrimination(m)
     np.testing.assert_allclose(minibatch_discrimination_numpy(m.numpy()), minibatch_discrimination_reference(m).numpy())
     assert caplog.text.count("are not built, so their slower references are used") == 1
-    with pytest.raises(OperatorError, match="C are not built"):
+    with pytest.raises(OperatorError, match="C operators are not built"):
         minibatch_discrimination(m, "c")
 
 

@@ -71,7 +71,7 @@ def test_merged_shards_give_the_same_distance_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     ("size", "subsets", "subset_size", "message"),
     [
-        (10, 5, 51, "keeps the features of 50"),
+        (10, 5, 51, "has the features of only 50"),
         (10, 5, 1, "subsets of 1"),
         (10, 0, 5, "0 subsets"),
         (9, 5, 5, "10 and 9"),

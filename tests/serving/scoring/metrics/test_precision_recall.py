@@ -65,7 +65,7 @@ def test_standard_errors_are_binomial() -> None:
 def test_impossible_sets_are_refused() -> None:
     features = some_features(10, 4, 1)
     for made, real in ((features[:3], features), (features, features[:3])):
-        with pytest.raises(ScoringError, match="features of 3 images"):
+        with pytest.raises(ScoringError, match="features of only 3 images"):
             precision_recall(made, real)
     with pytest.raises(ScoringError, match="4 and 3 features"):
         precision_recall(features, features[:, :3])

@@ -187,7 +187,7 @@ def header(name: str, size: int, kind: bytes) -> bytes:
         (header("x", 2**30, tarfile.XHDTYPE), "a record of 1,073,741,824 bytes"),
         (header("x", 2**30, tarfile.GNUTYPE_LONGNAME), "a record of 1,073,741,824 bytes"),
         (header("x", 10, tarfile.XHDTYPE) + b"99 path=a\n" + bytes(502), "a record's length is wrong"),
-        (header("x", 13, tarfile.XHDTYPE) + b"13 size=-123\n" + bytes(499) + header("y", 0, b"0"), "is no number"),
+        (header("x", 13, tarfile.XHDTYPE) + b"13 size=-123\n" + bytes(499) + header("y", 0, b"0"), "is not a number"),
         (header("x", 24, tarfile.XHDTYPE) + b"24 GNU.sparse.major=12345"[:24] + bytes(488), "stored sparsely"),
         (header("x.png", 10, tarfile.GNUTYPE_SPARSE), "stored sparsely"),
         (header("x.png", 2**60, b"0"), "truncated inside x.png"),

@@ -121,7 +121,7 @@ def test_a_data_address_is_base64_too(client: TestClient) -> None:
         (encoded(b"nothing"), "Image 0 of image_bytes is not a PNG"),
         (encoded(DIGITS[0], DIGITS[0][:60]), "Image 1 of image_bytes cannot be decoded"),
         (encoded(*DIGITS, shape=[1, 2]), f"{CLASSIFIER} takes image_bytes of shape [-1, 1], not [1, 2]."),
-        (encoded(*DIGITS) | {"name": "other"}, "takes the input images or the input image_bytes and no other"),
+        (encoded(*DIGITS) | {"name": "other"}, "takes the input images or the input image_bytes and nothing else"),
         ({**encoded(), "datatype": "UINT8", "shape": [0], "data": []}, "takes image_bytes as BYTES, not UINT8."),
     ],
 )

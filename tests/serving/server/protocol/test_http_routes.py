@@ -143,7 +143,7 @@ def test_an_input_that_the_graph_does_not_take_is_one_sentence(
 def test_more_rows_than_allowed_are_refused(client_of: Callable[..., TestClient]) -> None:
     client = client_of(Repository.open([MODEL], ServerSettings(threads=1, max_images=2)))
     answer = client.post(f"/v2/models/{GENERATOR}/infer", json=json_request())
-    assert answer.json() == {"error": "A request may have 2 images, not 3; send several."}
+    assert answer.json() == {"error": "A request may have 2 images, not 3; send several requests."}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_scorer_is_told_the_size_of_images_by_their_rows(
         ([SEVEN, {"images": IMAGES[0].tolist()}], "Every instance must be a row of images"),
         ([SEVEN, 1], "Expected `object`, got `int`"),
         ([{"b64": "bm8gaW1hZ2U="}], "Image 0 of image_bytes is not a PNG"),
-        ([SEVEN] * 5000, "A request may have 4,096 images, not 5000; send several."),
+        ([SEVEN] * 5000, "A request may have 4,096 images, not 5000; send several requests."),
     ],
 )
 def test_what_is_no_prediction_is_one_sentence(instances: Any, sentence: str, client: TestClient) -> None:
@@ -92,4 +92,4 @@ def test_no_instances_give_no_predictions(client: TestClient) -> None:
 def test_a_generator_takes_no_images(client: TestClient) -> None:
     answer = predict(client, GENERATOR, [SEVEN])
     assert answer.status_code == 400
-    assert "takes the input latent and no other" in answer.json()["error"]
+    assert "takes the input latent and nothing else" in answer.json()["error"]

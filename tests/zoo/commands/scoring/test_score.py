@@ -181,7 +181,7 @@ def test_shards_merge_to_the_bytes_of_one_run(
     assert merged.read_bytes() == whole.read_bytes()
     if count > 1:
         refused(igan_zoo("merge-scores", *files[1:]), "Shard 2/")
-        refused(igan_zoo("merge-scores", *files, files[0]), "came before")
+        refused(igan_zoo("merge-scores", *files, files[0]), "appear twice")
 
 
 def test_a_folder_may_be_called_as_any_command(
